@@ -1,0 +1,139 @@
+/**
+ * One configuration for every role: `LINKSPAN_*` variables over one YAML file over defaults.
+ *
+ * The table is the source: parsing, `linkspan config` and `.env.example` are made from it.
+ */
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { parse as parseYaml } from "yaml";
+import { z } from "zod";
+
+export const ROLES = ["core", "api", "irc", "echo"] as const;
+export type Role = (typeof ROLES)[number];
+
+const list = z.preprocess(
+  (value) => (typeof value === "string" ? value.split(",").map((item) => item.trim()) : value),
+  z.array(z.enum(ROLES)).min(1),
+);
+const url = (...protocols: string[]) =>
+  z.string().refine((text) => URL.canParse(text) && protocols.includes(new URL(text).protocol), {
+    message: `expected a URL starting with ${protocols.map((protocol) => `${protocol}//`).join(" or ")}`,
+  });
+const path = z.string().min(1);
+
+/** Every setting: its schema and what it is for. Names in the file are these; variables are `LINKSPAN_` and upper case. */
+const SETTINGS = {
+  port: [z.coerce.number().int().min(0).max(65_535).default(8_787), "Port of the HTTP API"],
+  host: [z.string().min(1).default("127.0.0.1"), "Address the HTTP API listens on"],
+  data: [path.default("./.linkspan"), "Directory for keys and, without a database URL, the database"],
+  roles: [list.default([...ROLES]), `What this process runs: any of ${ROLES.join(", ")}`],
+  profile: [z.enum(["development", "production"]).default("development"), "production refuses what is only for development"],
+  namespace: [z.string().regex(/^[a-z][a-z0-9_-]{0,31}$/).default("main"), "Trust domain; a vhost on RabbitMQ"],
+  partitions: [z.coerce.number().int().min(1).max(64).default(8), "Partitions of a new namespace"],
+  instance: [z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/).default("primary"), "Shard that this process's daemons serve"],
+  signatures: [z.enum(["required", "optional"]).default("required"), "optional takes unsigned envelopes of foreign daemons"],
+  database_url: [url("postgres:", "postgresql:").optional(), "PostgreSQL 15 or newer; absent: brings its own"],
+  amqp_url: [url("amqp:", "amqps:").optional(), "RabbitMQ; absent: the embedded bus, within this process"],
+  amqp_ca: [path.optional(), "File with the certificate authority for amqps"],
+  amqp_cert: [path.optional(), "File with the client certificate (EXTERNAL)"],
+  amqp_key: [path.optional(), "File with the client certificate's key"],
+  redis_url: [url("redis:", "rediss:").optional(), "Redis for jobs; absent: jobs on PostgreSQL"],
+  vault_key: [path.optional(), "File with the key-encryption key; default vault.key in the data directory"],
+  core_url: [url("http:", "https:").optional(), "Where a daemon enrols and commands connect; default this host and port"],
+  token: [z.string().min(1).optional(), "API token for commands; default the owner's, from the data directory"],
+  retention_days: [z.coerce.number().int().min(1).default(90), "How long bodies and histories are kept, days"],
+  log_level: [z.enum(["silent", "error", "warn", "info", "debug"]).default("info"), "Least severe log line"],
+} as const satisfies Record<string, readonly [z.ZodType, string]>;
+
+type Settings = typeof SETTINGS;
+const Schema = z.strictObject(
+  Object.fromEntries(Object.entries(SETTINGS).map(([name, [schema]]) => [name, schema])) as {
+    [K in keyof Settings]: Settings[K][0];
+  },
+);
+export type Config = z.output<typeof Schema>;
+
+const PREFIX = "LINKSPAN_";
+/** Read by the daemons' own entry points, not here. */
+const ELSEWHERE = /^LINKSPAN_(DAEMON_|CONFIG$)/;
+
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+/**
+ * Pure but for nothing: variables win over the file.
+ *
+ * @param file parsed YAML, or undefined when there is none
+ * @throws ConfigError that names every fault at once
+ */
+export function parseConfig(env: Readonly<Record<string, string | undefined>>, file: unknown): Config {
+  const fromEnv = Object.entries(env)
+    .filter(([name, value]) => name.startsWith(PREFIX) && !ELSEWHERE.test(name) && value !== undefined && value !== "")
+    .map(([name, value]) => [name.slice(PREFIX.length).toLowerCase(), value]);
+  const parsed = Schema.safeParse({ ...(file ?? {}), ...Object.fromEntries(fromEnv) });
+  const faults = parsed.success ? combinations(parsed.data) : parsed.error.issues.map(describe);
+  if (!parsed.success || faults.length > 0) throw new ConfigError(`configuration:\n  ${faults.join("\n  ")}`);
+  return { ...parsed.data, data: resolve(parsed.data.data) };
+}
+
+/** Reads the file that `LINKSPAN_CONFIG` names, if it names one. @throws ConfigError */
+export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const file = env.LINKSPAN_CONFIG;
+  if (file === undefined || file === "") return parseConfig(env, undefined);
+  try {
+    return parseConfig(env, parseYaml(readFileSync(file, "utf8")));
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    throw new ConfigError(`configuration: ${file} cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function combinations(config: Config): string[] {
+  const faults: string[] = [];
+  const refuse = (when: boolean, fault: string) => void (when && faults.push(fault));
+  const production = config.profile === "production";
+  refuse(production && config.signatures === "optional", "signatures: optional is for development only");
+  refuse(production && config.database_url === undefined, "database_url: the production profile needs one");
+  refuse((config.amqp_cert === undefined) !== (config.amqp_key === undefined), "amqp_cert and amqp_key go together");
+  refuse(
+    config.amqp_url === undefined && !config.roles.includes("core"),
+    "roles: without core, daemons need amqp_url, because the embedded bus lives in one process",
+  );
+  refuse(
+    config.roles.includes("api") && !config.roles.includes("core") && config.database_url === undefined,
+    "roles: api without core needs database_url",
+  );
+  return faults;
+}
+
+function describe(issue: z.core.$ZodIssue): string {
+  if (issue.code === "unrecognized_keys") return `unknown setting: ${issue.keys.join(", ")}`;
+  return `${issue.path.join(".")}: ${issue.message}`;
+}
+
+/** The effective configuration with passwords and tokens replaced, for people. */
+export function redacted(config: Config): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(config).map(([name, value]) => {
+      if (name === "token") return [name, "[secret]"];
+      return [name, typeof value === "string" && name.endsWith("_url") ? withoutPassword(value) : value];
+    }),
+  );
+}
+
+function withoutPassword(text: string): string {
+  const parsed = new URL(text);
+  if (parsed.password !== "") parsed.password = "secret";
+  return parsed.toString();
+}
+
+/** Every variable with its default, commented out. */
+export function envExample(): string {
+  const lines = Object.entries(SETTINGS).map(([name, [schema, about]]) => {
+    const fallback = schema.safeParse(undefined).data;
+    const value = Array.isArray(fallback) ? fallback.join(",") : (fallback ?? "");
+    return `# ${about}\n# ${PREFIX}${name.toUpperCase()}=${value}\n`;
+  });
+  return `# Settings of Linkspan. A YAML file named by LINKSPAN_CONFIG holds the same, in lower case without the prefix.\n\n${lines.join("\n")}`;
+}

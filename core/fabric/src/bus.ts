@@ -1,0 +1,161 @@
+/**
+ * The bus: what every part of Linkspan knows of the message broker.
+ *
+ * Obligations that each driver fulfils, and the contract suite proves:
+ *
+ * - A publish resolves only when the message is safe: stored by a broker, or settled by its consumer
+ *   where the broker keeps nothing. It rejects with `bus.unroutable` when no queue takes a mandatory
+ *   message. Across a reconnect, unconfirmed messages are sent again, in order, before newer ones.
+ * - Deliveries of one queue reach one consumer at a time (single active consumer), in publish order.
+ * - `prepare` of the next batch may overlap; `handle` is strictly serial per subscription.
+ * - A message that must be retried holds only its own ordering key; others pass it. The broker's
+ *   requeue is never used to retry.
+ * - A handler that rejects gets the same batch again after a backoff, then halves of it. Only a message
+ *   alone in flight can be given up, and only for an error whose retry rule is `never`; an outage
+ *   (`backoff`, `after`) is waited out.
+ * - In flight is bounded by count and bytes; a full consumer slows its producer.
+ */
+import type { ErrorCode, Route } from "@linkspan/envelopes";
+
+/** A message to publish. The bus carries bytes; it never reads them. */
+export interface Outgoing {
+  readonly route: Route;
+  /** 1 to 1,048,576 bytes; must not change after the call. */
+  readonly body: Uint8Array;
+  /** Signing key id and detached signature (base64url, no padding); absent on unsigned messages. */
+  readonly kid?: string;
+  readonly sig?: string;
+  readonly messageId: string;
+  /** `message_id` that this answers; how a reply finds its request. */
+  readonly inReplyTo?: string;
+  /** Where an answer goes; set by `request`. */
+  readonly replyTo?: ReplyAddress;
+  /** False: no error when nobody listens (acks, fan-out, replies). Default true. */
+  readonly mandatory?: boolean;
+  /** Dropped by the bus when older than this, milliseconds. */
+  readonly ttlMs?: number;
+  readonly traceparent?: string;
+}
+
+/** Opaque return address of one process (AMQP: a routing key of its exclusive queue). */
+export type ReplyAddress = string;
+
+/** A message received. `body` is the published bytes, unchanged. */
+export interface Delivery {
+  readonly route: Route;
+  readonly body: Uint8Array;
+  readonly kid: string | undefined;
+  readonly sig: string | undefined;
+  readonly messageId: string | undefined;
+  readonly inReplyTo: string | undefined;
+  readonly replyTo: ReplyAddress | undefined;
+  readonly traceparent: string | undefined;
+  /** True when a consumer may have seen it before. */
+  readonly redelivered: boolean;
+  /** 1 on the first hand-over to this subscription's handler. */
+  readonly attempt: number;
+  /** Only on the dead-letter queue: why it died. */
+  readonly death: Death | undefined;
+}
+
+export interface Death {
+  readonly code: ErrorCode;
+  readonly detail: string;
+  readonly queue: string;
+}
+
+/** What a handler decided. The bus settles the delivery once, from this value. */
+export type Verdict =
+  | { readonly do: "ack" }
+  | { readonly do: "retry"; readonly afterMs: number }
+  | { readonly do: "dead"; readonly code: ErrorCode; readonly detail?: string };
+
+export const ACK: Verdict = { do: "ack" };
+
+/** Matches routes; an absent member matches any value. */
+export interface Binding {
+  readonly service?: string;
+  readonly instance?: string;
+  readonly action?: string;
+  readonly partition?: number;
+}
+
+/**
+ * A named queue and what it collects. `partition` queues are durable with a single active consumer;
+ * `shared` ones are durable and hand each message to any one of their consumers; `transient` ones live
+ * with their subscriber.
+ */
+export interface QueueSpec {
+  readonly name: string;
+  readonly kind: "partition" | "shared" | "transient";
+  readonly bindings: readonly Binding[];
+}
+
+/** Where `dead` verdicts go, with code and original bytes. Every driver declares it. */
+export const DEAD_LETTERS: QueueSpec = { name: "bridge.dead", kind: "shared", bindings: [] };
+
+export interface Handler<P> {
+  /** Pure work that may overlap with `handle` of an earlier batch, such as verifying signatures. */
+  prepare?(batch: readonly Delivery[]): Promise<readonly P[]>;
+  /** One verdict per delivery, in order. Rejecting means: nothing was done. */
+  handle(batch: readonly Prepared<P>[]): Promise<readonly Verdict[]>;
+  /** Deliveries with equal keys stay in order through retries; absent: the whole queue is one key. */
+  keyOf?(delivery: Prepared<P>): string;
+}
+
+export interface Prepared<P> {
+  readonly delivery: Delivery;
+  readonly value: P;
+}
+
+export interface SubscribeOptions {
+  /** Largest batch, default 500. */
+  readonly maxBatch?: number;
+  /** How long an incomplete batch waits for more, milliseconds, default 5. */
+  readonly lingerMs?: number;
+  /** Bound on deliveries held by this subscription, default 1,000. */
+  readonly maxInFlight?: number;
+  /** Bound on their bytes, default 16 MiB. */
+  readonly maxBytes?: number;
+}
+
+export interface Subscription extends AsyncDisposable {
+  readonly queue: string;
+  /** Stops intake, lets what is in flight finish and settles it. */
+  drain(): Promise<void>;
+}
+
+export interface Bus extends AsyncDisposable {
+  /** Creates queues and bindings; repeating it changes nothing. One process does it per namespace. */
+  declare(queues: readonly QueueSpec[]): Promise<void>;
+
+  /**
+   * Resolves once the message is safe; see above.
+   *
+   * @throws FabricError `bus.unroutable`, `bus.unavailable` (closed), `bus.timeout` (signal aborted first)
+   */
+  publish(message: Outgoing, options?: { readonly signal?: AbortSignal }): Promise<void>;
+
+  subscribe<P = undefined>(queue: QueueSpec, handler: Handler<P>, options?: SubscribeOptions): Promise<Subscription>;
+
+  /**
+   * Publishes and waits for the one answer whose `inReplyTo` is this `messageId`.
+   *
+   * @throws FabricError `bus.timeout`, `bus.unroutable`, `bus.unavailable`
+   */
+  request(
+    message: Outgoing,
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+  ): Promise<Delivery>;
+
+  /** Sends an answer to a return address; one that is gone is not an error. */
+  reply(to: ReplyAddress, message: Outgoing): Promise<void>;
+
+  /** Whether publishes move now; `reason` is for people. */
+  health(): BusHealth;
+}
+
+export interface BusHealth {
+  readonly state: "up" | "blocked" | "reconnecting" | "closed";
+  readonly reason?: string;
+}

@@ -1,0 +1,13 @@
+export * from "./database.ts";
+export * from "./migrate.ts";
+export * from "./partitions.ts";
+export * from "./repositories/audit.ts";
+export * from "./repositories/checkpoints.ts";
+export * from "./repositories/events.ts";
+export * from "./repositories/identities.ts";
+export * from "./repositories/intents.ts";
+export * from "./repositories/leases.ts";
+export * from "./repositories/positions.ts";
+export * from "./repositories/quarantine.ts";
+export * from "./repositories/registry.ts";
+export type { AuthSessionState, IntentState, QuarantineState, Role } from "./tables.ts";

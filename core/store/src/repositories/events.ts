@@ -1,0 +1,205 @@
+/**
+ * The event log, the heart of the hot path.
+ *
+ * One statement takes a whole batch: inbox keys are inserted, and only rows whose key was new become
+ * events. Binary columns travel as one concatenated value each and are cut apart by the server, which
+ * spares a hexadecimal copy of every body.
+ */
+import { type Queryable, execute } from "../database.ts";
+
+export interface NewEvent {
+  readonly workspaceId: string;
+  /** 32 bytes. */
+  readonly messageId: Uint8Array;
+  /** SHA-256 of what makes two events of one id the same; 32 bytes. */
+  readonly content: Uint8Array;
+  /** RFC 6962 leaf hash of the body; 32 bytes. */
+  readonly leaf: Uint8Array;
+  readonly service: string;
+  readonly account: string;
+  readonly conversation: string | undefined;
+  readonly fanOut: boolean;
+  readonly kid: string | undefined;
+  readonly sig: string | undefined;
+  readonly body: Uint8Array;
+}
+
+const APPEND = `
+WITH input AS (
+  SELECT ordinality AS i, workspace_id, service, account, conversation, fan_out, kid, sig,
+         substring($1::bytea FROM ((ordinality - 1) * 32 + 1)::int FOR 32) AS message_id,
+         substring($2::bytea FROM ((ordinality - 1) * 32 + 1)::int FOR 32) AS content,
+         substring($3::bytea FROM ((ordinality - 1) * 32 + 1)::int FOR 32) AS leaf,
+         substring($4::bytea FROM body_from FOR body_length) AS body
+    FROM unnest($5::int[], $6::int[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bool[], $12::text[], $13::text[])
+         WITH ORDINALITY AS t (body_from, body_length, workspace_id, service, account, conversation, fan_out, kid, sig, ordinality)
+), fresh AS (
+  INSERT INTO inbox_keys (message_id, workspace_id, content)
+  SELECT message_id, workspace_id, content FROM input
+  ON CONFLICT DO NOTHING
+  RETURNING message_id, workspace_id
+)
+INSERT INTO events (received_at, workspace_id, message_id, leaf, service, account, conversation, fan_out, kid, sig, body)
+SELECT now(), workspace_id, message_id, leaf, service, account, conversation, fan_out, kid, sig, body
+  FROM input JOIN fresh USING (message_id, workspace_id)
+ ORDER BY i
+RETURNING encode(message_id, 'hex') AS message_id`;
+
+/**
+ * Appends events whose key is new, in the given order. Keys within one call must differ.
+ *
+ * @returns hexadecimal message ids of the rows that were inserted
+ */
+export async function appendEvents(on: Queryable, events: readonly NewEvent[]): Promise<Set<string>> {
+  if (events.length === 0) return new Set();
+  const offsets: number[] = [];
+  let offset = 1;
+  for (const event of events) {
+    offsets.push(offset);
+    offset += event.body.length;
+  }
+  const { rows } = await execute<{ message_id: string }>(
+    on,
+    APPEND,
+    [
+      Buffer.concat(events.map((event) => event.messageId)),
+      Buffer.concat(events.map((event) => event.content)),
+      Buffer.concat(events.map((event) => event.leaf)),
+      Buffer.concat(events.map((event) => event.body)),
+      offsets,
+      events.map((event) => event.body.length),
+      events.map((event) => event.workspaceId),
+      events.map((event) => event.service),
+      events.map((event) => event.account),
+      events.map((event) => event.conversation ?? null),
+      events.map((event) => event.fanOut),
+      events.map((event) => event.kid ?? null),
+      events.map((event) => event.sig ?? null),
+    ],
+    "events.append",
+  );
+  return new Set(rows.map((row) => row.message_id));
+}
+
+export interface InboxKey {
+  readonly workspaceId: string;
+  readonly messageId: Uint8Array;
+}
+
+/** @returns content hashes of known keys, by hexadecimal message id joined with the workspace: `<hex>@<workspace>` */
+export async function knownContents(on: Queryable, keys: readonly InboxKey[]): Promise<Map<string, Buffer>> {
+  if (keys.length === 0) return new Map();
+  const { rows } = await execute<{ key: string; content: Buffer }>(
+    on,
+    `SELECT encode(k.message_id, 'hex') || '@' || k.workspace_id AS key, k.content
+       FROM unnest($1::bytea[], $2::text[]) AS t (message_id, workspace_id)
+       JOIN inbox_keys k USING (message_id, workspace_id)`,
+    [keys.map((key) => Buffer.from(key.messageId)), keys.map((key) => key.workspaceId)],
+  );
+  return new Map(rows.map((row) => [row.key, row.content]));
+}
+
+/** Records keys of messages that are not events (statuses, checkpoints), so that a repeat changes nothing. */
+export async function claimKey(
+  on: Queryable,
+  key: InboxKey & { readonly content: Uint8Array },
+): Promise<"new" | "duplicate" | "conflict"> {
+  const inserted = await execute(
+    on,
+    "INSERT INTO inbox_keys (message_id, workspace_id, content) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+    [Buffer.from(key.messageId), key.workspaceId, Buffer.from(key.content)],
+    "inbox.claim",
+  );
+  if (inserted.rowCount === 1) return "new";
+  const { rows } = await execute<{ content: Buffer }>(
+    on,
+    "SELECT content FROM inbox_keys WHERE message_id = $1 AND workspace_id = $2",
+    [Buffer.from(key.messageId), key.workspaceId],
+  );
+  return rows[0]?.content.equals(Buffer.from(key.content)) === true ? "duplicate" : "conflict";
+}
+
+export interface StoredEvent {
+  readonly position: number;
+  readonly workspaceId: string;
+  readonly messageId: string;
+  readonly service: string;
+  readonly account: string;
+  readonly conversation: string | undefined;
+  readonly receivedAt: Date;
+  readonly fanOut: boolean;
+  readonly kid: string | undefined;
+  readonly sig: string | undefined;
+  /** The verified bytes, as received. */
+  readonly body: Buffer;
+}
+
+export interface EventQuery {
+  readonly workspaceId: string;
+  /** Exclusive; 0 reads from the beginning. */
+  readonly after: number;
+  readonly limit: number;
+  /** Also those that only a second reader of a conversation saw. Default false. */
+  readonly all?: boolean;
+}
+
+/** Committed events by position. */
+export async function readEvents(on: Queryable, query: EventQuery): Promise<StoredEvent[]> {
+  const { rows } = await execute<EventRow>(
+    on,
+    `SELECT p.position, e.workspace_id, e.message_id, e.service, e.account, e.conversation, e.received_at,
+            e.fan_out, e.kid, e.sig, e.body
+       FROM event_positions p
+       JOIN events e ON e.xid = p.xid AND e.id = p.event_id AND e.received_at = p.received_at
+      WHERE p.workspace_id = $1 AND p.position > $2 AND (e.fan_out OR $4)
+      ORDER BY p.position LIMIT $3`,
+    [query.workspaceId, query.after, query.limit, query.all ?? false],
+    "events.read",
+  );
+  return rows.map(toStoredEvent);
+}
+
+export async function eventByMessageId(
+  on: Queryable,
+  workspaceId: string,
+  messageId: Uint8Array,
+): Promise<StoredEvent | undefined> {
+  const { rows } = await execute<EventRow>(
+    on,
+    `SELECT p.position, e.* FROM events e
+       JOIN event_positions p ON p.event_id = e.id AND p.workspace_id = e.workspace_id
+      WHERE e.workspace_id = $1 AND e.message_id = $2 LIMIT 1`,
+    [workspaceId, Buffer.from(messageId)],
+  );
+  return rows[0] === undefined ? undefined : toStoredEvent(rows[0]);
+}
+
+interface EventRow {
+  position: string;
+  workspace_id: string;
+  message_id: Buffer;
+  service: string;
+  account: string;
+  conversation: string | null;
+  received_at: Date;
+  fan_out: boolean;
+  kid: string | null;
+  sig: string | null;
+  body: Buffer;
+}
+
+function toStoredEvent(row: EventRow): StoredEvent {
+  return {
+    position: Number(row.position),
+    workspaceId: row.workspace_id,
+    messageId: row.message_id.toString("base64url"),
+    service: row.service,
+    account: row.account,
+    conversation: row.conversation ?? undefined,
+    receivedAt: row.received_at,
+    fanOut: row.fan_out,
+    kid: row.kid ?? undefined,
+    sig: row.sig ?? undefined,
+    body: row.body,
+  };
+}

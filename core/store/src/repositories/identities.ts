@@ -1,0 +1,256 @@
+/** Identities, link sessions, contacts and the reading account of each conversation. */
+import { sql } from "kysely";
+import { type Queryable, execute, run, runFirst, sqlFor } from "../database.ts";
+import type { AuthSessionState } from "../tables.ts";
+
+export interface Identity {
+  readonly id: string;
+  readonly workspace_id: string;
+  readonly user_id: string;
+  readonly service: string;
+  readonly home: string;
+  readonly instance: string;
+  readonly remote: string | null;
+  readonly name: string | null;
+  readonly state: "pending" | "linked" | "unlinked";
+  readonly settings: Record<string, unknown>;
+  readonly bridge_state: string;
+  readonly bridge_detail: Record<string, unknown>;
+  readonly capabilities: Record<string, unknown>;
+  readonly created_at: Date;
+  readonly updated_at: Date;
+}
+
+export function insertIdentity(
+  on: Queryable,
+  identity: Pick<Identity, "id" | "workspace_id" | "user_id" | "service" | "instance" | "settings">,
+): Promise<Identity | undefined> {
+  return runFirst(
+    on,
+    sqlFor
+      .insertInto("identities")
+      .values({
+        ...identity,
+        settings: JSON.stringify(identity.settings),
+        home: identity.instance,
+        state: "pending",
+      })
+      .returningAll(),
+  );
+}
+
+export function identityById(on: Queryable, id: string): Promise<Identity | undefined> {
+  return runFirst(on, sqlFor.selectFrom("identities").selectAll().where("id", "=", id));
+}
+
+export function identitiesById(on: Queryable, ids: readonly string[]): Promise<Identity[]> {
+  return run(
+    on,
+    sqlFor
+      .selectFrom("identities")
+      .selectAll()
+      .where("id", "in", [...ids]),
+  );
+}
+
+export function identitiesOf(
+  on: Queryable,
+  filter: { readonly workspaceId: string; readonly userId?: string; readonly service?: string },
+): Promise<Identity[]> {
+  let query = sqlFor
+    .selectFrom("identities")
+    .selectAll()
+    .where("workspace_id", "=", filter.workspaceId)
+    .where("state", "<>", "unlinked")
+    .orderBy("created_at");
+  if (filter.userId !== undefined) query = query.where("user_id", "=", filter.userId);
+  if (filter.service !== undefined) query = query.where("service", "=", filter.service);
+  return run(on, query);
+}
+
+/** What an instance serves: its linked identities. */
+export function identitiesAt(on: Queryable, service: string, instance: string): Promise<Identity[]> {
+  return run(
+    on,
+    sqlFor
+      .selectFrom("identities")
+      .selectAll()
+      .where("service", "=", service)
+      .where("instance", "=", instance)
+      .where("state", "=", "linked")
+      .orderBy("created_at"),
+  );
+}
+
+export async function updateIdentity(
+  on: Queryable,
+  id: string,
+  change: Partial<
+    Pick<
+      Identity,
+      "remote" | "name" | "state" | "settings" | "bridge_state" | "bridge_detail" | "capabilities"
+    >
+  >,
+): Promise<void> {
+  const { settings, bridge_detail, capabilities, ...plain } = change;
+  await run(
+    on,
+    sqlFor
+      .updateTable("identities")
+      .set({
+        ...plain,
+        ...(settings !== undefined && { settings: JSON.stringify(settings) }),
+        ...(bridge_detail !== undefined && { bridge_detail: JSON.stringify(bridge_detail) }),
+        ...(capabilities !== undefined && { capabilities: JSON.stringify(capabilities) }),
+        updated_at: sql<Date>`now()`,
+      })
+      .where("id", "=", id),
+  );
+}
+
+export interface AuthSession {
+  readonly id: string;
+  readonly workspace_id: string;
+  readonly user_id: string;
+  readonly service: string;
+  readonly identity_id: string;
+  readonly state: AuthSessionState;
+  readonly step: Record<string, unknown>;
+  readonly created_at: Date;
+  readonly expires_at: Date;
+}
+
+export async function insertAuthSession(
+  on: Queryable,
+  session: Omit<AuthSession, "created_at" | "state" | "step"> & { readonly step: Record<string, unknown> },
+): Promise<AuthSession> {
+  const row = await runFirst(
+    on,
+    sqlFor
+      .insertInto("auth_sessions")
+      .values({ ...session, step: JSON.stringify(session.step), state: "initiated" })
+      .returningAll(),
+  );
+  if (row === undefined) throw new Error("an insert with RETURNING gave no row");
+  return row;
+}
+
+export function lockAuthSession(on: Queryable, id: string): Promise<AuthSession | undefined> {
+  return runFirst(on, sqlFor.selectFrom("auth_sessions").selectAll().where("id", "=", id).forUpdate());
+}
+
+export function authSessionById(on: Queryable, id: string): Promise<AuthSession | undefined> {
+  return runFirst(on, sqlFor.selectFrom("auth_sessions").selectAll().where("id", "=", id));
+}
+
+export async function moveAuthSession(
+  on: Queryable,
+  id: string,
+  state: AuthSessionState,
+  step: Record<string, unknown>,
+): Promise<void> {
+  await run(
+    on,
+    sqlFor
+      .updateTable("auth_sessions")
+      .set({ state, step: JSON.stringify(step) })
+      .where("id", "=", id),
+  );
+}
+
+/** Ends sessions that ran out of time. @returns those that were ended */
+export function expireAuthSessions(
+  on: Queryable,
+): Promise<{ id: string; identity_id: string; workspace_id: string }[]> {
+  return run(
+    on,
+    sqlFor
+      .updateTable("auth_sessions")
+      .set({ state: "expired" })
+      .where("state", "in", ["initiated", "awaiting_user", "completing"])
+      .where("expires_at", "<=", sql<Date>`now()`)
+      .returning(["id", "identity_id", "workspace_id"]),
+  );
+}
+
+export async function upsertContacts(
+  on: Queryable,
+  workspaceId: string,
+  identityId: string,
+  entries: readonly { readonly ref: string; readonly kind: "contact" | "channel"; readonly name: string }[],
+): Promise<void> {
+  if (entries.length === 0) return;
+  await execute(
+    on,
+    `INSERT INTO contacts (workspace_id, identity_id, ref, kind, name)
+     SELECT DISTINCT ON (ref) $1, $2, ref, kind, name FROM unnest($3::text[], $4::text[], $5::text[]) AS t (ref, kind, name)
+     ON CONFLICT (workspace_id, identity_id, ref) DO UPDATE SET kind = excluded.kind, name = excluded.name, updated_at = now()`,
+    [
+      workspaceId,
+      identityId,
+      entries.map((entry) => entry.ref),
+      entries.map((entry) => entry.kind),
+      entries.map((entry) => entry.name),
+    ],
+  );
+}
+
+export function contactsOf(on: Queryable, workspaceId: string, identityId: string) {
+  return run(
+    on,
+    sqlFor
+      .selectFrom("contacts")
+      .select(["ref", "kind", "name", "updated_at"])
+      .where("workspace_id", "=", workspaceId)
+      .where("identity_id", "=", identityId)
+      .orderBy("ref"),
+  );
+}
+
+/** A conversation and the account that saw an event of it; one per conversation in a call. */
+export interface Sighting {
+  readonly workspaceId: string;
+  readonly ref: string;
+  readonly service: string;
+  readonly account: string;
+}
+
+/**
+ * The account that reads each conversation: the first that saw it, until that one is no longer connected
+ * and another sees something. Known conversations cost one read and no write.
+ *
+ * @returns `<workspace> <ref>` → account
+ */
+export async function electReaders(on: Queryable, sightings: readonly Sighting[]): Promise<Map<string, string>> {
+  if (sightings.length === 0) return new Map();
+  const readers = await readersOf(on, sightings);
+  const contested = sightings.filter((seen) => readers.get(`${seen.workspaceId} ${seen.ref}`) !== seen.account);
+  if (contested.length === 0) return readers;
+  await execute(
+    on,
+    `INSERT INTO conversations AS c (workspace_id, ref, service, reader)
+     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+     ON CONFLICT (workspace_id, ref) DO UPDATE SET reader = excluded.reader
+      WHERE NOT EXISTS (
+        SELECT 1 FROM identities i WHERE i.id = c.reader AND i.state = 'linked' AND i.bridge_state = 'connected')`,
+    [
+      contested.map((seen) => seen.workspaceId),
+      contested.map((seen) => seen.ref),
+      contested.map((seen) => seen.service),
+      contested.map((seen) => seen.account),
+    ],
+    "conversations.elect",
+  );
+  return readersOf(on, sightings);
+}
+
+async function readersOf(on: Queryable, sightings: readonly Sighting[]): Promise<Map<string, string>> {
+  const { rows } = await execute<{ key: string; reader: string }>(
+    on,
+    `SELECT c.workspace_id || ' ' || c.ref AS key, c.reader
+       FROM unnest($1::text[], $2::text[]) AS t (workspace_id, ref) JOIN conversations c USING (workspace_id, ref)`,
+    [sightings.map((seen) => seen.workspaceId), sightings.map((seen) => seen.ref)],
+    "conversations.readers",
+  );
+  return new Map(rows.map((row) => [row.key, row.reader]));
+}

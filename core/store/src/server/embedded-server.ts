@@ -1,0 +1,145 @@
+/**
+ * A PostgreSQL of our own, for when no database URL is given.
+ *
+ * It listens on a UNIX socket in a directory of its own and nowhere else, and the kernel tells it who
+ * connects: no port that another program could take between two starts, no password to keep, to leak into a
+ * log or to compare on each connection, and a URL that can be printed.
+ */
+import { mkdir, realpath, rm } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { ensureCluster } from "./cluster.ts";
+import { DirectoryLock } from "./directory-lock.ts";
+import { clearLeftovers } from "./leftovers.ts";
+import type { ServerLog } from "./log.ts";
+import { choosePlace, type Place, socketDirectory } from "./place.ts";
+import { Postmaster, type ServerExit } from "./postmaster.ts";
+import { findPrograms } from "./programs.ts";
+import { serverArguments, urlOf, writeAccess } from "./settings.ts";
+import { type ServerState, Supervisor } from "./supervisor.ts";
+
+export interface EmbeddedServerOptions {
+  /** Made if missing, for this account only. Everything in it belongs to one process at a time. */
+  readonly dataDir: string;
+  readonly log: ServerLog;
+  /** Aborts the start. Once started, only disposal stops it: the database must be the last to go. */
+  readonly signal?: AbortSignal;
+  /** Where this process answers, told to whoever is refused because of it. */
+  readonly ownerUrl?: string;
+}
+
+export class EmbeddedServer implements AsyncDisposable {
+  /** Of database and role `linkspan`; without a password, the same after each restart. */
+  readonly url: string;
+  readonly #supervisor: Supervisor;
+  readonly #resources: AsyncDisposableStack;
+  readonly #exits: Set<(exit: ServerExit) => void>;
+  readonly #readies: Set<() => void>;
+  #stopped: Promise<void> | undefined;
+
+  private constructor(started: Started) {
+    this.url = started.url;
+    this.#supervisor = started.supervisor;
+    this.#resources = started.resources;
+    this.#exits = started.exits;
+    this.#readies = started.readies;
+  }
+
+  /**
+   * Resolves when it accepts connections. A server that an earlier process left running is stopped first.
+   *
+   * @throws FabricError `store.unavailable`: another process uses the directory (the detail names it), the
+   *   data is of another major version, or the server cannot be run here
+   */
+  static async start(options: EmbeddedServerOptions): Promise<EmbeddedServer> {
+    await using stack = new AsyncDisposableStack();
+    const { log, signal } = options;
+    const owner = options.ownerUrl === undefined ? {} : { url: options.ownerUrl };
+
+    const base = join(await dataDirectory(options.dataDir), "postgres");
+    await mkdir(base, { recursive: true, mode: 0o700 });
+    stack.use(await DirectoryLock.acquire(base, owner));
+    const place = await choosePlace(base);
+    // A copied data directory points to the same home as the one it was copied from.
+    if (place.home !== base) stack.use(await DirectoryLock.acquire(place.home, owner));
+    signal?.throwIfAborted();
+
+    const programs = await findPrograms(place.home, place.account);
+    const created = await ensureCluster(place, programs, signal);
+    const socket = await usedSocketDirectory(place, stack);
+    await writeAccess(place);
+
+    const args = serverArguments(place, socket);
+    const launch = async (stopping: AbortSignal | undefined): Promise<Postmaster> => {
+      await clearLeftovers(place.cluster, socket, log);
+      const { cluster, account } = place;
+      return Postmaster.launch({ program: programs.postgres, args, cluster, account, log, signal: stopping });
+    };
+    const first = await launch(signal);
+
+    const exits = new Set<(exit: ServerExit) => void>();
+    const readies = new Set<() => void>();
+    const supervisor = new Supervisor(first, {
+      launch,
+      log,
+      onExit: (exit) => {
+        for (const listener of exits) listener(exit);
+      },
+      onReady: () => {
+        for (const listener of readies) listener();
+      },
+    });
+    stack.defer(() => supervisor.stop());
+    const interrupt = () => supervisor.interrupt();
+    process.once("exit", interrupt);
+    stack.defer(() => void process.off("exit", interrupt));
+
+    log.info({ event: "store.server.started", pid: first.pid, cluster: place.cluster, created });
+    return new EmbeddedServer({ url: urlOf(socket), supervisor, exits, readies, resources: stack.move() });
+  }
+
+  get state(): ServerState {
+    return this.#supervisor.state;
+  }
+
+  /** Of the server's main process; another after each restart. */
+  get pid(): number {
+    return this.#supervisor.pid;
+  }
+
+  /** Told each time the server ended unasked; it is being started again. Dispose to stop listening. */
+  onExit(listener: (exit: ServerExit) => void): Disposable {
+    this.#exits.add(listener);
+    return { [Symbol.dispose]: () => void this.#exits.delete(listener) };
+  }
+
+  /** Told each time it accepts connections again. Dispose to stop listening. */
+  onReady(listener: () => void): Disposable {
+    this.#readies.add(listener);
+    return { [Symbol.dispose]: () => void this.#readies.delete(listener) };
+  }
+
+  /** Fast shutdown: open transactions are rolled back. Resolves when every process of it has ended. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped ??= this.#resources.disposeAsync();
+    await this.#stopped;
+  }
+}
+
+interface Started {
+  readonly url: string;
+  readonly supervisor: Supervisor;
+  readonly resources: AsyncDisposableStack;
+  readonly exits: Set<(exit: ServerExit) => void>;
+  readonly readies: Set<() => void>;
+}
+
+async function dataDirectory(path: string): Promise<string> {
+  await mkdir(resolve(path), { recursive: true, mode: 0o700 });
+  return realpath(path);
+}
+
+async function usedSocketDirectory(place: Place, stack: AsyncDisposableStack): Promise<string> {
+  const { path, temporary } = await socketDirectory(place);
+  if (temporary) stack.defer(() => rm(path, { recursive: true, force: true }));
+  return path;
+}

@@ -1,0 +1,5 @@
+export { DirectoryLock, type LockHolder } from "./directory-lock.ts";
+export { EmbeddedServer, type EmbeddedServerOptions } from "./embedded-server.ts";
+export type { ServerEvent, ServerLog } from "./log.ts";
+export type { ServerExit } from "./postmaster.ts";
+export type { ServerState } from "./supervisor.ts";

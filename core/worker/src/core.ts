@@ -1,0 +1,38 @@
+/** What every part of the worker works with. Built once, in a composition root. */
+import type { Bus } from "@linkspan/fabric";
+import type { KeyRing, Signer } from "@linkspan/envelopes";
+import type { Database } from "@linkspan/store";
+import type { Vault } from "@linkspan/vault";
+import type { Logger } from "pino";
+import type { Wakes } from "./wakes.ts";
+
+export interface Core {
+  readonly database: Database;
+  readonly bus: Bus;
+  readonly vault: Vault;
+  /** The core's key: envelopes and tickets. */
+  readonly signer: Signer;
+  /** Keys in force; replaced whole when the registry changes. */
+  readonly keys: KeyRing;
+  readonly namespace: Namespace;
+  readonly wakes: Wakes;
+  readonly log: Logger;
+  readonly now: () => Date;
+  readonly metrics: Metrics;
+}
+
+export interface Namespace {
+  readonly name: string;
+  readonly generation: number;
+  readonly partitions: number;
+  /** `optional` takes unsigned envelopes of foreign daemons; for development only. */
+  readonly signatures: "required" | "optional";
+}
+
+/** One function per thing worth counting; label values come from closed sets. */
+export interface Metrics {
+  events(outcome: "stored" | "duplicate" | "conflict" | "refused", service: string, count: number): void;
+  intent(state: string, service: string): void;
+  quarantined(code: string): void;
+  inboundBatch(seconds: number, size: number): void;
+}

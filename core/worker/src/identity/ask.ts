@@ -1,0 +1,62 @@
+/** A request of the core to the daemon that holds an instance: signed, ticketed, its answer verified. */
+import { randomUUID } from "node:crypto";
+import { decode, FabricError, formatTopic, isFabricError, timestamp, traceIdOf } from "@linkspan/envelopes";
+import type { Identity, Lease } from "@linkspan/store";
+import type { Core } from "../core.ts";
+import { freshNoteId, outgoing } from "../send.ts";
+import { sessionTicket } from "../sync/hello.ts";
+
+export interface Question {
+  readonly action: "link_account" | "reauthenticate" | "disconnect" | "configure_bridge" | "health_snapshot";
+  readonly payload: Record<string, unknown>;
+  readonly timeoutMs: number;
+}
+
+/**
+ * @returns the answer's payload
+ * @throws FabricError `bus.timeout`, `bus.unroutable`, `envelope.*`, or what the daemon answered
+ */
+export async function askDaemon(
+  core: Core,
+  identity: Identity,
+  lease: Lease,
+  question: Question,
+): Promise<Record<string, unknown>> {
+  const messageId = freshNoteId(`${question.action} ${randomUUID()}`);
+  const traceId = traceIdOf(messageId);
+  const { service, instance, workspace_id: workspaceId, user_id } = identity;
+  const request = outgoing(core, {
+    service,
+    instance,
+    action: question.action,
+    workspaceId,
+    messageId,
+    traceId,
+    metadata: {
+      user_id,
+      identity_id: identity.id,
+      ticket: sessionTicket(core, identity, lease, lease.kid),
+      expires_at: timestamp(new Date(core.now().getTime() + question.timeoutMs)),
+      reply_to: formatTopic({ service, instance: "primary", action: question.action, replyTo: traceId }),
+    },
+    payload: question.payload,
+  });
+  const delivery = await core.bus.request(request, { timeoutMs: question.timeoutMs });
+  const { envelope, kid } = decode(
+    { body: delivery.body, kid: delivery.kid, sig: delivery.sig },
+    { keys: core.keys, now: core.now(), signatures: "required" },
+  );
+  const { metadata, payload } = envelope;
+  if (metadata.in_reply_to !== messageId || metadata.workspace_id !== workspaceId || kid !== lease.kid) {
+    throw new FabricError("envelope.wrong_issuer", "the answer is not the asked daemon's");
+  }
+  const { error } = payload;
+  if (typeof error === "object" && error !== null && "code" in error) throw toError(error);
+  return payload;
+}
+
+function toError(error: object): FabricError {
+  const { code, detail } = error as { code: FabricError["code"]; detail?: string };
+  const known = new FabricError(code, detail ?? "the daemon refused");
+  return isFabricError(known) ? known : new FabricError("internal", "the daemon refused");
+}

@@ -1,0 +1,56 @@
+/**
+ * The way in: deliveries of one partition become rows.
+ *
+ *   verify (overlapping with the batch before) → admit → one transaction → settle → acknowledge, wake readers
+ *
+ * A batch is all or nothing. When its transaction fails, the bus retries it with backoff and bisects;
+ * what is refused for what it says goes to quarantine inside the same transaction and is settled.
+ */
+import { decodeBatch, FabricError, isFabricError, type Opened } from "@linkspan/envelopes";
+import { ACK, type Delivery, type Prepared, type Subscription } from "@linkspan/fabric";
+import type { Core } from "../core.ts";
+import { inboundQueue } from "../topology.ts";
+import { sendAcks } from "./acks.ts";
+import { applyBatch, type Received } from "./apply.ts";
+
+/** What verification made of a delivery. */
+export type Verified = Opened | FabricError;
+
+/** Takes in every partition until the subscriptions are disposed. */
+export async function startIntake(core: Core): Promise<Subscription[]> {
+  const queues = Array.from({ length: core.namespace.partitions }, (_, partition) => inboundQueue(partition));
+  await core.bus.declare(queues);
+  return Promise.all(
+    queues.map((queue) =>
+      core.bus.subscribe<Verified>(queue, {
+        prepare: (batch) => verify(core, batch),
+        handle: (batch) => takeIn(core, batch),
+      }),
+    ),
+  );
+}
+
+export function verify(core: Core, batch: readonly Delivery[]): Promise<readonly Verified[]> {
+  return decodeBatch(batch, {
+    keys: core.keys,
+    now: core.now(),
+    partitions: core.namespace.partitions,
+    signatures: core.namespace.signatures,
+  });
+}
+
+async function takeIn(core: Core, batch: readonly Prepared<Verified>[]) {
+  const startedAt = performance.now();
+  const outcome = await core.database.transaction((client) =>
+    applyBatch(core, client, batch.map(toReceived)),
+  );
+  core.metrics.inboundBatch((performance.now() - startedAt) / 1_000, batch.length);
+  for (const wake of outcome.wakes) core.wakes.local(wake);
+  for (const report of outcome.reports) report();
+  sendAcks(core, outcome.acks);
+  return batch.map(() => ACK);
+}
+
+function toReceived({ delivery, value }: Prepared<Verified>): Received {
+  return isFabricError(value) ? { delivery, refused: value } : { delivery, opened: value };
+}

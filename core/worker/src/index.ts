@@ -1,0 +1,17 @@
+export type { Core, Metrics, Namespace } from "./core.ts";
+export { ALL_WORKSPACES, switchConnector } from "./flags/switch.ts";
+export {
+  CATALOG,
+  type CatalogEntry,
+  catalogEntry,
+  isSecretField,
+  type LinkField,
+} from "./identity/catalog.ts";
+export { cancelSession, openSession, readSession, submitCredentials } from "./identity/link.ts";
+export { unlink } from "./identity/unlink.ts";
+export { cancelIntent, type IntentRequest, recordIntent } from "./outbound/record.ts";
+export { dropQuarantined, retryQuarantined } from "./quarantine.ts";
+export { type Retention, sweepExpired, sweepPartitions, sweepSessions } from "./sweeps.ts";
+export { VERSION } from "./sync/hello.ts";
+export { type Wake, Wakes } from "./wakes.ts";
+export { startWorker, type Worker } from "./worker.ts";

@@ -1,0 +1,121 @@
+/**
+ * `bridge/core/attempt`: may I say this part now?
+ *
+ * This is the last gate and the only one that counts: it commits `attempting` before it answers `go`, so a
+ * part is touched at most once however often its intent is published. What the answers mean:
+ *
+ *   go         write it, within the window, on your monotonic clock since before you asked
+ *   sent       it was said; here is its id
+ *   uncertain  somebody was granted it and never reported: look on the platform, never say it again by guess
+ *   stop       leave it: cancelled, expired, denied, superseded, or settled
+ *
+ * The same question (same message id) is answered anew, so a lost reply costs nothing but time: who asks
+ * again has written nothing.
+ */
+import { type AttemptReply, type AttemptRequest, type Envelope, FabricError } from "@linkspan/envelopes";
+import {
+  audit,
+  currentLease,
+  dequeue,
+  type Intent,
+  lockIntent,
+  moveIntent,
+  type Queryable,
+} from "@linkspan/store";
+import type { Core } from "../core.ts";
+import { objectionTo } from "../policy/decide.ts";
+import { isSettled } from "./states.ts";
+
+/** How long a daemon may touch the platform after asking. */
+export const WINDOW_MS = 15_000;
+
+/** @throws FabricError `lease.lost`, `request.not_found` */
+export function answerAttempt(core: Core, envelope: Envelope): Promise<AttemptReply> {
+  return core.database.transaction(async (client) => {
+    await requireLease(client, envelope);
+    const ask = envelope.payload as AttemptRequest;
+    const intent = await lockIntent(client, ask.intent_id);
+    if (intent === undefined || intent.workspace_id !== envelope.metadata.workspace_id) {
+      throw new FabricError("request.not_found", "no such intent");
+    }
+    return (
+      settled(intent, ask) ?? inDoubt(intent, envelope, ask) ?? decideNow(core, client, intent, envelope, ask)
+    );
+  });
+}
+
+async function requireLease(on: Queryable, { service, metadata }: Envelope): Promise<void> {
+  const [, issuerService, instance] = metadata.issuer.split(":");
+  const lease = service === "core" ? await currentLease(on, issuerService ?? "", instance ?? "") : undefined;
+  if (lease?.live !== true || lease.epoch !== metadata.epoch) {
+    throw new FabricError("lease.lost", "the instance is not held under this epoch");
+  }
+}
+
+function settled(intent: Intent, ask: AttemptRequest): AttemptReply | undefined {
+  if (ask.attempt !== intent.attempt) return { decision: "stop", code: "ticket.replayed" };
+  const said = intent.remote_ids[ask.part];
+  if (ask.part < intent.part && said !== undefined) return { decision: "sent", remote_id: said };
+  if (isSettled(intent.state)) return { decision: "stop" };
+  return undefined;
+}
+
+/** Granted before and not reported: in doubt, unless it is the same question, which nobody had an answer to. */
+function inDoubt(intent: Intent, envelope: Envelope, ask: AttemptRequest): AttemptReply | undefined {
+  if (intent.state !== "attempting" || intent.part !== ask.part || intent.ask_id === null) return undefined;
+  return intent.ask_id === envelope.metadata.message_id ? undefined : { decision: "uncertain" };
+}
+
+async function decideNow(
+  core: Core,
+  on: Queryable,
+  intent: Intent,
+  envelope: Envelope,
+  ask: AttemptRequest,
+): Promise<AttemptReply> {
+  if (intent.expires_at !== null && intent.expires_at <= core.now()) {
+    await end(core, on, intent, "expired", "envelope.expired");
+    return { decision: "stop", code: "envelope.expired" };
+  }
+  const objection = await objectionTo(on, intent);
+  if (objection !== undefined) {
+    await end(core, on, intent, intent.part > 0 ? "failed" : "denied", objection.code, objection.reason);
+    return { decision: "stop", code: objection.code };
+  }
+  await moveIntent(on, intent.id, {
+    state: "attempting",
+    part: ask.part,
+    parts: ask.parts,
+    askId: envelope.metadata.message_id,
+    askEpoch: envelope.metadata.epoch ?? null,
+    goUntil: new Date(core.now().getTime() + WINDOW_MS),
+  });
+  await audit(on, {
+    workspaceId: intent.workspace_id,
+    actor: envelope.metadata.issuer,
+    action: "intent.attempting",
+    subject: intent.id,
+    detail: { attempt: intent.attempt, part: ask.part, parts: ask.parts },
+  });
+  return { decision: "go", window_ms: WINDOW_MS };
+}
+
+async function end(
+  core: Core,
+  on: Queryable,
+  intent: Intent,
+  state: "expired" | "denied" | "failed",
+  code: string,
+  detail?: string,
+): Promise<void> {
+  await moveIntent(on, intent.id, { state, code, ...(detail !== undefined && { detail }) });
+  await dequeue(on, intent.id);
+  await audit(on, {
+    workspaceId: intent.workspace_id,
+    actor: "core",
+    action: `intent.${state}`,
+    subject: intent.id,
+    detail: { code },
+  });
+  core.metrics.intent(state, intent.service);
+}

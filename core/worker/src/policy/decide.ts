@@ -1,0 +1,54 @@
+/**
+ * May this be said? First deny wins: the invariants in code, then the switch. Workspace policies come on top
+ * of these, never instead of them.
+ */
+import { createHash, randomUUID } from "node:crypto";
+import type { ErrorCode } from "@linkspan/envelopes";
+import { identityById, type Identity, type Intent, type Queryable } from "@linkspan/store";
+import { connectorSwitch } from "../flags/switch.ts";
+
+export interface Decision {
+  readonly id: string;
+  /** Hash of the rules that decided, base64url. */
+  readonly policy: string;
+  readonly state: "queued" | "denied" | "held";
+  readonly code?: ErrorCode;
+  readonly reason?: string;
+}
+
+/** The rules below, by name and version; changing one changes the hash that decisions carry. */
+const RULES = ["same-workspace/1", "own-identity/1", "same-service/1", "linked/1", "switched-on/1"];
+
+export const POLICY_HASH = createHash("sha256").update(RULES.join("\n")).digest("base64url");
+
+export async function decide(on: Queryable, intent: Intent): Promise<Decision> {
+  const objection = await objectionTo(on, intent);
+  const base = { id: randomUUID(), policy: POLICY_HASH };
+  return objection === undefined ? { ...base, state: "queued" } : { ...base, state: "denied", ...objection };
+}
+
+export interface Objection {
+  readonly code: ErrorCode;
+  readonly reason: string;
+}
+
+/** Asked when an intent is recorded, and again at every attempt. */
+export async function objectionTo(on: Queryable, intent: Intent): Promise<Objection | undefined> {
+  const identity = await identityById(on, intent.identity_id);
+  const broken = brokenInvariant(intent, identity);
+  if (broken !== undefined) return { code: "policy.denied", reason: broken };
+  if (!(await connectorSwitch(on)(intent.workspace_id, intent.service))) {
+    return { code: "flag.disabled", reason: `the ${intent.service} connector is switched off` };
+  }
+  return undefined;
+}
+
+/** Tenant equality and ownership; no policy can override these. */
+export function brokenInvariant(intent: Intent, identity: Identity | undefined): string | undefined {
+  if (identity === undefined) return "the identity does not exist";
+  if (identity.workspace_id !== intent.workspace_id) return "the identity belongs to another workspace";
+  if (identity.user_id !== intent.user_id) return "the identity belongs to another user";
+  if (identity.service !== intent.service) return "the identity is not one of this service";
+  if (identity.state !== "linked") return "the identity is not linked";
+  return undefined;
+}

@@ -1,0 +1,100 @@
+/** Requests to the core on the bus: each is verified, answered once, and the answer signed. */
+import {
+  type Envelope,
+  FabricError,
+  isFabricError,
+  type Opened,
+  type SubmitIntent,
+} from "@linkspan/envelopes";
+import { ACK, type Prepared, type Subscription } from "@linkspan/fabric";
+import type { Core } from "./core.ts";
+import { type Verified, verify } from "./inbound/intake.ts";
+import { answerAttempt } from "./outbound/attempt.ts";
+import { recordIntent } from "./outbound/record.ts";
+import { answerTo, refusal } from "./send.ts";
+import { answerHello, answerResume } from "./sync/hello.ts";
+import { REQUESTS } from "./topology.ts";
+
+export async function startRequests(core: Core): Promise<Subscription> {
+  await core.bus.declare([REQUESTS]);
+  return core.bus.subscribe<Verified>(
+    REQUESTS,
+    {
+      prepare: (batch) => verify(core, batch),
+      handle: async (batch) => {
+        await Promise.all(batch.map((item) => serve(core, item)));
+        return batch.map(() => ACK);
+      },
+      keyOf: ({ delivery }) => delivery.messageId ?? "",
+    },
+    { lingerMs: 0, maxBatch: 64 },
+  );
+}
+
+/** A requester that is gone, and one that nobody can verify, get no answer. */
+async function serve(core: Core, { delivery, value }: Prepared<Verified>): Promise<void> {
+  if (isFabricError(value)) {
+    core.metrics.quarantined(value.code);
+    core.log.warn(
+      { event: "request.refused", code: value.code, action: delivery.route.action },
+      "refused a request",
+    );
+    return;
+  }
+  const payload = await answerOrRefusal(core, value);
+  if (delivery.replyTo === undefined) return;
+  await core.bus.reply(delivery.replyTo, answerTo(core, value.envelope, payload)).catch((error: unknown) => {
+    core.log.debug(
+      { event: "reply.dropped", action: delivery.route.action, err: error },
+      "an answer was not delivered",
+    );
+  });
+}
+
+async function answerOrRefusal(core: Core, opened: Opened): Promise<Record<string, unknown>> {
+  try {
+    return { ...(await answer(core, opened)) };
+  } catch (error) {
+    if (!isFabricError(error)) {
+      core.log.error({ event: "request.failed", action: opened.action.name, err: error }, "a request failed");
+    }
+    return refusal(error);
+  }
+}
+
+function answer(core: Core, { action, envelope, kid }: Opened): Promise<object> {
+  switch (action.name) {
+    case "hello":
+      return answerHello(core, envelope, kid);
+    case "resume":
+      return answerResume(core, envelope, kid);
+    case "attempt":
+      return answerAttempt(core, envelope);
+    case "submit_intent":
+      return answerSubmit(core, envelope);
+    default:
+      throw new FabricError("action.unsupported", `the core does not serve ${action.name}`);
+  }
+}
+
+/** A backend's own signed intent; `envelope.wrong_issuer` for anyone else. */
+async function answerSubmit(core: Core, envelope: Envelope) {
+  const { issuer, workspace_id, user_id } = envelope.metadata;
+  const wanted = envelope.payload as SubmitIntent;
+  if (!issuer.startsWith("backend:"))
+    throw new FabricError("envelope.wrong_issuer", "only a backend submits intents");
+  if (user_id === undefined) throw new FabricError("request.invalid", "metadata.user_id is missing");
+  const { intent } = await recordIntent(core, {
+    workspaceId: workspace_id,
+    userId: user_id,
+    identityId: wanted.identity_id,
+    action: wanted.action,
+    payload: wanted.payload,
+    idempotencyKey: wanted.idempotency_key,
+    traceId: envelope.trace_id,
+    actor: issuer,
+    ...(wanted.conversation !== undefined && { conversation: wanted.conversation }),
+    ...(wanted.expires_at !== undefined && { expiresAt: new Date(wanted.expires_at) }),
+  });
+  return { intent_id: intent.id, state: intent.state };
+}

@@ -1,0 +1,90 @@
+/** Envelopes that the core issues: composed, signed, put on the bus. */
+import { randomUUID } from "node:crypto";
+import {
+  answerId,
+  encode,
+  type Envelope,
+  FabricError,
+  type Metadata,
+  noteId,
+  routeOf,
+  timestamp,
+  traceIdOf,
+} from "@linkspan/envelopes";
+import type { Outgoing } from "@linkspan/fabric";
+import type { Core } from "./core.ts";
+
+export const CORE = "core";
+
+/** An envelope of the core, but for its time and schema. */
+export interface Draft {
+  readonly service: string;
+  readonly instance: string;
+  readonly action: string;
+  readonly workspaceId: string;
+  readonly messageId: string;
+  readonly traceId?: string;
+  readonly metadata?: Partial<Metadata>;
+  readonly payload: Readonly<Record<string, unknown>>;
+}
+
+/** Signs a draft. @throws FabricError `envelope.*` when it breaks the contract */
+export function outgoing(core: Core, draft: Draft, bus: Partial<Outgoing> = {}): Outgoing {
+  const envelope: Envelope = {
+    schema: "msgr.bridge.v1",
+    service: draft.service,
+    action: draft.action,
+    trace_id: draft.traceId ?? traceIdOf(draft.messageId),
+    occurred_at: timestamp(core.now()),
+    metadata: {
+      ...draft.metadata,
+      issuer: CORE,
+      workspace_id: draft.workspaceId,
+      instance: draft.instance,
+      message_id: draft.messageId,
+    },
+    payload: draft.payload,
+  };
+  const signed = encode(envelope, core.signer);
+  return {
+    ...signed,
+    route: routeOf(envelope, core.namespace.partitions),
+    messageId: draft.messageId,
+    ...(draft.metadata?.in_reply_to !== undefined && { inReplyTo: draft.metadata.in_reply_to }),
+    ...bus,
+  };
+}
+
+/** The answer to a request, with the outcome that distinguishes it from another answer to the same one. */
+export function answerTo(core: Core, request: Envelope, payload: Record<string, unknown>): Outgoing {
+  const { workspace_id, message_id } = request.metadata;
+  return outgoing(core, {
+    service: request.service,
+    instance: request.metadata.instance,
+    action: request.action,
+    workspaceId: workspace_id,
+    messageId: answerId(request.action, message_id, "error" in payload ? "error" : "ok", 1),
+    traceId: request.trace_id,
+    metadata: { in_reply_to: message_id },
+    payload,
+  });
+}
+
+/** What an error tells a requester: the code and the detail, never a cause. */
+export function refusal(error: unknown): {
+  error: { code: string; detail: string; retry_after_ms?: number };
+} {
+  if (!(error instanceof FabricError)) return { error: { code: "internal", detail: "an unexpected fault" } };
+  return {
+    error: {
+      code: error.code,
+      detail: error.message,
+      ...(error.retryAfterMs !== undefined && { retry_after_ms: error.retryAfterMs }),
+    },
+  };
+}
+
+/** A note's message id: its nonce is drawn here, once. */
+export function freshNoteId(action: string): string {
+  return noteId(CORE, action, randomUUID());
+}

@@ -1,0 +1,125 @@
+/**
+ * `bridge/core/hello` and `bridge/core/resume`: how a daemon's process becomes the holder of an instance.
+ *
+ * Hello is handshake and heartbeat in one: it tells what a publisher must know and takes or renews the
+ * lease. Resume, asked under that lease, lists the identities to serve, each with the cursor its stream may
+ * start from and a ticket to connect with.
+ */
+import {
+  type Envelope,
+  FabricError,
+  type HelloReply,
+  type HelloRequest,
+  mintTicket,
+  type ResumedIdentity,
+  type ResumeReply,
+  ticketStamp,
+} from "@linkspan/envelopes";
+import {
+  checkpointOf,
+  claimLease,
+  currentLease,
+  identitiesAt,
+  type Identity,
+  type Lease,
+} from "@linkspan/store";
+import type { Core } from "../core.ts";
+import { CORE } from "../send.ts";
+import { POLICY_HASH } from "../policy/decide.ts";
+
+/** A holder that falls silent is followed by another after this. */
+export const LEASE_TTL_MS = 6_000;
+export const VERSION = "0.1.0";
+
+/** @throws FabricError `envelope.wrong_issuer` when the sender is no daemon */
+export async function answerHello(
+  core: Core,
+  envelope: Envelope,
+  kid: string | undefined,
+): Promise<HelloReply> {
+  const { service, instance } = daemonOf(envelope);
+  const { boot_id } = envelope.payload as HelloRequest;
+  if (kid === undefined) throw new FabricError("envelope.unsigned", "an unsigned daemon holds no lease");
+  const answer = await claimLease(core.database.pool, {
+    service,
+    instance,
+    holder: boot_id,
+    kid,
+    ttlMs: LEASE_TTL_MS,
+  });
+  if (answer.state === "held" && answer.changed) {
+    core.log.info(
+      { event: "lease.taken", service, instance, epoch: answer.epoch },
+      "an instance has a new holder",
+    );
+    core.wakes.local("outbox");
+  }
+  return {
+    version: VERSION,
+    generation: core.namespace.generation,
+    partitions: core.namespace.partitions,
+    keys: core.keys.records().filter((record) => record.issuers.includes(CORE)) as HelloReply["keys"],
+    lease:
+      answer.state === "held"
+        ? { state: "held", epoch: answer.epoch, ttl_ms: LEASE_TTL_MS }
+        : { state: "taken", retry_after_ms: answer.retryAfterMs },
+  };
+}
+
+/** @throws FabricError `lease.lost`, `envelope.wrong_issuer` */
+export async function answerResume(
+  core: Core,
+  envelope: Envelope,
+  kid: string | undefined,
+): Promise<ResumeReply> {
+  const { service, instance } = daemonOf(envelope);
+  const lease = await currentLease(core.database.pool, service, instance);
+  if (lease?.live !== true || lease.epoch !== envelope.metadata.epoch || kid === undefined) {
+    throw new FabricError("lease.lost", "the instance is not held under this epoch");
+  }
+  const identities = await identitiesAt(core.database.pool, service, instance);
+  return { identities: await Promise.all(identities.map((identity) => resumed(core, identity, lease, kid))) };
+}
+
+async function resumed(core: Core, identity: Identity, lease: Lease, kid: string): Promise<ResumedIdentity> {
+  const checkpoint = await checkpointOf(core.database.pool, identity.id);
+  return {
+    identity_id: identity.id,
+    workspace_id: identity.workspace_id,
+    user_id: identity.user_id,
+    home: identity.home,
+    settings: identity.settings,
+    ...(checkpoint !== undefined && { checkpoint }),
+    ticket: sessionTicket(core, identity, lease, kid),
+    state: identity.bridge_state,
+  };
+}
+
+/** A ticket to connect and read as this identity; it names no conversation and says nothing. */
+export function sessionTicket(core: Core, identity: Identity, lease: Lease, kid: string): string {
+  return mintTicket(
+    {
+      iss: CORE,
+      aud: `daemon:${lease.service}:${lease.instance}`,
+      cnf: kid,
+      workspace_id: identity.workspace_id,
+      identity_id: identity.id,
+      service: identity.service,
+      actions: [],
+      capabilities: ["session"],
+      lease_id: `${lease.service}:${lease.instance}:${lease.epoch}`,
+      policy_hash: POLICY_HASH,
+      decision_id: identity.id,
+      ...ticketStamp(["session"], core.now()),
+    },
+    core.signer,
+  );
+}
+
+function daemonOf({ metadata }: Envelope): { service: string; instance: string } {
+  const [kind, service, instance] = metadata.issuer.split(":");
+  if (kind !== "daemon" || service === undefined || instance === undefined) {
+    throw new FabricError("envelope.wrong_issuer", "only a daemon holds an instance");
+  }
+  return { service, instance };
+}

@@ -1,0 +1,94 @@
+/**
+ * Wake-ups between the parts of the core, within a process and across processes.
+ *
+ * A wake-up carries nothing and may be lost: whoever waits looks into the tables, and looks again after a
+ * while by itself. PostgreSQL's NOTIFY carries it to other processes when the transaction commits.
+ */
+import { EventEmitter, once } from "node:events";
+import { type Database, execute, type Queryable } from "@linkspan/store";
+import type { Logger } from "pino";
+
+export type Wake = "outbox" | "positions" | "flags" | "keys" | "unsequenced";
+
+const CHANNEL = "linkspan";
+const WAKES: readonly string[] = ["outbox", "positions", "flags", "keys", "unsequenced"] satisfies Wake[];
+
+export class Wakes implements AsyncDisposable {
+  readonly #events = new EventEmitter().setMaxListeners(0);
+  readonly #stop = new AbortController();
+  #listening: Promise<void> = Promise.resolve();
+
+  /** Wakes whoever waits in this process. */
+  local(wake: Wake): void {
+    this.#events.emit(wake);
+  }
+
+  /** Wakes every process once the transaction commits. */
+  async everywhere(on: Queryable, wake: Wake): Promise<void> {
+    await execute(on, "SELECT pg_notify($1, $2)", [CHANNEL, wake], "wakes.notify");
+  }
+
+  on(wake: Wake, listener: () => void, signal: AbortSignal): void {
+    if (signal.aborted) return;
+    this.#events.on(wake, listener);
+    signal.addEventListener("abort", () => this.#events.off(wake, listener), { once: true });
+  }
+
+  /** Resolves at the next wake-up, after `timeoutMs`, or when aborted. */
+  async wait(wake: Wake, timeoutMs: number, signal: AbortSignal): Promise<void> {
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+    await once(this.#events, wake, { signal: limit }).catch((error: unknown) => {
+      if (!limit.aborted) throw error;
+    });
+  }
+
+  /** Listens for other processes' wake-ups until disposed, over connection losses. */
+  listen(database: Database, log: Logger): void {
+    this.#listening = this.#listenForever(database, log);
+  }
+
+  async #listenForever(database: Database, log: Logger): Promise<void> {
+    for (let failures = 0; !this.#stop.signal.aborted; failures++) {
+      try {
+        await this.#listenOnce(database);
+        failures = 0;
+      } catch (error) {
+        log.debug({ event: "wakes.interrupted", failures, err: error }, "listening again soon");
+      }
+      await this.#pause(Math.min(5_000, 100 * 2 ** failures));
+    }
+  }
+
+  /** Resolves when the connection ends. */
+  async #listenOnce(database: Database): Promise<void> {
+    const client = await database.pool.connect();
+    const ended = new AbortController();
+    client.on("notification", ({ payload }) => {
+      if (payload !== undefined && WAKES.includes(payload)) this.#events.emit(payload);
+    });
+    client.on("error", () => ended.abort());
+    client.on("end", () => ended.abort());
+    try {
+      await execute(client, `LISTEN ${CHANNEL}`);
+      // What was missed while not listening is found by looking.
+      for (const wake of WAKES) this.#events.emit(wake);
+      await aborted(AbortSignal.any([ended.signal, this.#stop.signal]));
+    } finally {
+      client.removeAllListeners("notification");
+      client.release(true);
+    }
+  }
+
+  async #pause(ms: number): Promise<void> {
+    await aborted(AbortSignal.any([this.#stop.signal, AbortSignal.timeout(ms)]));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#listening;
+  }
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await once(signal, "abort");
+}

@@ -1,0 +1,32 @@
+/** What a connection's failure means: a state for people, and whether trying again by ourselves can help. */
+import { CODES, type FabricError, isFabricError } from "@linkspan/envelopes";
+import type { BridgeStateName } from "../connector.ts";
+
+export interface Failure {
+  readonly state: BridgeStateName;
+  readonly code: FabricError["code"];
+  /** A sentence for a person. */
+  readonly message: string;
+  /** False: only new settings or a new login can help. */
+  readonly retry: boolean;
+  readonly retryAfterMs: number | undefined;
+}
+
+const LASTING: Partial<Record<FabricError["code"], BridgeStateName>> = {
+  "platform.auth_expired": "bad_credentials",
+  "vault.revoked": "bad_credentials",
+  "platform.unsupported": "unsupported",
+  "request.invalid": "unconfigured",
+};
+
+export function failureOf(error: unknown): Failure {
+  const code = isFabricError(error) ? error.code : "internal";
+  const lasting = LASTING[code];
+  return {
+    state: lasting ?? (code === "internal" ? "unknown_error" : "transient_disconnect"),
+    code,
+    message: CODES[code].help,
+    retry: lasting === undefined,
+    retryAfterMs: isFabricError(error) ? error.retryAfterMs : undefined,
+  };
+}

@@ -1,0 +1,112 @@
+/** The identities of a held instance: opened, closed and refreshed to match what `resume` says. */
+import { FabricError, type ResumedIdentity } from "@linkspan/envelopes";
+import type { BridgeState, LinkedIdentity } from "../connector.ts";
+import { aborted } from "../signals.ts";
+import { Keeper, type KeeperContext } from "./keeper.ts";
+
+/** Session tickets live an hour; one this old is replaced before it is used. */
+const TICKET_FRESH_MS = 50 * 60_000;
+
+interface Ticket {
+  readonly compact: string;
+  readonly atMs: number;
+}
+
+export class Identities {
+  readonly #context: Omit<KeeperContext, "ticketFor">;
+  readonly #resume: () => Promise<readonly ResumedIdentity[]>;
+  readonly #keepers = new Map<string, Keeper>();
+  readonly #tickets = new Map<string, Ticket>();
+  #refreshing: Promise<void> | undefined;
+
+  constructor(
+    context: Omit<KeeperContext, "ticketFor">,
+    resume: () => Promise<readonly ResumedIdentity[]>,
+  ) {
+    this.#context = context;
+    this.#resume = resume;
+  }
+
+  get all(): readonly Keeper[] {
+    return [...this.#keepers.values()];
+  }
+
+  get(identityId: string): Keeper | undefined {
+    return this.#keepers.get(identityId);
+  }
+
+  /** Asks the core who is to be served, and follows. Calls that come meanwhile share one further question. */
+  async refresh(): Promise<void> {
+    const resumed = await this.#resume();
+    const atMs = this.#context.clock.monotonicMs();
+    const wanted = new Map(resumed.map((identity) => [identity.identity_id, identity]));
+    for (const [id, identity] of wanted) this.#tickets.set(id, { compact: identity.ticket, atMs });
+    const gone = this.all.filter(({ identity }) => !wanted.has(identity.identityId));
+    await Promise.all(gone.map((keeper) => this.close(keeper.identity.identityId)));
+    if (this.#context.signal.aborted) return;
+    for (const identity of wanted.values()) this.#keep(linked(identity));
+  }
+
+  /** An event's fate: the core has it. An ack that names no known account is for any of them. */
+  acknowledged(account: string, messageIds: readonly string[]): void {
+    const named = this.#keepers.get(account);
+    const keepers = named === undefined ? this.all : [named];
+    for (const { stream } of keepers) for (const id of messageIds) stream.acknowledged(id);
+  }
+
+  async close(identityId: string, last?: BridgeState): Promise<void> {
+    const keeper = this.#keepers.get(identityId);
+    this.#keepers.delete(identityId);
+    this.#tickets.delete(identityId);
+    await keeper?.close(last);
+    this.#context.onChange();
+  }
+
+  /** Closes all, politely and at once. */
+  async closeAll(last?: BridgeState): Promise<void> {
+    await Promise.all([...this.#keepers.keys()].map((id) => this.close(id, last)));
+  }
+
+  #keep(identity: LinkedIdentity): void {
+    const known = this.#keepers.get(identity.identityId);
+    if (known !== undefined) {
+      if (!sameSettings(known.identity, identity)) known.restart(identity);
+      return;
+    }
+    const ticketFor = (id: string, signal: AbortSignal) => this.#ticketFor(id, signal);
+    const keeper = new Keeper(identity, { ...this.#context, ticketFor });
+    this.#keepers.set(identity.identityId, keeper);
+    keeper.start();
+    this.#context.onChange();
+  }
+
+  /** Does not outlast `signal`: the refresh may itself be waiting for the caller to end. */
+  async #ticketFor(identityId: string, signal: AbortSignal): Promise<string> {
+    const nowMs = this.#context.clock.monotonicMs();
+    const known = this.#tickets.get(identityId);
+    if (known !== undefined && nowMs - known.atMs < TICKET_FRESH_MS) return known.compact;
+    this.#refreshing ??= this.refresh().finally(() => {
+      this.#refreshing = undefined;
+    });
+    await Promise.race([this.#refreshing, aborted(signal)]);
+    signal.throwIfAborted();
+    const fresh = this.#tickets.get(identityId);
+    if (fresh === undefined) throw new FabricError("ticket.missing", "the core no longer serves this identity here");
+    return fresh.compact;
+  }
+}
+
+function linked(identity: ResumedIdentity): LinkedIdentity {
+  return {
+    identityId: identity.identity_id,
+    workspaceId: identity.workspace_id,
+    userId: identity.user_id,
+    home: identity.home,
+    settings: identity.settings,
+    checkpoint: identity.checkpoint,
+  };
+}
+
+function sameSettings(a: LinkedIdentity, b: LinkedIdentity): boolean {
+  return JSON.stringify(a.settings) === JSON.stringify(b.settings);
+}

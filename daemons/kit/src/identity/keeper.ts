@@ -1,0 +1,264 @@
+/**
+ * Keeps one linked identity connected while the instance is held.
+ *
+ * starting → (credentials checked out → connector opened) → open, until it is restarted or closed. The connector
+ * reconnects by itself and reports states; the keeper steps in only when opening fails or the credentials end:
+ * it closes what is there, reports why, and opens again with backoff. A failure that only a person can mend
+ * (wrong login, wrong settings) is not retried until something changes. No identity's failure touches another.
+ */
+import { type FabricError, isFabricError, type SealKeys } from "@linkspan/envelopes";
+import type { Outgoing } from "@linkspan/fabric";
+import type { Logger } from "pino";
+import type { Author } from "../author.ts";
+import { backoffMs } from "../backoff.ts";
+import { type Clock, pause } from "../clock.ts";
+import type {
+  BridgeState,
+  Connection,
+  Connector,
+  IdentityHost,
+  LinkedIdentity,
+  PlatformEvent,
+} from "../connector.ts";
+import type { CoreCalls } from "../core-calls.ts";
+import { Pace } from "../sending/pace.ts";
+import { aborted, childOf, within } from "../signals.ts";
+import { Turnstile } from "../turnstile.ts";
+import { cleanText } from "./clean-text.ts";
+import { Credentials } from "./credentials.ts";
+import { EventStream } from "./event-stream.ts";
+import { failureOf } from "./failure.ts";
+import { Reporter } from "./reporter.ts";
+import type { Spacing } from "./spacing.ts";
+
+/** What all identities of one term share. */
+export interface KeeperContext {
+  readonly connector: Connector;
+  readonly author: Author;
+  readonly calls: CoreCalls;
+  readonly publish: (message: Outgoing) => Promise<void>;
+  readonly sealKeys: SealKeys;
+  readonly vaultSealKey: () => Uint8Array | undefined;
+  readonly ticketFor: (identityId: string, signal: AbortSignal) => Promise<string>;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Aborted when the term ends, for whatever reason. */
+  readonly signal: AbortSignal;
+  readonly spacing: Spacing;
+  readonly checkpointEveryMs: number;
+  /** A state changed: health may have, too. */
+  readonly onChange: () => void;
+}
+
+const CLOSE_WITHIN_MS = 3_000;
+const SENDS_AT_ONCE = 8;
+const UP: ReadonlySet<string> = new Set(["connected", "backfilling", "running"]);
+
+export class Keeper {
+  readonly stream: EventStream;
+  readonly pace: Pace;
+  /** Conversations of this identity that are spoken in at once. */
+  readonly voices = new Turnstile(SENDS_AT_ONCE);
+  readonly #context: KeeperContext;
+  readonly #log: Logger;
+  readonly #reporter: Reporter;
+  readonly #closing: AbortController;
+  #identity: LinkedIdentity;
+  #turn: AbortController;
+  #connection: Connection | undefined;
+  #done: Promise<void> | undefined;
+
+  constructor(identity: LinkedIdentity, context: KeeperContext) {
+    const { author, publish, clock, checkpointEveryMs, connector } = context;
+    this.#identity = identity;
+    this.#context = context;
+    this.#log = context.log.child({ identity_id: identity.identityId });
+    this.#closing = childOf(context.signal);
+    this.#turn = childOf(this.#closing.signal);
+    const shared = { publish, clock, log: this.#log, signal: context.signal };
+    this.#reporter = new Reporter(identity, { ...shared, author, checkpointEveryMs });
+    this.stream = new EventStream({
+      ...shared,
+      onCheckpoint: (cursor) => this.#reporter.checkpoint(cursor),
+    });
+    this.pace = new Pace(connector.capabilities.pace, () => clock.monotonicMs());
+  }
+
+  get identity(): LinkedIdentity {
+    return this.#identity;
+  }
+
+  get state(): BridgeState {
+    return this.#reporter.current;
+  }
+
+  /** The open connection; it may still be on its way up. */
+  get connection(): Connection | undefined {
+    return this.#connection;
+  }
+
+  /** Whether something can be said now. */
+  get isUp(): boolean {
+    return this.#connection !== undefined && UP.has(this.state.state);
+  }
+
+  start(): void {
+    this.#done ??= this.#run();
+  }
+
+  /** Opens the connection anew, with other settings if given. */
+  restart(identity: LinkedIdentity = this.#identity): void {
+    this.#identity = identity;
+    this.#turn.abort(new Restart());
+  }
+
+  report(state: BridgeState): void {
+    if (this.#reporter.state(state)) this.#context.onChange();
+  }
+
+  /** Closes the connection, waits for confirmations within bounds, gives the credentials back; never rejects. */
+  async close(last?: BridgeState): Promise<void> {
+    this.#closing.abort(new Restart());
+    await this.#done;
+    if (this.#context.signal.aborted) return;
+    if (last !== undefined) this.report(last);
+    await within(CLOSE_WITHIN_MS, this.stream.confirmed());
+    await within(CLOSE_WITHIN_MS, this.#reporter.flush());
+  }
+
+  async #run(): Promise<void> {
+    for (let failures = 0; !this.#closing.signal.aborted; ) {
+      this.#turn = childOf(this.#closing.signal);
+      const openedMs = this.#context.clock.monotonicMs();
+      const error = await this.#serve(this.#turn);
+      if (this.#closing.signal.aborted) return;
+      if (error instanceof Restart) failures = 0;
+      else {
+        const livedMs = this.#context.clock.monotonicMs() - openedMs;
+        failures = livedMs > 60_000 ? 1 : failures + 1;
+        await this.#pauseAfter(error, failures);
+      }
+    }
+  }
+
+  /** One connection from open to close. @returns why it ended */
+  async #serve(turn: AbortController): Promise<unknown> {
+    const { spacing } = this.#context;
+    const { signal } = turn;
+    const host = childOf(this.#context.signal);
+    let credentials: Credentials | undefined;
+    try {
+      await spacing.turn(signal);
+      this.report({ state: "starting", message: "The connection is being opened." });
+      credentials = await this.#checkOut(turn);
+      this.#connection = await this.#open(credentials, host, signal);
+      await aborted(signal);
+      return signal.reason;
+    } catch (error) {
+      return signal.aborted ? signal.reason : error;
+    } finally {
+      await this.#disconnect();
+      host.abort(signal.reason);
+      await credentials?.[Symbol.asyncDispose]();
+    }
+  }
+
+  /** Opening is cut short by `signal`; once open, a connection is closed politely before `host` is aborted. */
+  async #open(credentials: Credentials, host: AbortController, signal: AbortSignal): Promise<Connection> {
+    const identity = { ...this.#identity, checkpoint: this.stream.cursor ?? this.#identity.checkpoint };
+    const cutShort = () => host.abort(signal.reason);
+    signal.addEventListener("abort", cutShort, { once: true });
+    try {
+      return await this.#context.connector.open(identity, this.#host(credentials, host.signal));
+    } finally {
+      signal.removeEventListener("abort", cutShort);
+    }
+  }
+
+  #checkOut(turn: AbortController): Promise<Credentials> {
+    const { calls, sealKeys, vaultSealKey, author, clock, ticketFor } = this.#context;
+    const { identityId, workspaceId } = this.#identity;
+    return Credentials.checkOut(
+      {
+        calls,
+        sealKeys,
+        vaultSealKey,
+        daemon: author.issuer,
+        workspaceId,
+        identityId,
+        ticket: (signal) => ticketFor(identityId, signal),
+        clock,
+        log: this.#log,
+        lost: (error: FabricError) => turn.abort(error),
+      },
+      turn.signal,
+    );
+  }
+
+  #host(credentials: Credentials, signal: AbortSignal): IdentityHost {
+    return {
+      log: this.#log,
+      signal,
+      secrets: credentials,
+      event: async (event) => {
+        signal.throwIfAborted();
+        if (event.payload.account !== this.#identity.identityId) {
+          throw new TypeError("an event must name the identity that saw it as its account");
+        }
+        const message = this.#written(event);
+        if (message !== undefined) await this.stream.put(message, event.payload.cursor);
+      },
+      state: (state) => {
+        if (!signal.aborted) this.report(state);
+      },
+      throttle: (throttle) => {
+        this.pace.closeFor(throttle.retryAfterMs);
+        this.#reporter.throttle(throttle);
+      },
+      writeBack: (fields) => credentials.writeBack(fields),
+    };
+  }
+
+  /** An event that no envelope can hold is logged and left out: it must not stop the stream. */
+  #written(event: PlatformEvent): Outgoing | undefined {
+    try {
+      return this.#context.author.event(this.#identity, cleanText(event));
+    } catch (error) {
+      if (!isFabricError(error)) throw error;
+      this.#log.error({ event: "event.refused", code: error.code, kind: event.payload.kind, err: error });
+      return undefined;
+    }
+  }
+
+  async #disconnect(): Promise<void> {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    if (connection === undefined) return;
+    try {
+      await within(CLOSE_WITHIN_MS, connection[Symbol.asyncDispose]());
+    } catch (error) {
+      this.#log.warn({ event: "connection.unclosed", err: error });
+    }
+  }
+
+  async #pauseAfter(error: unknown, failures: number): Promise<void> {
+    const { clock } = this.#context;
+    const failure = failureOf(error);
+    const { state, message, code } = failure;
+    this.#log.warn({ event: "connection.failed", code, failures, err: error });
+    this.#turn = childOf(this.#closing.signal);
+    if (!failure.retry) {
+      this.report({ state, message, code });
+      await aborted(this.#turn.signal);
+      return;
+    }
+    const pauseMs = failure.retryAfterMs ?? backoffMs(failures, { firstMs: 1_000, maxMs: 300_000 });
+    this.report({ state, message, code, retryAt: new Date(clock.now().getTime() + pauseMs) });
+    await pause(clock, pauseMs, this.#turn.signal);
+  }
+}
+
+/** Why a connection was closed when nothing is wrong. */
+class Restart extends Error {
+  override readonly name = "Restart";
+}

@@ -1,0 +1,139 @@
+/**
+ * Work that may outlast the patience of the bus.
+ *
+ * A queue's handler must answer for its batch soon, or everything behind waits: other identities, other
+ * conversations. So each delivery's work is a job that runs on by itself. The handler waits a moment; what has
+ * not ended by then is answered `retry`, which holds only that delivery's own lane, and when the bus hands it
+ * over again the same job is asked for its verdict. The delivery is settled only when its job has ended.
+ *
+ * Ended jobs are remembered for a while: a delivery that the bus repeats gets the same verdict, not a second run.
+ */
+import type { Delivery, Prepared, Verdict } from "@linkspan/fabric";
+import { backoffMs } from "./backoff.ts";
+import { type Clock, pause } from "./clock.ts";
+
+export interface JobsOptions {
+  readonly clock: Clock;
+  /** Aborted when the term ends; jobs must end with it. */
+  readonly signal: AbortSignal;
+  /** How long a handler waits for its batch, milliseconds. Default 50. */
+  readonly patienceMs?: number;
+  /** Ended jobs remembered. Default 4,096. */
+  readonly remembered?: number;
+}
+
+/** One delivery's work. `key` is equal for repeated deliveries of the same thing. */
+export interface Work {
+  readonly key: string;
+  /** Rejecting means: not done, hand it over again. */
+  readonly run: () => Promise<Verdict>;
+}
+
+interface Job {
+  readonly ended: Promise<void>;
+  verdict: Verdict | undefined;
+  error: unknown;
+}
+
+export class Jobs {
+  readonly #options: Required<JobsOptions>;
+  readonly #jobs = new Map<string, Job>();
+  #running = 0;
+
+  constructor(options: JobsOptions) {
+    this.#options = { patienceMs: 50, remembered: 4_096, ...options };
+  }
+
+  get running(): number {
+    return this.#running;
+  }
+
+  /**
+   * Verdicts for one batch, in order. Lanes run side by side; within a lane a delivery starts only when the one
+   * before it has been settled.
+   */
+  async verdicts<P>(
+    batch: readonly Prepared<P>[],
+    laneOf: (delivery: Prepared<P>) => string,
+    workOf: (delivery: Prepared<P>) => Work | Verdict,
+  ): Promise<Verdict[]> {
+    const { clock, signal, patienceMs } = this.#options;
+    const over = new AbortController();
+    const patience = pause(clock, patienceMs, AbortSignal.any([signal, over.signal]));
+    const lanes = Map.groupBy(batch.keys(), (index) => laneOf(batch[index] as Prepared<P>));
+    const verdicts: Verdict[] = batch.map(({ delivery }) => again(delivery));
+    const run = async (indices: readonly number[]) => {
+      for (const index of indices) {
+        const prepared = batch[index] as Prepared<P>;
+        const work = workOf(prepared);
+        const verdict = "do" in work ? work : await this.#verdictOf(work, patience);
+        if (verdict === undefined) return;
+        verdicts[index] = verdict;
+        if (verdict.do === "retry") return;
+      }
+    };
+    await Promise.all([...lanes.values()].map(run));
+    over.abort();
+    signal.throwIfAborted();
+    return verdicts;
+  }
+
+  /** Resolves when no job runs. */
+  async idle(): Promise<void> {
+    while (this.#running > 0) {
+      await Promise.all([...this.#jobs.values()].filter(isRunning).map(({ ended }) => ended));
+    }
+  }
+
+  /** @returns undefined when it has not ended within the batch's patience */
+  async #verdictOf(work: Work, patience: Promise<void>): Promise<Verdict | undefined> {
+    const job = this.#jobs.get(work.key) ?? this.#start(work);
+    await Promise.race([job.ended, patience]);
+    if (isRunning(job)) return undefined;
+    if (job.verdict !== undefined) return job.verdict;
+    this.#jobs.delete(work.key);
+    return undefined;
+  }
+
+  #start(work: Work): Job {
+    this.#forget();
+    this.#running += 1;
+    const job: Job = {
+      verdict: undefined,
+      error: undefined,
+      ended: work
+        .run()
+        .then(
+          (verdict) => {
+            job.verdict = verdict;
+          },
+          (error: unknown) => {
+            job.error = error ?? new Error("a job failed without a reason");
+          },
+        )
+        .finally(() => {
+          this.#running -= 1;
+        }),
+    };
+    this.#jobs.set(work.key, job);
+    return job;
+  }
+
+  #forget(): void {
+    if (this.#jobs.size < this.#options.remembered) return;
+    for (const [key, job] of this.#jobs) {
+      if (isRunning(job)) continue;
+      this.#jobs.delete(key);
+      return;
+    }
+  }
+}
+
+function isRunning(job: Job): boolean {
+  return job.verdict === undefined && job.error === undefined;
+}
+
+function again(delivery: Delivery): Verdict {
+  return { do: "retry", afterMs: backoffMs(delivery.attempt, { firstMs: 20, maxMs: 500 }) };
+}
+

@@ -1,0 +1,71 @@
+/**
+ * Sends values of which only the newest counts: states, checkpoints, health.
+ *
+ * One send is under way at a time; what is offered meanwhile replaces what waits, so memory is one value
+ * and readers never see an older value after a newer one. A failed send is tried again with backoff,
+ * with the newest value.
+ */
+import { backoffMs } from "./backoff.ts";
+import { type Clock, pause } from "./clock.ts";
+
+export interface LatestOptions<T> {
+  readonly send: (value: T) => Promise<void>;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  /** Least time between two sends; the first goes at once. Default 0. */
+  readonly everyMs?: number;
+  readonly onError: (error: unknown) => void;
+}
+
+export class Latest<T> {
+  readonly #options: LatestOptions<T>;
+  #next: { readonly value: T } | undefined;
+  #running: Promise<void> | undefined;
+  #hurry = new AbortController();
+  #flushing = false;
+
+  constructor(options: LatestOptions<T>) {
+    this.#options = options;
+  }
+
+  offer(value: T): void {
+    if (this.#options.signal.aborted) return;
+    this.#next = { value };
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+    });
+  }
+
+  /** Resolves when nothing waits, without keeping the distance; never rejects. */
+  async flush(): Promise<void> {
+    this.#flushing = true;
+    this.#hurry.abort();
+    while (this.#running !== undefined) await this.#running;
+    this.#flushing = false;
+    this.#hurry = new AbortController();
+  }
+
+  async #run(): Promise<void> {
+    const { send, signal, onError, everyMs = 0 } = this.#options;
+    let failures = 0;
+    while (this.#next !== undefined && !signal.aborted) {
+      const { value } = this.#next;
+      this.#next = undefined;
+      try {
+        await send(value);
+        failures = 0;
+        if (everyMs > 0 && !this.#flushing) await this.#pause(everyMs);
+      } catch (error) {
+        if (signal.aborted) return;
+        onError(error);
+        this.#next ??= { value };
+        await this.#pause(backoffMs(++failures, { firstMs: 100, maxMs: 5_000 }));
+      }
+    }
+  }
+
+  async #pause(ms: number): Promise<void> {
+    const { clock, signal } = this.#options;
+    await pause(clock, ms, AbortSignal.any([signal, this.#hurry.signal]));
+  }
+}

@@ -1,0 +1,51 @@
+/** Step 7 of the contract's order: the schema of the envelope, then that of its payload. */
+import type { z } from "zod";
+import { type ActionDef, actionOf } from "./actions.ts";
+import { type Envelope, EnvelopeSchema } from "./envelope.ts";
+import { FabricError } from "./errors.ts";
+import { checkLimits } from "./limits.ts";
+import type { Parsed } from "./strict-json.ts";
+
+export interface Checked {
+  readonly envelope: Envelope;
+  readonly action: ActionDef;
+}
+
+/**
+ * The envelope is the parsed value itself, not a copy: what was verified is what is read.
+ *
+ * @throws FabricError `envelope.schema`, `action.unsupported` (the envelope is sound, its action unknown)
+ */
+export function check(parsed: Parsed): Checked {
+  conform(EnvelopeSchema, parsed.value, "");
+  checkLimits(parsed);
+  const envelope = parsed.value as Envelope;
+  const action = actionOf(envelope.service, envelope.action);
+  if (action === undefined) {
+    throw new FabricError("action.unsupported", `${envelope.service} has no action ${envelope.action}`);
+  }
+  conform(payloadSchema(action, envelope), envelope.payload, "payload");
+  return { envelope, action };
+}
+
+/** True for the answer to a request; its payload has the reply's schema. */
+export function isReply(action: ActionDef, envelope: Envelope): boolean {
+  return action.reply !== undefined && envelope.metadata.in_reply_to !== undefined;
+}
+
+function payloadSchema(action: ActionDef, envelope: Envelope): z.ZodType {
+  return action.reply !== undefined && isReply(action, envelope) ? action.reply : action.payload;
+}
+
+function conform(schema: z.ZodType, value: unknown, at: string): void {
+  const result = schema.safeParse(value);
+  if (!result.success) throw new FabricError("envelope.schema", describe(result.error, at));
+}
+
+/** Where and what is wrong, in the schema's own words: never a value, which may be private. */
+function describe(error: z.ZodError, at: string): string {
+  const issue = error.issues[0];
+  if (issue === undefined) return at;
+  const path = [at, ...issue.path.map(String)].filter((part) => part !== "").join(".");
+  return `${path === "" ? "envelope" : path}: ${issue.code.replaceAll("_", " ")}`;
+}

@@ -1,0 +1,161 @@
+/**
+ * Receiving an envelope. The order is the contract's (section 3) and each step has a file: size, signature
+ * over the received bytes (proof), strict UTF-8, depth, parse, canonical form (strict-json), schema (check),
+ * topic and issuer, expiry (agreement). Replay is the core's: only it knows what it has seen.
+ */
+import type { ActionDef } from "./actions.ts";
+import {
+  checkClock,
+  checkConversation,
+  checkIssuer,
+  checkKeyScope,
+  checkRoute,
+  checkTopic,
+} from "./agreement.ts";
+import { type Checked, check } from "./check.ts";
+import type { Envelope } from "./envelope.ts";
+import { FabricError, isFabricError } from "./errors.ts";
+import { liftForeign } from "./foreign.ts";
+import type { Key, KeyRing } from "./keys.ts";
+import { ENVELOPE_TYPE } from "./pae.ts";
+import { type Claim, claimOf, prove, proveLater } from "./proof.ts";
+import { checkSize, parse, parseCanonical } from "./strict-json.ts";
+import { DEFAULT_PARTITIONS, type Route, type Topic } from "./topics.ts";
+
+/** What a transport hands over. `body` is kept, never copied or changed. */
+export interface Received {
+  readonly body: Uint8Array;
+  readonly kid: string | undefined;
+  /** Base64url, no padding. */
+  readonly sig: string | undefined;
+  /** Where it arrived; checked when given. */
+  readonly topic?: Topic;
+  readonly route?: Route;
+}
+
+/** An envelope with the bytes and the key that proved it. */
+export interface Opened {
+  readonly envelope: Envelope;
+  readonly body: Uint8Array;
+  /** Undefined: unsigned, on a development namespace. */
+  readonly kid: string | undefined;
+  readonly action: ActionDef;
+}
+
+export interface DecodeOptions {
+  readonly keys: KeyRing;
+  readonly now: Date;
+  /** The namespace's count, default 8; needed to check a `route`. */
+  readonly partitions?: number;
+  /** `optional` takes unsigned envelopes of foreign daemons; development namespaces only. */
+  readonly signatures?: "required" | "optional";
+  /** Workspace of a foreign daemon's envelopes that name none, default `_`. */
+  readonly foreignWorkspace?: string;
+}
+
+/** Verifications handed to the thread pool at once; enough to keep every thread busy. */
+const IN_FLIGHT = 64;
+
+/**
+ * @throws FabricError `envelope.*`, `action.unsupported`; nothing else for any bytes whatever
+ * @see vectors/envelope-invalid.jsonl
+ */
+export function decode(received: Received, options: DecodeOptions): Opened {
+  checkSize(received.body.byteLength);
+  if (isForeign(received, options)) return openForeign(received, options);
+  const claim = claim64(received, options);
+  prove(claim);
+  return open(received, options, claim.key);
+}
+
+/**
+ * As {@link decode} for many, with the signatures checked off the event loop. Never rejects: what is
+ * refused stands as its error in its place.
+ */
+export function decodeBatch(
+  batch: readonly Received[],
+  options: DecodeOptions,
+): Promise<(Opened | FabricError)[]> {
+  return new Promise((resolve) => {
+    const results: (Opened | FabricError)[] = new Array(batch.length);
+    let next = 0;
+    let settled = 0;
+
+    function settle(index: number, result: Opened | FabricError): void {
+      results[index] = result;
+      settled++;
+    }
+
+    /** Starts one more verification; what needs none is settled on the way. */
+    function start(): void {
+      while (next < batch.length) {
+        const index = next++;
+        const received = batch[index] as Received;
+        const claim = attempt(() => begin(received, options));
+        if (isFabricError(claim) || "envelope" in claim) {
+          settle(index, claim);
+          continue;
+        }
+        proveLater(claim, (error) => {
+          start();
+          settle(index, error ?? attempt(() => open(received, options, claim.key)));
+          if (settled === batch.length) resolve(results);
+        });
+        return;
+      }
+    }
+
+    for (let i = 0; i < IN_FLIGHT; i++) start();
+    if (settled === batch.length) resolve(results);
+  });
+}
+
+function begin(received: Received, options: DecodeOptions): Claim | Opened {
+  checkSize(received.body.byteLength);
+  return isForeign(received, options) ? openForeign(received, options) : claim64(received, options);
+}
+
+function claim64(received: Received, options: DecodeOptions): Claim {
+  return claimOf(ENVELOPE_TYPE, "envelope", received, options.keys, options.now.getTime());
+}
+
+function open(received: Received, options: DecodeOptions, key: Key): Opened {
+  const checked = check(parseCanonical(received.body));
+  agree(checked, received, options);
+  checkKeyScope(checked.envelope, key.record);
+  return finish(checked, received, options);
+}
+
+function openForeign(received: Received, options: DecodeOptions): Opened {
+  const parsed = parse(received.body);
+  const checked = check(liftForeign(parsed, received, options));
+  agree(checked, received, options);
+  return finish(checked, received, options);
+}
+
+function agree({ envelope }: Checked, received: Received, options: DecodeOptions): void {
+  if (received.topic !== undefined) checkTopic(envelope, received.topic);
+  if (received.route !== undefined) {
+    checkRoute(envelope, received.route, options.partitions ?? DEFAULT_PARTITIONS);
+  }
+}
+
+function finish({ envelope, action }: Checked, received: Received, options: DecodeOptions): Opened {
+  checkIssuer(envelope, action);
+  checkConversation(envelope);
+  checkClock(envelope, action, options.now.getTime());
+  return { envelope, body: received.body, kid: received.kid, action };
+}
+
+function isForeign(received: Received, options: DecodeOptions): boolean {
+  return options.signatures === "optional" && received.kid === undefined && received.sig === undefined;
+}
+
+function attempt<T>(work: () => T): T | FabricError {
+  try {
+    return work();
+  } catch (error) {
+    if (isFabricError(error)) return error;
+    return new FabricError("internal", "an envelope could not be read", { cause: error });
+  }
+}

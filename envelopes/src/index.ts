@@ -1,0 +1,34 @@
+/** The wire contract. See README.md for the way of one envelope through it. */
+export {
+  type ActionDef,
+  actionOf,
+  actionsOf,
+  type Capability,
+  type Direction,
+  isEvent,
+  SERVICES,
+} from "./actions.ts";
+export * from "./base64url.ts";
+export * from "./canonical.ts";
+export * from "./canonical-event.ts";
+export * from "./decode.ts";
+export * from "./dsse.ts";
+export * from "./envelope.ts";
+export * from "./errors.ts";
+export { PRIMARY } from "./grammar.ts";
+export * from "./identity.ts";
+export * from "./keys.ts";
+export * from "./payloads/core.ts";
+export * from "./payloads/events.ts";
+export * from "./payloads/federation.ts";
+export * from "./payloads/link.ts";
+export * from "./payloads/outbound.ts";
+export * from "./payloads/status.ts";
+export * from "./payloads/sync.ts";
+export * from "./payloads/vault.ts";
+export * from "./refs.ts";
+export * from "./sealed.ts";
+export * from "./sign.ts";
+export { MAX_BYTES, MAX_DEPTH } from "./strict-json.ts";
+export * from "./ticket.ts";
+export * from "./topics.ts";

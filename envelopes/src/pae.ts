@@ -1,0 +1,15 @@
+/** DSSE's pre-authentication encoding: what is signed (contract section 4). */
+
+export const ENVELOPE_TYPE = "application/vnd.msgr.bridge.v1+json";
+export const TICKET_TYPE = "application/vnd.msgr.ticket.v1+json";
+export const CHECKPOINT_TYPE = "application/vnd.msgr.checkpoint.v1+json";
+
+/** `"DSSEv1" SP len(type) SP type SP len(body) SP body`, lengths in bytes and decimal. */
+export function pae(type: string, body: Uint8Array): Uint8Array {
+  const head = `DSSEv1 ${Buffer.byteLength(type)} ${type} ${body.byteLength} `;
+  const headBytes = Buffer.byteLength(head);
+  const bytes = Buffer.allocUnsafe(headBytes + body.byteLength);
+  bytes.write(head, "utf8");
+  bytes.set(body, headBytes);
+  return bytes;
+}

@@ -1,0 +1,120 @@
+/** The fabric's own requests: `bridge/core/...`. */
+import { z } from "zod";
+import { Instant } from "../envelope.ts";
+import { ACTION, INSTANCE, SERVICE, WORKSPACE } from "../grammar.ts";
+import { CHANNEL_REF } from "../refs.ts";
+import { Base64url, Code, Count, Id, OpenObject, type PayloadOf, Positive, Text } from "./values.ts";
+
+export const KeyRecordSchema = z.strictObject({
+  kid: Base64url,
+  public_key_b64u: Base64url,
+  seal_b64u: Base64url.exactOptional(),
+  issuers: z.array(Id),
+  purposes: z.array(z.enum(["envelope", "ticket", "checkpoint"])),
+  services: z.array(Id),
+  workspaces: z.array(Id),
+  not_before: Instant,
+  not_after: Instant,
+  revoked_at: Instant.exactOptional(),
+});
+
+/** Asks for what a publisher must know, and beats the heart of its instance's lease. */
+export const HelloRequestSchema = z.strictObject({
+  boot_id: Id,
+  version: Text,
+  epoch: Positive.exactOptional(),
+});
+
+export const HelloReplySchema = z.strictObject({
+  version: Text,
+  generation: Count,
+  partitions: Positive,
+  keys: z.array(KeyRecordSchema),
+  lease: z.discriminatedUnion("state", [
+    z.strictObject({ state: z.literal("held"), epoch: Positive, ttl_ms: Positive }),
+    z.strictObject({ state: z.literal("taken"), retry_after_ms: Count }),
+  ]),
+});
+
+export const ResumeRequestSchema = z.strictObject({ boot_id: Id });
+
+export const ResumeReplySchema = z.strictObject({
+  identities: z.array(
+    z.strictObject({
+      identity_id: Id,
+      workspace_id: z.string().regex(WORKSPACE),
+      user_id: Id,
+      home: z.string().regex(INSTANCE),
+      settings: OpenObject,
+      checkpoint: OpenObject.exactOptional(),
+      ticket: Id.meta({ description: "a session ticket" }),
+      state: Text,
+    }),
+  ),
+});
+
+export const AttemptRequestSchema = z.strictObject({
+  intent_id: Id,
+  attempt: Positive,
+  part: Count,
+  parts: Positive,
+});
+
+export const AttemptReplySchema = z.strictObject({
+  decision: z.enum(["go", "sent", "uncertain", "stop"]),
+  window_ms: Positive.exactOptional(),
+  remote_id: Id.exactOptional(),
+  code: Code.exactOptional(),
+});
+
+export const INTENT_STATES = [
+  "recorded",
+  "denied",
+  "held",
+  "queued",
+  "attempting",
+  "sent",
+  "delivered",
+  "read",
+  "failed",
+  "uncertain",
+  "expired",
+  "cancelled",
+] as const;
+
+export const SubmitIntentSchema = z.strictObject({
+  idempotency_key: Id,
+  service: z.string().regex(SERVICE),
+  action: z.string().regex(ACTION),
+  conversation: z.string().regex(CHANNEL_REF).exactOptional(),
+  identity_id: Id,
+  payload: OpenObject,
+  expires_at: Instant.exactOptional(),
+});
+
+export const SubmitIntentReplySchema = z.strictObject({ intent_id: Id, state: z.enum(INTENT_STATES) });
+
+export const ChangedSchema = z.strictObject({
+  what: z.enum(["keys", "assignments", "grants"]),
+  service: z.string().regex(SERVICE).exactOptional(),
+  instance: z.string().regex(INSTANCE).exactOptional(),
+});
+
+export const FanoutSchema = z.strictObject({
+  event: Count.meta({ description: "the committed position" }),
+  marker: Id.exactOptional().meta({ description: "names a replay; absent on live events" }),
+  envelope: OpenObject,
+});
+
+export type HelloRequest = PayloadOf<typeof HelloRequestSchema>;
+export type HelloReply = PayloadOf<typeof HelloReplySchema>;
+export type ResumeRequest = PayloadOf<typeof ResumeRequestSchema>;
+export type ResumeReply = PayloadOf<typeof ResumeReplySchema>;
+export type ResumedIdentity = ResumeReply["identities"][number];
+export type AttemptRequest = PayloadOf<typeof AttemptRequestSchema>;
+export type AttemptReply = PayloadOf<typeof AttemptReplySchema>;
+export type SubmitIntent = PayloadOf<typeof SubmitIntentSchema>;
+export type SubmitIntentReply = PayloadOf<typeof SubmitIntentReplySchema>;
+export type IntentState = (typeof INTENT_STATES)[number];
+export type Changed = PayloadOf<typeof ChangedSchema>;
+export type Fanout = PayloadOf<typeof FanoutSchema>;

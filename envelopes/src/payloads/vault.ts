@@ -1,0 +1,39 @@
+/** Leasing credentials: `bridge/vault/...`. Nothing in it is readable but by the daemon's seal key. */
+import { z } from "zod";
+import { Base64url, Count, Id, type PayloadOf, Positive } from "./values.ts";
+
+export const SealedSchema = z
+  .strictObject({ enc: Base64url, ct: Base64url })
+  .meta({ description: "HPKE encapsulation and ciphertext" });
+
+export const CheckoutRequestSchema = z.strictObject({
+  ticket: Id,
+  scope: z.enum(["session", "send", "sync"]),
+});
+
+export const CheckoutReplySchema = z.strictObject({
+  lease_id: Id,
+  ttl_ms: Positive,
+  version: Count.meta({ description: "0: the identity has no credential" }),
+  sealed: SealedSchema.exactOptional(),
+});
+
+export const RenewRequestSchema = z.strictObject({ lease_id: Id });
+export const RenewReplySchema = z.strictObject({ ttl_ms: Positive });
+export const ReleaseRequestSchema = z.strictObject({ lease_id: Id });
+export const ReleaseReplySchema = z.strictObject({});
+export const WriteBackRequestSchema = z.strictObject({
+  lease_id: Id,
+  version: Count.meta({ description: "the version that was checked out" }),
+  sealed: SealedSchema,
+});
+export const WriteBackReplySchema = z.strictObject({ version: Positive });
+
+export type Sealed = PayloadOf<typeof SealedSchema>;
+export type CheckoutRequest = PayloadOf<typeof CheckoutRequestSchema>;
+export type CheckoutReply = PayloadOf<typeof CheckoutReplySchema>;
+export type RenewRequest = PayloadOf<typeof RenewRequestSchema>;
+export type RenewReply = PayloadOf<typeof RenewReplySchema>;
+export type ReleaseRequest = PayloadOf<typeof ReleaseRequestSchema>;
+export type WriteBackRequest = PayloadOf<typeof WriteBackRequestSchema>;
+export type WriteBackReply = PayloadOf<typeof WriteBackReplySchema>;

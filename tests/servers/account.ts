@@ -1,0 +1,37 @@
+/**
+ * Some servers refuse root. When the tests run as root, each server gets the account its package made;
+ * otherwise everything runs as whoever runs the tests.
+ */
+import { execFileSync } from "node:child_process";
+import { chownSync, mkdtempSync, readdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const isRoot = process.getuid?.() === 0;
+
+function idOf(account: string, flag: "-u" | "-g"): number {
+  return Number(execFileSync("id", [flag, account], { encoding: "utf8" }));
+}
+
+/** A new directory that belongs to `account`; nobody else may read it, root excepted. */
+export function directoryFor(account: string, name: string): string {
+  const directory = mkdtempSync(join(tmpdir(), `linkspan-${name}-`));
+  if (isRoot) chownSync(directory, idOf(account, "-u"), idOf(account, "-g"));
+  return directory;
+}
+
+/** Gives `account` what this process wrote into the directory. */
+export function giveTo(account: string, directory: string): void {
+  if (!isRoot) return;
+  const [uid, gid] = [idOf(account, "-u"), idOf(account, "-g")];
+  for (const entry of readdirSync(directory, { recursive: true, encoding: "utf8" })) {
+    chownSync(join(directory, entry), uid, gid);
+  }
+}
+
+/** The command line that runs `command` as `account`. With `bound`, it dies with the process that started it. */
+export function runAs(account: string, command: readonly string[], bound: boolean): [string, ...string[]] {
+  const options = isRoot ? ["--reuid", account, "--regid", String(idOf(account, "-g")), "--init-groups"] : [];
+  if (bound) options.push("--pdeathsig", "KILL");
+  return ["setpriv", ...options, "--", ...command];
+}
