@@ -27,21 +27,51 @@ const SETTINGS = {
   host: [z.string().min(1).default("127.0.0.1"), "Address the HTTP API listens on"],
   data: [path.default("./.linkspan"), "Directory for keys and, without a database URL, the database"],
   roles: [list.default([...ROLES]), `What this process runs: any of ${ROLES.join(", ")}`],
-  profile: [z.enum(["development", "production"]).default("development"), "production refuses what is only for development"],
-  namespace: [z.string().regex(/^[a-z][a-z0-9_-]{0,31}$/).default("main"), "Trust domain; a vhost on RabbitMQ"],
+  profile: [
+    z.enum(["development", "production"]).default("development"),
+    "production refuses what is only for development",
+  ],
+  namespace: [
+    z
+      .string()
+      .regex(/^[a-z][a-z0-9_-]{0,31}$/)
+      .default("main"),
+    "Trust domain; a vhost on RabbitMQ",
+  ],
   partitions: [z.coerce.number().int().min(1).max(64).default(8), "Partitions of a new namespace"],
-  instance: [z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/).default("primary"), "Shard that this process's daemons serve"],
-  signatures: [z.enum(["required", "optional"]).default("required"), "optional takes unsigned envelopes of foreign daemons"],
-  database_url: [url("postgres:", "postgresql:").optional(), "PostgreSQL 15 or newer; absent: brings its own"],
+  instance: [
+    z
+      .string()
+      .regex(/^[a-z0-9][a-z0-9_-]{0,62}$/)
+      .default("primary"),
+    "Shard that this process's daemons serve",
+  ],
+  signatures: [
+    z.enum(["required", "optional"]).default("required"),
+    "optional takes unsigned envelopes of foreign daemons",
+  ],
+  database_url: [
+    url("postgres:", "postgresql:").optional(),
+    "PostgreSQL 15 or newer; absent: brings its own",
+  ],
   amqp_url: [url("amqp:", "amqps:").optional(), "RabbitMQ; absent: the embedded bus, within this process"],
   amqp_ca: [path.optional(), "File with the certificate authority for amqps"],
   amqp_cert: [path.optional(), "File with the client certificate (EXTERNAL)"],
   amqp_key: [path.optional(), "File with the client certificate's key"],
   redis_url: [url("redis:", "rediss:").optional(), "Redis for jobs; absent: jobs on PostgreSQL"],
   vault_key: [path.optional(), "File with the key-encryption key; default vault.key in the data directory"],
-  core_url: [url("http:", "https:").optional(), "Where a daemon enrols and commands connect; default this host and port"],
-  token: [z.string().min(1).optional(), "API token for commands; default the owner's, from the data directory"],
-  retention_days: [z.coerce.number().int().min(1).default(90), "How long bodies and histories are kept, days"],
+  core_url: [
+    url("http:", "https:").optional(),
+    "Where a daemon enrols and commands connect; default this host and port",
+  ],
+  token: [
+    z.string().min(1).optional(),
+    "API token for commands; default the owner's, from the data directory",
+  ],
+  retention_days: [
+    z.coerce.number().int().min(1).default(90),
+    "How long bodies and histories are kept, days",
+  ],
   log_level: [z.enum(["silent", "error", "warn", "info", "debug"]).default("info"), "Least severe log line"],
 } as const satisfies Record<string, readonly [z.ZodType, string]>;
 
@@ -69,7 +99,10 @@ export class ConfigError extends Error {
  */
 export function parseConfig(env: Readonly<Record<string, string | undefined>>, file: unknown): Config {
   const fromEnv = Object.entries(env)
-    .filter(([name, value]) => name.startsWith(PREFIX) && !ELSEWHERE.test(name) && value !== undefined && value !== "")
+    .filter(
+      ([name, value]) =>
+        name.startsWith(PREFIX) && !ELSEWHERE.test(name) && value !== undefined && value !== "",
+    )
     .map(([name, value]) => [name.slice(PREFIX.length).toLowerCase(), value]);
   const parsed = Schema.safeParse({ ...(file ?? {}), ...Object.fromEntries(fromEnv) });
   const faults = parsed.success ? combinations(parsed.data) : parsed.error.issues.map(describe);
@@ -85,7 +118,9 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     return parseConfig(env, parseYaml(readFileSync(file, "utf8")));
   } catch (error) {
     if (error instanceof ConfigError) throw error;
-    throw new ConfigError(`configuration: ${file} cannot be read: ${(error as Error).message}`, { cause: error });
+    throw new ConfigError(`configuration: ${file} cannot be read: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
 }
 
@@ -95,7 +130,10 @@ function combinations(config: Config): string[] {
   const production = config.profile === "production";
   refuse(production && config.signatures === "optional", "signatures: optional is for development only");
   refuse(production && config.database_url === undefined, "database_url: the production profile needs one");
-  refuse((config.amqp_cert === undefined) !== (config.amqp_key === undefined), "amqp_cert and amqp_key go together");
+  refuse(
+    (config.amqp_cert === undefined) !== (config.amqp_key === undefined),
+    "amqp_cert and amqp_key go together",
+  );
   refuse(
     config.amqp_url === undefined && !config.roles.includes("core"),
     "roles: without core, daemons need amqp_url, because the embedded bus lives in one process",

@@ -4,7 +4,7 @@ import { isReply } from "./check.ts";
 import { type Envelope, NAMESPACE_WORKSPACE } from "./envelope.ts";
 import { FabricError } from "./errors.ts";
 import type { KeyRecord } from "./keys.ts";
-import { parseRef } from "./refs.ts";
+import { isChannelOf } from "./refs.ts";
 import { isReserved, orderingKey, partitionOf, type Route, type Topic } from "./topics.ts";
 
 const MAX_AGE_MS = 86_400_000;
@@ -59,7 +59,7 @@ export function checkIssuer(envelope: Envelope, action: ActionDef): void {
 
 function mayIssue(envelope: Envelope, action: ActionDef): boolean {
   const { issuer, instance } = envelope.metadata;
-  const own = issuer === `daemon:${envelope.service}:${instance}`;
+  const own = isDaemon(issuer, envelope.service, instance);
   switch (action.direction) {
     case "to_core":
       return own;
@@ -80,12 +80,8 @@ function mayIssue(envelope: Envelope, action: ActionDef): boolean {
 export function checkConversation({ service, metadata }: Envelope): void {
   const { conversation, workspace_id } = metadata;
   if (conversation === undefined) return;
-  const ref = parseRef(conversation);
-  if (ref.kind !== "channel" || ref.workspace !== workspace_id) {
-    throw new FabricError("envelope.schema", "metadata.conversation: of another workspace");
-  }
-  if (ref.service !== service && !isReserved(service)) {
-    throw new FabricError("envelope.schema", "metadata.conversation: of another service");
+  if (!isChannelOf(conversation, workspace_id, isReserved(service) ? undefined : service)) {
+    throw new FabricError("envelope.schema", "metadata.conversation: of another workspace or service");
   }
 }
 
@@ -105,6 +101,18 @@ export function checkClock(envelope: Envelope, action: ActionDef, nowMs: number)
   if (expires_at !== undefined && Date.parse(expires_at) <= nowMs) {
     throw new FabricError("envelope.expired", "past its expiry");
   }
+}
+
+/** `issuer === "daemon:<service>:<instance>"`, without building that text for each envelope. */
+function isDaemon(issuer: string, service: string, instance: string): boolean {
+  const colon = 7 + service.length;
+  return (
+    issuer.length === colon + 1 + instance.length &&
+    issuer.startsWith("daemon:") &&
+    issuer.startsWith(service, 7) &&
+    issuer[colon] === ":" &&
+    issuer.endsWith(instance)
+  );
 }
 
 function covers(list: readonly string[], name: string): boolean {

@@ -1,5 +1,6 @@
 /** Step 7 of the contract's order: the schema of the envelope, then that of its payload. */
 import type { z } from "zod";
+import { acceptsOf } from "./accepts.ts";
 import { type ActionDef, actionOf } from "./actions.ts";
 import { type Envelope, EnvelopeSchema } from "./envelope.ts";
 import { FabricError } from "./errors.ts";
@@ -38,6 +39,7 @@ function payloadSchema(action: ActionDef, envelope: Envelope): z.ZodType {
 }
 
 function conform(schema: z.ZodType, value: unknown, at: string): void {
+  if (acceptsOf(schema)(value)) return;
   const result = schema.safeParse(value);
   if (!result.success) throw new FabricError("envelope.schema", describe(result.error, at));
 }

@@ -32,7 +32,11 @@ const LIFTED = ["workspace_id", "conversation", "seq", "user_id", "identity_id",
  * @returns an envelope in our form, not yet checked against any schema
  * @throws FabricError `envelope.schema`
  */
-export function liftForeign({ value, text }: Parsed, received: Received, options: DecodeOptions): Parsed {
+export function liftForeign(
+  { value, text, plain }: Parsed,
+  received: Received,
+  options: DecodeOptions,
+): Parsed {
   const body = objectOf(value, "the envelope");
   const { metadata: inner, ...rest } = withoutNulls(objectOf(body.payload ?? {}, "payload"));
   const where = received.topic ?? received.route;
@@ -57,7 +61,7 @@ export function liftForeign({ value, text }: Parsed, received: Received, options
     payload: rest,
   };
   identify(lifted, claimed, received.body);
-  return { value: lifted, text };
+  return { value: lifted, text, plain };
 }
 
 interface Lifted {

@@ -5,6 +5,9 @@ import type { Parsed } from "./strict-json.ts";
 const MAX_MEMBERS = 4_096;
 const MAX_STRING_BYTES = 65_536;
 
+/** No text of this length has room for too many members or too long a string. */
+const TOO_SHORT_TO_EXCEED = 16_384;
+
 /** Members that hold what people wrote, or bytes; only the body's own size bounds them. */
 const LONG_MEMBERS = new Set(["text", "message", "body", "stanza", "blob", "ct", "message_data", "payload"]);
 
@@ -13,7 +16,8 @@ const LONG_MEMBERS = new Set(["text", "message", "body", "stanza", "blob", "ct",
  *
  * @throws FabricError `envelope.schema`
  */
-export function checkLimits({ value, text }: Parsed): void {
+export function checkLimits({ value, text, plain }: Parsed): void {
+  if (plain && text.length <= TOO_SHORT_TO_EXCEED) return;
   const fault = faultIn(value, text.includes("\\u0000"), false);
   if (fault !== undefined) throw new FabricError("envelope.schema", fault);
 }

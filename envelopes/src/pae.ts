@@ -6,10 +6,17 @@ export const CHECKPOINT_TYPE = "application/vnd.msgr.checkpoint.v1+json";
 
 /** `"DSSEv1" SP len(type) SP type SP len(body) SP body`, lengths in bytes and decimal. */
 export function pae(type: string, body: Uint8Array): Uint8Array {
-  const head = `DSSEv1 ${Buffer.byteLength(type)} ${type} ${body.byteLength} `;
+  const head = `${type === ENVELOPE_TYPE ? ENVELOPE_HEAD : headOf(type)}${body.byteLength} `;
   const headBytes = Buffer.byteLength(head);
   const bytes = Buffer.allocUnsafe(headBytes + body.byteLength);
   bytes.write(head, "utf8");
   bytes.set(body, headBytes);
   return bytes;
+}
+
+/** The same for every envelope. */
+const ENVELOPE_HEAD = headOf(ENVELOPE_TYPE);
+
+function headOf(type: string): string {
+  return `DSSEv1 ${Buffer.byteLength(type)} ${type} `;
 }

@@ -18,11 +18,15 @@ export type Ref =
       readonly remote: readonly string[];
     };
 
-/** One percent-encoded segment in its only spelling: unreserved characters bare, the rest as `%XX`. */
-const SEGMENT = String.raw`(?:[A-Za-z0-9._~-]|%[0-9A-F]{2})+`;
+/**
+ * One percent-encoded segment: unreserved characters bare, the rest as `%XX` in upper case, no NUL. That bytes
+ * beyond ASCII form UTF-8 is not told by it.
+ */
+const SEGMENT = String.raw`(?:[A-Za-z0-9._~-]|%(?:0[1-9A-F]|1[0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF]|[89A-F][0-9A-F]))+`;
+const BEYOND_ASCII = /%[89A-F]/;
 const NOT_UNRESERVED_BUT_LEFT = /[!'()*]/g;
 
-/** A channel ref by shape; {@link parseRef} also checks that each segment has its only spelling. */
+/** A channel ref by shape; `msgr://channels/` has 16 characters. */
 export const CHANNEL_REF = new RegExp(
   `^msgr://channels/[A-Za-z0-9_-]{1,64}/bridge/[a-z][a-z0-9_]{0,31}(?:/${SEGMENT})+$`,
 );
@@ -56,6 +60,20 @@ export function parseRef(text: string): Ref {
   if (ref === undefined) throw refuse("it is no channel, identity, message or configuration");
   if (format(ref) !== text) throw refuse("it is not in its one spelling");
   return ref;
+}
+
+/**
+ * Whether a text that matches {@link CHANNEL_REF} is a channel of this workspace and, if given, service.
+ *
+ * @throws FabricError `envelope.schema` when it is not in its one spelling
+ */
+export function isChannelOf(ref: string, workspace: string, service: string | undefined): boolean {
+  if (BEYOND_ASCII.test(ref)) parseRef(ref);
+  const rest = 16 + workspace.length;
+  if (!ref.startsWith(workspace, 16) || !ref.startsWith("/bridge/", rest)) return false;
+  return (
+    service === undefined || (ref.startsWith(service, rest + 8) && ref[rest + 8 + service.length] === "/")
+  );
 }
 
 /** @throws FabricError `envelope.schema` */

@@ -7,7 +7,7 @@ import { check } from "./check.ts";
 import { FabricError } from "./errors.ts";
 import { thumbprint } from "./keys.ts";
 import { ENVELOPE_TYPE, pae } from "./pae.ts";
-import { checkSize, MAX_DEPTH, depthOf } from "./strict-json.ts";
+import { checkDepth, checkSize } from "./strict-json.ts";
 
 export { CHECKPOINT_TYPE, ENVELOPE_TYPE, pae, TICKET_TYPE } from "./pae.ts";
 
@@ -54,8 +54,7 @@ export function encode(envelope: Envelope, signer: Signer): Signed {
   const text = canonicalText(envelope);
   const body = Buffer.from(text, "utf8");
   checkSize(body.byteLength);
-  if (depthOf(body) > MAX_DEPTH)
-    throw new FabricError("envelope.malformed", `it nests deeper than ${MAX_DEPTH}`);
-  check({ value: envelope, text });
+  checkDepth(body);
+  check({ value: envelope, text, plain: false });
   return { body, kid: signer.kid, sig: signer.sign(ENVELOPE_TYPE, body) };
 }

@@ -2,6 +2,7 @@
 import { isUtf8 } from "node:buffer";
 import { canonicalText } from "./canonical.ts";
 import { FabricError } from "./errors.ts";
+import { scan } from "./scan.ts";
 
 /** Largest body of an envelope, bytes. */
 export const MAX_BYTES = 1_048_576;
@@ -9,16 +10,11 @@ export const MAX_BYTES = 1_048_576;
 /** Deepest nesting of an envelope; the envelope itself is 1. */
 export const MAX_DEPTH = 32;
 
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-const OPEN_ARRAY = 0x5b;
-const CLOSE_ARRAY = 0x5d;
-const OPEN_OBJECT = 0x7b;
-const CLOSE_OBJECT = 0x7d;
-
 export interface Parsed {
   readonly value: unknown;
   readonly text: string;
+  /** True: no NUL and only safe integers in it. False: that is still to be seen. */
+  readonly plain: boolean;
 }
 
 /** @throws FabricError `envelope.too_large` */
@@ -32,19 +28,7 @@ export function checkSize(bytes: number): void {
  * @throws FabricError `envelope.not_utf8`, `envelope.malformed`
  */
 export function parse(body: Uint8Array): Parsed {
-  if (!isUtf8(body)) throw new FabricError("envelope.not_utf8", "the body is not UTF-8");
-  if (body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf) {
-    throw new FabricError("envelope.not_utf8", "the body starts with a byte order mark");
-  }
-  if (depthOf(body) > MAX_DEPTH)
-    throw new FabricError("envelope.malformed", `it nests deeper than ${MAX_DEPTH}`);
-  const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8");
-  try {
-    return { value: JSON.parse(text) as unknown, text };
-  } catch {
-    // The parser's own message quotes the input, which may be private; that it is not JSON says enough.
-    throw new FabricError("envelope.malformed", "the body is not JSON");
-  }
+  return read(body, false);
 }
 
 /**
@@ -54,28 +38,43 @@ export function parse(body: Uint8Array): Parsed {
  * @throws FabricError `envelope.not_utf8`, `envelope.malformed`, `envelope.not_canonical`
  */
 export function parseCanonical(body: Uint8Array): Parsed {
-  const parsed = parse(body);
-  // Strict UTF-8 has one spelling per text, so comparing texts compares the bytes.
-  if (canonicalText(parsed.value) !== parsed.text) {
-    throw new FabricError("envelope.not_canonical", "the body is not in RFC 8785 form");
-  }
-  return parsed;
+  return read(body, true);
 }
 
-/** Deepest nesting of brackets outside strings; visits each byte once. */
-export function depthOf(bytes: Uint8Array): number {
-  let depth = 0;
-  let deepest = 0;
-  const { length } = bytes;
-  for (let i = 0; i < length; i++) {
-    const byte = bytes[i];
-    if (byte === QUOTE) {
-      for (i++; i < length && bytes[i] !== QUOTE; i++) if (bytes[i] === BACKSLASH) i++;
-    } else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
-      if (++depth > deepest) deepest = depth;
-    } else if (byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) {
-      depth--;
-    }
+/** @throws FabricError `envelope.malformed` */
+export function checkDepth(body: Uint8Array): void {
+  if (scan(body, MAX_DEPTH).tooDeep) throw tooDeep();
+}
+
+function read(body: Uint8Array, mustBeCanonical: boolean): Parsed {
+  if (!isUtf8(body)) throw new FabricError("envelope.not_utf8", "the body is not UTF-8");
+  if (body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf) {
+    throw new FabricError("envelope.not_utf8", "the body starts with a byte order mark");
   }
-  return deepest;
+  const seen = scan(body, MAX_DEPTH);
+  if (seen.tooDeep) throw tooDeep();
+  const text = asBuffer(body).toString("utf8");
+  const value = parseText(text);
+  // Strict UTF-8 has one spelling per text, so comparing texts compares the bytes.
+  if (mustBeCanonical && !seen.canonical && canonicalText(value) !== text) {
+    throw new FabricError("envelope.not_canonical", "the body is not in RFC 8785 form");
+  }
+  return { value, text, plain: seen.plain };
+}
+
+function parseText(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // The parser's own message quotes the input, which may be private; that it is not JSON says enough.
+    throw new FabricError("envelope.malformed", "the body is not JSON");
+  }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function tooDeep(): FabricError {
+  return new FabricError("envelope.malformed", `it nests deeper than ${MAX_DEPTH}`);
 }

@@ -1,5 +1,5 @@
 /** Topics, AMQP routing keys and partitions (contract section 1). */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { Envelope } from "./envelope.ts";
 import { FabricError } from "./errors.ts";
 import { ACTION, INSTANCE, PRIMARY, SERVICE, TRACE_ID } from "./grammar.ts";
@@ -71,7 +71,7 @@ export function parseRoutingKey(key: string): Route {
 /** The first four bytes of SHA-256(key) modulo the count; no key is partition 0. */
 export function partitionOf(key: string | undefined, partitions: number): number {
   if (key === undefined) return 0;
-  return createHash("sha256").update(key, "utf8").digest().readUInt32BE(0) % partitions;
+  return hash("sha256", key, "buffer").readUInt32BE(0) % partitions;
 }
 
 /** What keeps envelopes in order: equal keys share a partition. */

@@ -92,18 +92,21 @@ test.each(valid)("valid $name: identity, partition, topic and routing key", (vec
   expect(parseRoutingKey(vector.routing_key)).toEqual(route);
 });
 
-test.each(valid)("valid $name: encodes to the same bytes and signature, decodes to the same envelope", (vector) => {
-  const signer = signerFromSeed(Buffer.from(seeds.daemon_seed_hex, "hex"));
-  const signed = encode(vector.envelope, signer);
-  expect(Buffer.from(signed.body).toString("base64")).toBe(vector.body_b64);
-  expect(Buffer.from(canonical(vector.envelope)).toString("base64")).toBe(vector.body_b64);
-  expect(signed.kid).toBe(vector.kid);
-  expect(signed.sig).toBe(vector.sig);
-  const opened = decode({ ...received(vector), route: parseRoutingKey(vector.routing_key) }, options);
-  expect(opened.envelope).toEqual(vector.envelope);
-  expect(opened.kid).toBe(vector.kid);
-  expect(fromDsse(toDsse(ENVELOPE_TYPE, signed))).toEqual({ type: ENVELOPE_TYPE, ...signed });
-});
+test.each(valid)(
+  "valid $name: encodes to the same bytes and signature, decodes to the same envelope",
+  (vector) => {
+    const signer = signerFromSeed(Buffer.from(seeds.daemon_seed_hex, "hex"));
+    const signed = encode(vector.envelope, signer);
+    expect(Buffer.from(signed.body).toString("base64")).toBe(vector.body_b64);
+    expect(Buffer.from(canonical(vector.envelope)).toString("base64")).toBe(vector.body_b64);
+    expect(signed.kid).toBe(vector.kid);
+    expect(signed.sig).toBe(vector.sig);
+    const opened = decode({ ...received(vector), route: parseRoutingKey(vector.routing_key) }, options);
+    expect(opened.envelope).toEqual(vector.envelope);
+    expect(opened.kid).toBe(vector.kid);
+    expect(fromDsse(toDsse(ENVELOPE_TYPE, signed))).toEqual({ type: ENVELOPE_TYPE, ...signed });
+  },
+);
 
 test.each(invalid)("invalid $name is $code", async (vector) => {
   expect(codeOf(() => decode(received(vector), options))).toBe(vector.code);

@@ -46,11 +46,12 @@ export class IrcClient implements Disposable {
     if (capabilities.length > 0) client.say(`CAP REQ :${capabilities.join(" ")}`);
     client.say(`NICK ${nick}`, `USER ${nick} 0 * :${nick}`);
     if (capabilities.length > 0) client.say("CAP END");
-    try {
-      await client.expect(/^(@\S+ )?:\S+ 001 /);
-    } catch (cause) {
-      client[Symbol.dispose]();
+    const answer = await client.expect(/^(@\S+ )?:\S+ (001|4\d\d) |^ERROR /).catch((cause: unknown) => {
       throw new Error(`${nick} was not registered: ${client.lines.join("\n")}`, { cause });
+    });
+    if (!/ 001 /.test(answer)) {
+      client[Symbol.dispose]();
+      throw new Error(`${nick} was not registered: ${client.lines.join("\n")}`);
     }
     return client;
   }

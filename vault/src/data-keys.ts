@@ -21,7 +21,8 @@ export class DataKeys {
   readonly #keepMs: number;
   readonly #maxKeys: number;
   /** By what was unwrapped, in order of last use: a row that changed is another key. */
-  readonly #kept = new Map<string, { readonly key: Uint8Array; untilMs: number }>();
+  readonly #kept = new Map<string, { readonly key: Uint8Array; readonly untilMs: number }>();
+  #generation = 0;
 
   constructor(backend: KeyBackend, options: DataKeyOptions = {}) {
     this.#backend = backend;
@@ -47,6 +48,7 @@ export class DataKeys {
   forget(): void {
     for (const { key } of this.#kept.values()) key.fill(0);
     this.#kept.clear();
+    this.#generation += 1;
   }
 
   async #copyOf(stored: WorkspaceKey, nowMs: number): Promise<Uint8Array> {
@@ -60,10 +62,10 @@ export class DataKeys {
       this.#keep(name, known.key, nowMs);
       return new Uint8Array(known.key);
     }
+    const generation = this.#generation;
     const key = await this.#backend.unwrap(wrapped, dataKeyContext(workspaceId, keyVersion));
-    const copy = new Uint8Array(key);
-    this.#keep(name, key, nowMs);
-    return copy;
+    if (generation === this.#generation) this.#keep(name, new Uint8Array(key), nowMs);
+    return key;
   }
 
   #keep(name: string, key: Uint8Array, nowMs: number): void {

@@ -3,7 +3,7 @@
  * bytes) of each, the last being the current one. Whoever reads the file and the database reads everything,
  * which is why the production profile refuses it.
  */
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomFillSync } from "node:crypto";
 import { link, mkdir, open, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { FabricError } from "@linkspan/envelopes";
@@ -199,7 +199,7 @@ async function syncDirectory(path: string): Promise<void> {
 }
 
 function newEntry(): Entry {
-  return { id: randomBytes(ID_BYTES).toString("hex"), key: new Uint8Array(randomBytes(KEY_BYTES)) };
+  return { id: randomBytes(ID_BYTES).toString("hex"), key: randomFillSync(new Uint8Array(KEY_BYTES)) };
 }
 
 function wipe(entries: readonly Entry[]): void {

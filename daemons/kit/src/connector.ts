@@ -26,8 +26,11 @@ export interface Connector {
 
 /** One identity's live connection. Disposing closes it politely. */
 export interface Connection extends AsyncDisposable {
+  /** Who it is connected as, once known; how a link flow without `link` names the account. */
+  readonly self?: { readonly remote: string; readonly name: string } | undefined;
   /**
-   * Cuts an outbound action into what the platform carries in one write each; pure, touches nothing.
+   * Cuts an outbound action into what the platform carries in one write each; pure, touches nothing. The same
+   * action gives the same parts in another process, too: a split message is resumed by their numbers.
    *
    * @throws FabricError `platform.too_long`, `platform.unsupported`, `platform.not_found`
    */
@@ -90,6 +93,8 @@ export interface PlatformEvent {
 export interface OutboundAction {
   /** Canonical name: `outbound_message`, `outbound_edit`, `join_channel`, … */
   readonly action: string;
+  /** The name it came under, where Msgr's own names carry other payloads, such as `outbound_command`. */
+  readonly name?: string;
   readonly conversation: string | undefined;
   readonly payload: Readonly<Record<string, unknown>>;
 }

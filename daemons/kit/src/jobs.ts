@@ -9,6 +9,7 @@
  * Ended jobs are remembered for a while: a delivery that the bus repeats gets the same verdict, not a second run.
  */
 import type { Delivery, Prepared, Verdict } from "@linkspan/fabric";
+import type { Logger } from "pino";
 import { backoffMs } from "./backoff.ts";
 import { type Clock, pause } from "./clock.ts";
 
@@ -16,6 +17,7 @@ export interface JobsOptions {
   readonly clock: Clock;
   /** Aborted when the term ends; jobs must end with it. */
   readonly signal: AbortSignal;
+  readonly log: Logger;
   /** How long a handler waits for its batch, milliseconds. Default 50. */
   readonly patienceMs?: number;
   /** Ended jobs remembered. Default 4,096. */
@@ -90,9 +92,8 @@ export class Jobs {
     const job = this.#jobs.get(work.key) ?? this.#start(work);
     await Promise.race([job.ended, patience]);
     if (isRunning(job)) return undefined;
-    if (job.verdict !== undefined) return job.verdict;
-    this.#jobs.delete(work.key);
-    return undefined;
+    if (job.verdict === undefined || job.verdict.do === "retry") this.#jobs.delete(work.key);
+    return job.verdict;
   }
 
   #start(work: Work): Job {
@@ -109,6 +110,7 @@ export class Jobs {
           },
           (error: unknown) => {
             job.error = error ?? new Error("a job failed without a reason");
+            if (!this.#options.signal.aborted) this.#options.log.warn({ event: "job.failed", err: error });
           },
         )
         .finally(() => {

@@ -221,10 +221,15 @@ export interface Sighting {
  *
  * @returns `<workspace> <ref>` → account
  */
-export async function electReaders(on: Queryable, sightings: readonly Sighting[]): Promise<Map<string, string>> {
+export async function electReaders(
+  on: Queryable,
+  sightings: readonly Sighting[],
+): Promise<Map<string, string>> {
   if (sightings.length === 0) return new Map();
   const readers = await readersOf(on, sightings);
-  const contested = sightings.filter((seen) => readers.get(`${seen.workspaceId} ${seen.ref}`) !== seen.account);
+  const contested = sightings.filter(
+    (seen) => readers.get(`${seen.workspaceId} ${seen.ref}`) !== seen.account,
+  );
   if (contested.length === 0) return readers;
   await execute(
     on,

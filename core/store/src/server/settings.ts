@@ -2,9 +2,9 @@
  * The server's settings: durable, small, quiet. Given on its command line, so that every start has those of
  * this version whatever is in the data directory.
  */
-import { writeFile } from "node:fs/promises";
+import { chmod, chown, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { clientName, giveTo } from "./account.ts";
+import { clientName } from "./account.ts";
 import type { Place } from "./place.ts";
 
 /** Owns the database of the same name and nothing else; no superuser. */
@@ -89,7 +89,10 @@ export async function writeAccess(place: Place): Promise<void> {
 
 async function writeFor(place: Place, file: string, text: string): Promise<void> {
   await writeFile(file, text, { mode: 0o600 });
-  await giveTo(place.account, file);
+  if (place.account === undefined) return;
+  const { uid } = await stat(file);
+  await chown(file, uid, place.account.gid);
+  await chmod(file, 0o640); // the server reads who may connect and cannot change it
 }
 
 function accessFile(place: Place): string {

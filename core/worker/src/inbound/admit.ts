@@ -5,46 +5,73 @@
  * one of that instance's identities in the same workspace, its ids are the ones its content implies, its
  * conversation belongs to the workspace, and the connector is switched on.
  */
-import { eventId, FabricError, type Opened, traceIdOf } from "@linkspan/envelopes";
+import {
+  type CanonicalEvent,
+  eventId,
+  FabricError,
+  type Opened,
+  toCanonicalEvent,
+  traceIdOf,
+} from "@linkspan/envelopes";
 import type { Delivery } from "@linkspan/fabric";
 import { currentLease, type Identity, identitiesById, type Lease, type Queryable } from "@linkspan/store";
-import type { Core } from "../core.ts";
 import { connectorSwitch } from "../flags/switch.ts";
 
 export interface Admitted {
   readonly delivery: Delivery;
   readonly opened: Opened;
+  /** The platform event in its canonical form, whatever name it came under; absent on everything else. */
+  readonly event?: CanonicalEvent;
 }
 
 export type Admission = Admitted & { readonly refused?: FabricError };
 
-export async function admit(core: Core, on: Queryable, batch: readonly Admitted[]): Promise<Admission[]> {
-  if (batch.length === 0) return [];
+export async function admit(
+  on: Queryable,
+  received: readonly Omit<Admitted, "event">[],
+): Promise<Admission[]> {
+  if (received.length === 0) return [];
+  const batch = received.map(withEvent);
   const accounts = await accountsOf(on, batch);
   const leases = await leasesOf(on, batch);
   const enabled = connectorSwitch(on);
   const admissions: Admission[] = [];
   for (const item of batch) {
-    const refused = await objection(item.opened, accounts, leases, enabled);
+    const refused = await objection(item, accounts, leases, enabled);
     admissions.push(refused === undefined ? item : { ...item, refused });
   }
   return admissions;
 }
 
+function withEvent(item: Omit<Admitted, "event">): Admitted {
+  const { action, envelope } = item.opened;
+  if (action.canonical !== "inbound_event") return item;
+  const { metadata, payload, service } = envelope;
+  const event = toCanonicalEvent(service, action.name, payload, {
+    workspaceId: metadata.workspace_id,
+    instance: metadata.instance,
+    account: metadata.identity_id ?? metadata.user_id ?? metadata.instance,
+    occurredAt: envelope.occurred_at,
+    conversation: metadata.conversation,
+  });
+  return { ...item, event };
+}
+
 async function objection(
-  opened: Opened,
+  item: Admitted,
   accounts: ReadonlyMap<string, Identity>,
   leases: ReadonlyMap<string, Lease | undefined>,
   enabled: ReturnType<typeof connectorSwitch>,
 ): Promise<FabricError | undefined> {
+  const { opened } = item;
   const { metadata, service } = opened.envelope;
   // A foreign daemon on a development namespace: nothing is known of it, and its events say so.
   if (opened.kid === undefined) return undefined;
   return (
     wrongIssuer(opened, leases.get(`${service} ${metadata.instance}`)) ??
-    wrongAccount(opened, accounts) ??
+    wrongAccount(item, accounts) ??
     wrongConversation(opened) ??
-    wrongIdentity(opened, accounts) ??
+    wrongIdentity(item, accounts) ??
     (await switchedOff(opened, enabled))
   );
 }
@@ -60,9 +87,9 @@ function wrongIssuer(opened: Opened, lease: Lease | undefined): FabricError | un
   return refused("envelope.wrong_issuer", "another process holds this instance now");
 }
 
-function wrongAccount(opened: Opened, accounts: ReadonlyMap<string, Identity>): FabricError | undefined {
-  const { service, metadata } = opened.envelope;
-  const account = accountNamed(opened);
+function wrongAccount(item: Admitted, accounts: ReadonlyMap<string, Identity>): FabricError | undefined {
+  const { service, metadata } = item.opened.envelope;
+  const account = accountNamed(item);
   if (account === undefined) return undefined;
   const identity = accounts.get(account);
   const served =
@@ -70,7 +97,9 @@ function wrongAccount(opened: Opened, accounts: ReadonlyMap<string, Identity>): 
     identity.workspace_id === metadata.workspace_id &&
     identity.service === service &&
     identity.instance === metadata.instance;
-  return served ? undefined : refused("envelope.wrong_issuer", "the instance does not serve this account here");
+  return served
+    ? undefined
+    : refused("envelope.wrong_issuer", "the instance does not serve this account here");
 }
 
 function wrongConversation(opened: Opened): FabricError | undefined {
@@ -81,25 +110,22 @@ function wrongConversation(opened: Opened): FabricError | undefined {
   return refused("envelope.schema", "the conversation is not one of this workspace and service");
 }
 
-function wrongIdentity(opened: Opened, accounts: ReadonlyMap<string, Identity>): FabricError | undefined {
-  if (opened.action.canonical !== "inbound_event") return undefined;
-  const { envelope } = opened;
-  const { account, kind, remote_id, revision } = envelope.payload;
-  if (typeof account !== "string" || typeof kind !== "string" || typeof remote_id !== "string")
-    return undefined;
+function wrongIdentity(item: Admitted, accounts: ReadonlyMap<string, Identity>): FabricError | undefined {
+  if (item.event === undefined) return undefined;
+  const { envelope } = item.opened;
+  const { account, kind, remote_id: remoteId, revision } = item.event.payload;
   const expected = eventId({
     workspace: envelope.metadata.workspace_id,
     service: envelope.service,
     home: accounts.get(account)?.home ?? envelope.metadata.instance,
     account,
     kind,
-    remoteId: remote_id,
-    revision: String(revision),
+    remoteId,
+    revision,
   });
-  if (envelope.metadata.message_id !== expected || envelope.trace_id !== traceIdOf(expected)) {
-    return refused("envelope.schema", "message_id or trace_id is not the one that this event implies");
-  }
-  return undefined;
+  if (envelope.metadata.message_id === expected && envelope.trace_id === traceIdOf(expected))
+    return undefined;
+  return refused("envelope.schema", "message_id or trace_id is not the one that this event implies");
 }
 
 async function switchedOff(
@@ -113,7 +139,7 @@ async function switchedOff(
 }
 
 async function accountsOf(on: Queryable, batch: readonly Admitted[]): Promise<Map<string, Identity>> {
-  const ids = new Set(batch.map(({ opened }) => accountNamed(opened)).filter((id) => id !== undefined));
+  const ids = new Set(batch.map(accountNamed).filter((id) => id !== undefined));
   if (ids.size === 0) return new Map();
   const identities = await identitiesById(on, [...ids]);
   return new Map(identities.map((identity) => [identity.id, identity]));
@@ -129,8 +155,8 @@ async function leasesOf(on: Queryable, batch: readonly Admitted[]): Promise<Map<
   return leases;
 }
 
-function accountNamed(opened: Opened): string | undefined {
-  const { account } = opened.envelope.payload;
+function accountNamed({ opened, event }: Admitted): string | undefined {
+  const { account } = event?.payload ?? opened.envelope.payload;
   return typeof account === "string" ? account : opened.envelope.metadata.identity_id;
 }
 

@@ -30,10 +30,11 @@ export async function applyBatch(core: Core, on: Queryable, batch: readonly Rece
     else await refuse(core, on, outcome, received.delivery, undefined, received.refused);
   }
   const events: Admitted[] = [];
-  for (const { delivery, opened: one, refused } of await admit(core, on, opened)) {
+  for (const admission of await admit(on, opened)) {
+    const { delivery, opened: one, refused } = admission;
     if (refused !== undefined) await refuse(core, on, outcome, delivery, one, refused);
     else if (one.action.canonical === "inbound_event" || one.action.canonical === "history_batch")
-      events.push({ delivery, opened: one });
+      events.push(admission);
     else {
       const conflict = await applyEffect(core, on, outcome, one);
       if (conflict !== undefined) await refuse(core, on, outcome, delivery, one, conflict);

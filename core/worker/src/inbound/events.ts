@@ -67,7 +67,8 @@ export async function storeEvents(
 
 function toCandidate(admitted: Admitted): Candidate {
   const { envelope, body, kid } = admitted.opened;
-  const { metadata, payload } = envelope;
+  const { metadata } = envelope;
+  const event = admitted.event ?? { payload: envelope.payload, conversation: metadata.conversation };
   const messageId = Buffer.from(metadata.message_id, "base64url");
   return {
     admitted,
@@ -75,11 +76,11 @@ function toCandidate(admitted: Admitted): Candidate {
     row: {
       workspaceId: metadata.workspace_id,
       messageId,
-      content: contentHash(envelope),
+      content: contentHash({ ...envelope, action: admitted.opened.action.canonical, payload: event.payload }),
       leaf: leafHash(body),
       service: envelope.service,
-      account: String(payload.account),
-      conversation: metadata.conversation,
+      account: String(event.payload.account),
+      conversation: event.conversation,
       kid,
       sig: kid === undefined ? undefined : admitted.delivery.sig,
       body,
@@ -109,14 +110,14 @@ function isReader(row: Candidate["row"], readers: ReadonlyMap<string, string>): 
   );
 }
 
-function acknowledge(outcome: Outcome, { opened }: Admitted): void {
+function acknowledge(outcome: Outcome, { opened, event }: Admitted): void {
   const { service, metadata, payload } = opened.envelope;
   if (opened.kid === undefined) return;
   outcome.acks.push({
     service,
     instance: metadata.instance,
     workspaceId: metadata.workspace_id,
-    account: String(payload.account),
+    account: String(event?.payload.account ?? payload.account),
     messageId: metadata.message_id,
     status: "persisted",
   });

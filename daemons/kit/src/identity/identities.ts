@@ -1,5 +1,5 @@
 /** The identities of a held instance: opened, closed and refreshed to match what `resume` says. */
-import { FabricError, type ResumedIdentity } from "@linkspan/envelopes";
+import { type Ack, FabricError, type ResumedIdentity } from "@linkspan/envelopes";
 import type { BridgeState, LinkedIdentity } from "../connector.ts";
 import { aborted } from "../signals.ts";
 import { Keeper, type KeeperContext } from "./keeper.ts";
@@ -48,10 +48,13 @@ export class Identities {
   }
 
   /** An event's fate: the core has it. An ack that names no known account is for any of them. */
-  acknowledged(account: string, messageIds: readonly string[]): void {
+  acknowledged(account: string, acked: Ack["acked"]): void {
     const named = this.#keepers.get(account);
     const keepers = named === undefined ? this.all : [named];
-    for (const { stream } of keepers) for (const id of messageIds) stream.acknowledged(id);
+    for (const { message_id, status, code } of acked) {
+      if (status === "quarantined") this.#context.log.warn({ event: "event.quarantined", message_id, code });
+      for (const { stream } of keepers) stream.acknowledged(message_id);
+    }
   }
 
   async close(identityId: string, last?: BridgeState): Promise<void> {

@@ -1,0 +1,26 @@
+/** How commands speak: JSON lines with `--json`, else a sentence; colour only on a terminal. */
+import { styleText } from "node:util";
+
+export interface Output {
+  /** One result: the object as a line of JSON, or the text. */
+  result(object: unknown, text: string): void;
+  /** Progress, for people only. */
+  progress(text: string): void;
+  good(text: string): string;
+  bad(text: string): string;
+  dim(text: string): string;
+}
+
+export function outputTo(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteStream, json: boolean): Output {
+  const paint = (style: "green" | "red" | "dim") => (text: string) =>
+    stdout.isTTY && !json ? styleText(style, text) : text;
+  return {
+    result: (object, text) => void stdout.write(`${json ? JSON.stringify(object) : text}\n`),
+    progress: (text) => {
+      if (!json && stderr.isTTY) stderr.write(`${text}\n`);
+    },
+    good: paint("green"),
+    bad: paint("red"),
+    dim: paint("dim"),
+  };
+}

@@ -1,0 +1,25 @@
+/** What a bus tells its owner, to be logged: names and counts, never contents. */
+import type { ErrorCode } from "@linkspan/envelopes";
+
+export type BusEvent =
+  | { readonly event: "bus.up"; readonly attempt: number }
+  | { readonly event: "bus.down"; readonly reason: string; readonly retryInMs: number }
+  | { readonly event: "bus.blocked"; readonly reason: string }
+  | { readonly event: "bus.unblocked" }
+  | { readonly event: "bus.fault"; readonly queue?: string; readonly reason: string }
+  | {
+      readonly event: "bus.batch_rejected";
+      readonly queue: string;
+      readonly size: number;
+      readonly error: unknown;
+      readonly retryInMs: number;
+    }
+  | {
+      readonly event: "bus.buried";
+      readonly queue: string;
+      readonly messageId: string | undefined;
+      readonly code: ErrorCode;
+      readonly detail: string;
+    };
+
+export type BusListener = (event: BusEvent) => void;

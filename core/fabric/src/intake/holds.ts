@@ -1,0 +1,58 @@
+/**
+ * Messages that wait for a retry, by ordering key. A key that is here holds back every later message of
+ * its own and none of another's.
+ */
+import type { Item } from "./item.ts";
+
+interface Hold<P> {
+  readonly items: Item<P>[];
+  /** When its first message may be tried again. */
+  dueAt: number;
+}
+
+export class Holds<P> {
+  readonly #byKey = new Map<string, Hold<P>>();
+
+  get size(): number {
+    return this.#byKey.size;
+  }
+
+  has(key: string): boolean {
+    return this.#byKey.has(key);
+  }
+
+  /** The time of its key changes only when it is the key's first message. */
+  add(key: string, item: Item<P>, dueAt: number): void {
+    const hold = this.#byKey.get(key);
+    if (hold === undefined) {
+      this.#byKey.set(key, { items: [item], dueAt });
+      return;
+    }
+    let at = hold.items.length;
+    while (at > 0 && (hold.items[at - 1] as Item<P>).order > item.order) at--;
+    hold.items.splice(at, 0, item);
+    if (at === 0) hold.dueAt = dueAt;
+  }
+
+  nextDueAt(): number | undefined {
+    let next: number | undefined;
+    for (const { dueAt } of this.#byKey.values()) if (next === undefined || dueAt < next) next = dueAt;
+    return next;
+  }
+
+  /** Those whose time has come, each key in order; a key larger than the room keeps its rest here. */
+  takeDue(now: number, most: number): Item<P>[] {
+    const due: Item<P>[] = [];
+    for (const [key, hold] of this.#byKey) {
+      if (hold.dueAt > now) continue;
+      due.push(...hold.items.splice(0, most - due.length));
+      if (hold.items.length === 0) this.#byKey.delete(key);
+      if (due.length === most) break;
+    }
+    return due;
+  }
+
+  clear(): void {
+    this.#byKey.clear();
+  }
+}

@@ -1,0 +1,319 @@
+/**
+ * How a subscription consumes, the same for every driver.
+ *
+ * Arrivals are gathered and prepared (stage.ts), then handled, one batch at a time. Each verdict settles
+ * its delivery, holds its key for a retry (holds.ts) or buries it. A batch that is rejected comes again
+ * whole, then in halves, before anything newer; what fails alone holds its key and is tried again, ever
+ * more slowly, until it succeeds or may be given up (blame.ts). While the surroundings fail, all of it
+ * pauses.
+ *
+ * Losing the connection (`abandon`) forgets everything: the broker delivers it again, and what a handler
+ * still decides about the old deliveries is dropped.
+ */
+import type { Death, Handler, SubscribeOptions, Verdict } from "../bus.ts";
+import { type Backoff, backoffMs } from "../backoff.ts";
+import { type Clock, type Random, sleep } from "../clock.ts";
+import { Deque } from "../deque.ts";
+import type { BusListener } from "../events.ts";
+import { blameFor } from "./blame.ts";
+import { Holds } from "./holds.ts";
+import { Item, type MutableDelivery } from "./item.ts";
+import { prepareItems, Stage } from "./stage.ts";
+
+/** The broker's side of a subscription. */
+export interface Outlet<P> {
+  /** These are done; in no particular order. */
+  settle(items: readonly Item<P>[]): void;
+  /** Resolves once it is safe among the dead letters; the intake settles it then. */
+  bury(item: Item<P>, death: Death): Promise<void>;
+}
+
+export interface IntakeOptions<P> {
+  readonly queue: string;
+  readonly handler: Handler<P>;
+  readonly limits: Limits;
+  readonly outlet: Outlet<P>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly listener?: BusListener | undefined;
+  /** False on the dead-letter queue: what is buried cannot die again, it is retried. */
+  readonly mortal: boolean;
+  /** Tries of one message alone before an unknown error counts as the message's own; default 8. */
+  readonly loneTries?: number;
+  readonly backoff?: Backoff;
+  /** Surrounds every call of the handler. */
+  readonly observe?: (items: readonly Item<P>[], run: () => Promise<readonly Verdict[]>) => Promise<readonly Verdict[]>;
+}
+
+export type Limits = Required<SubscribeOptions>;
+
+export function limitsOf(options: SubscribeOptions = {}): Limits {
+  const { maxBatch = 500, lingerMs = 5, maxInFlight = 1_000, maxBytes = 16 * 1024 * 1024 } = options;
+  return { maxBatch: Math.min(maxBatch, maxInFlight), lingerMs, maxInFlight, maxBytes };
+}
+
+interface Piece<P> {
+  readonly items: readonly Item<P>[];
+  /** Already tried again as it is: the next failure halves it. */
+  readonly retried: boolean;
+  readonly failure?: { readonly error: unknown };
+}
+
+const DEFAULT_BACKOFF: Backoff = { minMs: 50, maxMs: 30_000 };
+/** The key of everything, where the handler names none. */
+const WHOLE_QUEUE = "";
+
+export class Intake<P> {
+  readonly #options: IntakeOptions<P>;
+  readonly #stage: Stage<P>;
+  readonly #holds = new Holds<P>();
+  readonly #redo = new Deque<Piece<P>>();
+  readonly #burials = new Set<Promise<void>>();
+  readonly #closing = new AbortController();
+  #session = 0;
+  #arrivals = 0;
+  #count = 0;
+  #bytes = 0;
+  #running: Promise<void> | undefined;
+  #pausedUntil = Number.NEGATIVE_INFINITY;
+  #failuresInRow = 0;
+  #freshFirst = false;
+  #cancelAlarm: (() => void) | undefined;
+
+  constructor(options: IntakeOptions<P>) {
+    this.#options = options;
+    this.#stage = new Stage({
+      prepare: options.handler.prepare?.bind(options.handler),
+      maxBatch: options.limits.maxBatch,
+      lingerMs: options.limits.lingerMs,
+      clock: options.clock,
+      onReady: () => this.#kick(),
+    });
+  }
+
+  /** Deliveries held and their bytes, from `push` to settlement. */
+  get count(): number {
+    return this.#count;
+  }
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Whether another delivery of that size keeps the bounds; a single one always fits. */
+  fits(bytes: number): boolean {
+    const { maxInFlight, maxBytes } = this.#options.limits;
+    return this.#count === 0 || (this.#count < maxInFlight && this.#bytes + bytes <= maxBytes);
+  }
+
+  push(delivery: MutableDelivery, tag: number): void {
+    if (this.#closing.signal.aborted) return;
+    this.#count++;
+    this.#bytes += delivery.body.length;
+    this.#stage.push(new Item<P>(delivery, tag, this.#arrivals++));
+  }
+
+  /** The connection is gone: forgets all that it delivered. */
+  abandon(): void {
+    this.#session++;
+    this.#count = 0;
+    this.#bytes = 0;
+    this.#stage.clear();
+    this.#holds.clear();
+    this.#redo.clear();
+  }
+
+  /** Finishes the batch in hand and its burials; the rest stays unsettled, for the driver to give back. */
+  async drain(): Promise<void> {
+    this.#closing.abort();
+    this.#cancelAlarm?.();
+    await this.#running;
+    await Promise.all(this.#burials);
+    this.abandon();
+  }
+
+  #kick(): void {
+    if (this.#running === undefined && !this.#closing.signal.aborted) this.#running = this.#run();
+  }
+
+  async #run(): Promise<void> {
+    await null; // `#running` is set
+    for (let piece = this.#next(); piece !== undefined; piece = this.#next()) await this.#work(piece);
+    this.#running = undefined;
+  }
+
+  #next(): Piece<P> | undefined {
+    this.#cancelAlarm?.();
+    if (this.#closing.signal.aborted) return undefined;
+    const now = this.#options.clock.now();
+    if (now < this.#pausedUntil) return this.#alarm(this.#pausedUntil - now);
+    const next = this.#redo.shift() ?? this.#alternate(now);
+    if (next !== undefined) return next;
+    const dueAt = this.#holds.nextDueAt();
+    return dueAt === undefined ? undefined : this.#alarm(dueAt - now);
+  }
+
+  /** Neither what is due nor what is new starves the other. */
+  #alternate(now: number): Piece<P> | undefined {
+    const freshFirst = this.#freshFirst;
+    this.#freshFirst = !freshFirst;
+    if (freshFirst) return this.#fresh() ?? this.#due(now);
+    return this.#due(now) ?? this.#fresh();
+  }
+
+  #fresh(): Piece<P> | undefined {
+    const batch = this.#stage.take();
+    return batch && { ...batch, retried: false };
+  }
+
+  #due(now: number): Piece<P> | undefined {
+    if (this.#holds.size === 0) return undefined;
+    const items = this.#holds.takeDue(now, this.#options.limits.maxBatch);
+    return items.length === 0 ? undefined : { items, retried: false };
+  }
+
+  #alarm(afterMs: number): undefined {
+    this.#cancelAlarm = this.#options.clock.after(Math.max(1, afterMs), () => this.#kick());
+    return undefined;
+  }
+
+  async #work(piece: Piece<P>): Promise<void> {
+    const session = this.#session;
+    let batch = piece.items;
+    try {
+      if (piece.failure !== undefined) throw piece.failure.error;
+      const raw = batch.filter((item) => !item.prepared);
+      if (raw.length > 0) await prepareItems(raw, this.#options.handler.prepare?.bind(this.#options.handler));
+      if (session !== this.#session) return;
+      batch = this.#passable(batch);
+      if (batch.length === 0) return;
+      const verdicts = await this.#handle(batch);
+      this.#failuresInRow = 0;
+      if (session === this.#session) this.#apply(batch, verdicts);
+    } catch (error) {
+      if (session === this.#session) this.#rejected({ items: batch, retried: piece.retried }, error);
+    }
+  }
+
+  /** Without those whose key is held: they join their key. */
+  #passable(batch: readonly Item<P>[]): readonly Item<P>[] {
+    if (this.#holds.size === 0) return batch;
+    return batch.filter((item) => {
+      const key = this.#keyOf(item);
+      if (!this.#holds.has(key)) return true;
+      this.#holds.add(key, item, Number.NEGATIVE_INFINITY);
+      return false;
+    });
+  }
+
+  async #handle(batch: readonly Item<P>[]): Promise<readonly Verdict[]> {
+    for (const item of batch) item.delivery.attempt++;
+    const { handler, observe } = this.#options;
+    const run = (): Promise<readonly Verdict[]> => handler.handle(batch);
+    const verdicts = observe === undefined ? await run() : await observe(batch, run);
+    if (verdicts.length !== batch.length) {
+      throw new Error(`the handler answered ${verdicts.length} verdicts for ${batch.length} deliveries`);
+    }
+    return verdicts;
+  }
+
+  #apply(batch: readonly Item<P>[], verdicts: readonly Verdict[]): void {
+    const done: Item<P>[] = [];
+    for (const [at, item] of batch.entries()) {
+      const verdict = verdicts[at] as Verdict;
+      if (verdict.do === "ack") done.push(item);
+      else if (verdict.do === "retry") this.#hold(item, verdict.afterMs);
+      else if (this.#options.mortal) this.#bury(item, verdict);
+      else this.#hold(item, this.#backoffMs(item.delivery.attempt));
+    }
+    this.#settle(done);
+  }
+
+  #rejected({ items, retried }: Piece<P>, error: unknown): void {
+    const { queue, listener, clock } = this.#options;
+    const blame = blameFor(error);
+    const alone = items.length === 1 ? items[0] : undefined;
+    this.#failuresInRow++;
+    let retryInMs = this.#backoffMs(this.#failuresInRow);
+    if (blame.on === "surroundings") retryInMs = Math.max(retryInMs, blame.retryAfterMs ?? 0);
+    if (!retried) this.#redo.unshift({ items, retried: true });
+    else if (alone === undefined) this.#halve(items);
+    else retryInMs = this.#blame(alone, blame, retryInMs);
+    if (alone === undefined || !retried || blame.on === "surroundings") {
+      this.#pausedUntil = clock.now() + retryInMs;
+    }
+    listener?.({ event: "bus.batch_rejected", queue, size: items.length, error, retryInMs });
+  }
+
+  #halve(items: readonly Item<P>[]): void {
+    const middle = items.length >> 1;
+    const [left, right] = [items.slice(0, middle), items.slice(middle)];
+    this.#redo.unshift({ items: left, retried: true }, { items: right, retried: true });
+  }
+
+  /** @returns when the message, which failed alone, is tried again; 0 when it died */
+  #blame(item: Item<P>, blame: ReturnType<typeof blameFor>, pauseMs: number): number {
+    const { mortal, loneTries = 8 } = this.#options;
+    item.loneFailures++;
+    if (mortal && blame.on === "message") {
+      this.#bury(item, blame);
+      return 0;
+    }
+    if (mortal && blame.on === "unknown" && item.loneFailures >= loneTries) {
+      this.#bury(item, { code: "bus.rejected", detail: `${item.loneFailures} times, last: ${blame.detail}` });
+      return 0;
+    }
+    const afterMs = Math.max(pauseMs, this.#backoffMs(item.loneFailures));
+    this.#hold(item, afterMs);
+    return afterMs;
+  }
+
+  #hold(item: Item<P>, afterMs: number): void {
+    this.#holds.add(this.#keyOf(item), item, this.#options.clock.now() + Math.max(0, afterMs));
+  }
+
+  #keyOf(item: Item<P>): string {
+    item.key ??= this.#options.handler.keyOf?.(item) ?? WHOLE_QUEUE;
+    return item.key;
+  }
+
+  #bury(item: Item<P>, death: { readonly code: Death["code"]; readonly detail?: string }): void {
+    const { code, detail = "" } = death;
+    const burial = this.#buryUntilSafe(item, { code, detail, queue: this.#options.queue });
+    this.#burials.add(burial);
+    void burial.then(() => this.#burials.delete(burial));
+  }
+
+  async #buryUntilSafe(item: Item<P>, death: Death): Promise<void> {
+    const { outlet, queue, listener, clock } = this.#options;
+    const session = this.#session;
+    for (let failures = 1; session === this.#session; failures++) {
+      try {
+        await outlet.bury(item, death);
+        if (session === this.#session) this.#settle([item]);
+        listener?.({
+          event: "bus.buried",
+          queue,
+          messageId: item.delivery.messageId,
+          code: death.code,
+          detail: death.detail,
+        });
+        return;
+      } catch (error) {
+        listener?.({ event: "bus.fault", queue, reason: `cannot bury: ${String(error)}` });
+        if (this.#closing.signal.aborted) return;
+        await sleep(clock, this.#backoffMs(failures), this.#closing.signal);
+      }
+    }
+  }
+
+  #settle(items: readonly Item<P>[]): void {
+    if (items.length === 0) return;
+    this.#count -= items.length;
+    for (const item of items) this.#bytes -= item.delivery.body.length;
+    this.#options.outlet.settle(items);
+  }
+
+  #backoffMs(failures: number): number {
+    return backoffMs(this.#options.backoff ?? DEFAULT_BACKOFF, failures, this.#options.random);
+  }
+}

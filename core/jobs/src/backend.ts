@@ -1,0 +1,104 @@
+/** Where jobs are kept: what differs between PostgreSQL and Redis, and nothing else. */
+import {
+  type BackendFactory,
+  type ConnectionOptions,
+  ConnectionClosedError,
+  createPostgresBackend,
+  createRedisBackend,
+  type IQueueBackend,
+  type PostgresConnectionOptions,
+  type PostgresQueueBackend,
+  type RedisQueueBackend,
+  runMigrations,
+} from "bullmq";
+import pg from "pg";
+import { unavailable } from "./failures.ts";
+
+export interface Backend<B extends IQueueBackend, Connection> {
+  readonly factory: BackendFactory<B, Connection>;
+  /** Fails fast: who enqueues wants to know. */
+  readonly producer: Connection;
+  /** Waits for the server to come back. */
+  readonly consumer: Connection;
+}
+
+const SCHEMA = "jobs";
+/** How long a worker may sleep before it looks whether something is due that nothing told it of. */
+export const LONGEST_SLEEP_SECONDS = 10;
+
+/**
+ * At rest a process holds one connection for its worker, which listens; others close when idle.
+ *
+ * @throws FabricError `store.unavailable`
+ */
+export async function postgresBackend(
+  url: string,
+): Promise<Backend<PostgresQueueBackend, PostgresConnectionOptions>> {
+  await createSchema(url);
+  const connection = {
+    connectionString: url,
+    schema: SCHEMA,
+    max: 2,
+    connectionTimeoutMillis: 5_000,
+    application_name: "linkspan-jobs",
+  };
+  return { factory: enduringPostgres, producer: connection, consumer: connection };
+}
+
+export function redisBackend(url: string): Backend<RedisQueueBackend, ConnectionOptions> {
+  return {
+    factory: createRedisBackend,
+    producer: { url, enableOfflineQueue: false },
+    consumer: { url, maxRetriesPerRequest: null },
+  };
+}
+
+async function createSchema(url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
+  let lost: Error | undefined;
+  client.on("error", (error) => {
+    lost = error; // between two statements; the next one reports it
+  });
+  try {
+    await client.connect();
+    await runMigrations(client, SCHEMA);
+  } catch (error) {
+    throw unavailable(lost ?? error);
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/**
+ * BullMQ knows a lost connection by ECONNREFUSED only. A server that restarts, or one on a UNIX socket, says
+ * otherwise, and then a finished job would count as failed, a schedule would end and a worker would ask
+ * without pause. Here each such error becomes the one that BullMQ waits out.
+ *
+ * It also sleeps up to an hour if the one question for the next due job fails; ten seconds must do.
+ */
+const enduringPostgres: BackendFactory<PostgresQueueBackend, PostgresConnectionOptions> = (
+  name,
+  options,
+  factoryOptions,
+) => {
+  const backend = createPostgresBackend(name, options, factoryOptions);
+  const { pool } = backend.connection;
+  const query = pool.query.bind(pool);
+  pool.query = <R>(text: string, params?: readonly unknown[]) =>
+    query<R>(text, params).catch((error: unknown) => {
+      throw isPassing(error) ? new ConnectionClosedError(undefined, error) : error;
+    });
+  Object.defineProperty(backend, "maximumBlockTimeout", { value: LONGEST_SLEEP_SECONDS });
+  return backend;
+};
+
+/** SQLSTATE classes: connection, rollback, resources, operator intervention, system. */
+const PASSING_STATE = /^(08|40|53|57|58)...$/;
+const PASSING_CALL = new Set(["ECONNREFUSED", "ECONNRESET", "ENOENT", "EPIPE", "ETIMEDOUT", "EHOSTUNREACH"]);
+
+function isPassing(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  // The driver's own errors about a lost connection are plain and have no code.
+  if (!("code" in error) || typeof error.code !== "string") return error.constructor === Error;
+  return PASSING_STATE.test(error.code) || PASSING_CALL.has(error.code);
+}

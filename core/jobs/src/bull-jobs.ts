@@ -1,0 +1,276 @@
+/**
+ * Jobs on BullMQ: one queue for all of them, so that a process holds one worker and one connection that
+ * listens, however many jobs there are. A job that this process has no handler for goes back for a moment,
+ * to whoever has.
+ */
+import { FabricError } from "@linkspan/envelopes";
+import { DelayedError, type IQueueBackend, type Job, type JobsOptions, Queue, Worker } from "bullmq";
+import { type Backend, LONGEST_SLEEP_SECONDS } from "./backend.ts";
+import { failureOf, nameOf, storedFailure, unavailable } from "./failures.ts";
+import type {
+  Backoff,
+  EnqueueOptions,
+  JobContext,
+  JobDefinition,
+  JobHandler,
+  Jobs,
+  Schedule,
+} from "./jobs.ts";
+import type { JobsLog } from "./log.ts";
+
+export interface BullOptions {
+  readonly log: JobsLog;
+  readonly queue: string;
+  readonly concurrency: number;
+  readonly lockMs: number;
+}
+
+interface Work {
+  readonly run: (payload: unknown, context: JobContext) => Promise<void>;
+  readonly inFlight: Set<Promise<void>>;
+}
+
+const UNHANDLED_AGAIN_MS = 1_000;
+/** After a lost connection. */
+const RETRY_MS = 500;
+const READY_WITHIN_MS = 10_000;
+const LOG_ERRORS_EVERY_MS = 10_000;
+/** A wake-up is not given up because processes died under it. */
+const MAX_STALLS = 100;
+const KEPT = {
+  removeOnComplete: true,
+  removeOnFail: { age: 7 * 24 * 3_600, count: 1_000 },
+  stackTraceLimit: 0,
+} satisfies JobsOptions;
+
+export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
+  readonly #backend: Backend<B, Connection>;
+  readonly #options: BullOptions;
+  readonly #queue: Queue<unknown, void, string, unknown, void, string, B, Connection>;
+  readonly #handlers = new Map<string, Work>();
+  readonly #closing = new AbortController();
+  #worker: Promise<Worker<unknown, void, string, B, never, Connection>> | undefined;
+  #loggedAt = Number.NEGATIVE_INFINITY;
+  #closed: Promise<void> | undefined;
+
+  private constructor(backend: Backend<B, Connection>, options: BullOptions) {
+    this.#backend = backend;
+    this.#options = options;
+    this.#queue = new Queue(options.queue, { connection: backend.producer }, backend.factory);
+    this.#queue.on("error", (error) => this.#report(error));
+  }
+
+  /** @throws FabricError `store.unavailable` when the backend does not answer within ten seconds */
+  static async open<B extends IQueueBackend, Connection>(
+    backend: Backend<B, Connection>,
+    options: BullOptions,
+  ): Promise<BullJobs<B, Connection>> {
+    const jobs = new BullJobs(backend, options);
+    try {
+      await ready(jobs.#queue.waitUntilReady());
+      return jobs;
+    } catch (error) {
+      await jobs.#queue.disconnect();
+      throw error;
+    }
+  }
+
+  async enqueue<Payload>(
+    job: JobDefinition<Payload>,
+    payload: Payload,
+    options: EnqueueOptions = {},
+  ): Promise<void> {
+    const data = checked(job, payload);
+    const { delayMs = 0, dedupKey, attempts = job.attempts, backoff = job.backoff } = options;
+    const deduplication =
+      dedupKey === undefined
+        ? {}
+        : { deduplication: { id: `${job.name}/${dedupKey}`, keepLastIfActive: true } };
+    await this.#ask(() =>
+      this.#queue.add(job.name, data, { ...kept(attempts, backoff), ...deduplication, delay: delayMs }),
+    );
+  }
+
+  async repeat<Payload>(
+    job: JobDefinition<Payload>,
+    payload: Payload,
+    schedule: Schedule,
+    options: { readonly key?: string } = {},
+  ): Promise<void> {
+    const data = checked(job, payload);
+    const when =
+      "everyMs" in schedule
+        ? { every: schedule.everyMs }
+        : { pattern: schedule.cron, tz: schedule.timeZone ?? "UTC" };
+    await this.#ask(() =>
+      this.#queue.upsertJobScheduler(schedulerId(job, options.key), when, {
+        name: job.name,
+        data,
+        opts: kept(job.attempts, job.backoff),
+      }),
+    );
+  }
+
+  async cancelRepeat(job: JobDefinition<never>, options: { readonly key?: string } = {}): Promise<void> {
+    await this.#ask(() => this.#queue.removeJobScheduler(schedulerId(job, options.key)));
+  }
+
+  async work<Payload>(job: JobDefinition<Payload>, handle: JobHandler<Payload>): Promise<AsyncDisposable> {
+    if (this.#handlers.has(job.name)) {
+      throw new FabricError("internal", `job ${job.name} already has a handler in this process`);
+    }
+    const work: Work = {
+      run: async (data, context) => handle(checked(job, data), context),
+      inFlight: new Set(),
+    };
+    this.#handlers.set(job.name, work);
+    try {
+      this.#worker ??= this.#startWorker();
+      await this.#worker;
+    } catch (error) {
+      this.#handlers.delete(job.name);
+      this.#worker = undefined;
+      throw error;
+    }
+    return {
+      [Symbol.asyncDispose]: async () => {
+        this.#handlers.delete(job.name);
+        await Promise.allSettled(work.inFlight);
+      },
+    };
+  }
+
+  async drain(): Promise<void> {
+    const worker = await this.#worker?.catch(() => undefined);
+    await worker?.pause();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed ??= this.#close();
+    await this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    this.#closing.abort();
+    const worker = await this.#worker?.catch(() => undefined);
+    await worker?.close();
+    await this.#queue.close();
+  }
+
+  async #startWorker(): Promise<Worker<unknown, void, string, B, never, Connection>> {
+    const { queue, concurrency, lockMs } = this.#options;
+    const worker: Worker<unknown, void, string, B, never, Connection> = new Worker(
+      queue,
+      (job, token) => this.#process(job, token),
+      {
+        connection: this.#backend.consumer,
+        autorun: false,
+        concurrency,
+        drainDelay: LONGEST_SLEEP_SECONDS,
+        lockDuration: lockMs,
+        stalledInterval: lockMs,
+        maxStalledCount: MAX_STALLS,
+        runRetryDelay: RETRY_MS,
+      },
+      this.#backend.factory,
+    );
+    worker.on("error", (error) => this.#report(error));
+    try {
+      await ready(worker.waitUntilReady());
+    } catch (error) {
+      await worker.close(true);
+      throw error;
+    }
+    worker.run().catch((error: unknown) => this.#report(error));
+    return worker;
+  }
+
+  async #process(job: Job<unknown, void, string>, token: string | undefined): Promise<void> {
+    const work = this.#handlers.get(job.name);
+    if (work === undefined) return putOff(job, token, UNHANDLED_AGAIN_MS);
+    const context = { id: job.id ?? "", attempt: job.attemptsMade + 1, signal: this.#closing.signal };
+    const run = work.run(job.data, context);
+    work.inFlight.add(run);
+    try {
+      await run;
+    } catch (error) {
+      const failure = failureOf(error);
+      const { then, code } = failure;
+      this.#options.log.warn({
+        event: "job.failed",
+        job: job.name,
+        id: context.id,
+        attempt: context.attempt,
+        of: job.opts.attempts,
+        then,
+        code,
+      });
+      if (failure.then === "later") return await putOff(job, token, failure.afterMs);
+      throw storedFailure(failure);
+    } finally {
+      work.inFlight.delete(run);
+    }
+  }
+
+  async #ask(request: () => Promise<unknown>): Promise<void> {
+    if (this.#closing.signal.aborted) throw new FabricError("store.unavailable", "the job queue is closed");
+    try {
+      await request();
+    } catch (cause) {
+      throw unavailable(cause);
+    }
+  }
+
+  /** Connections come back by themselves; one line in ten seconds says that they are away. */
+  #report(error: unknown): void {
+    const now = performance.now();
+    if (now - this.#loggedAt < LOG_ERRORS_EVERY_MS) return;
+    this.#loggedAt = now;
+    this.#options.log.warn({ event: "jobs.backend_error", code: nameOf(error) });
+  }
+}
+
+/** Back into the queue, without counting an attempt. */
+async function putOff(
+  job: Job<unknown, void, string>,
+  token: string | undefined,
+  ms: number,
+): Promise<never> {
+  await job.moveToDelayed(Date.now() + ms, token);
+  throw new DelayedError();
+}
+
+function kept(attempts: number, backoff: Backoff): JobsOptions {
+  const { type, delayMs, jitter } = backoff;
+  return {
+    ...KEPT,
+    attempts,
+    backoff: { type, delay: delayMs, ...(jitter === undefined ? {} : { jitter }) },
+  };
+}
+
+/** Job ids are made of it, and those may not hold a further colon. */
+function schedulerId(job: JobDefinition<never>, key = "default"): string {
+  return `${job.name}/${encodeURIComponent(key)}`;
+}
+
+function checked<Payload>(job: JobDefinition<Payload>, payload: unknown): Payload {
+  const result = job.schema.safeParse(payload);
+  if (result.success) return result.data;
+  const members = result.error.issues.map(({ path, code }) => `${path.join(".")}: ${code}`).join(", ");
+  throw new FabricError("internal", `the payload of job ${job.name} does not fit its schema (${members})`);
+}
+
+async function ready(waiting: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(unavailable(new Error("timed out"))), READY_WITHIN_MS);
+  });
+  try {
+    await Promise.race([waiting, late]);
+  } catch (error) {
+    throw error instanceof FabricError ? error : unavailable(error);
+  } finally {
+    clearTimeout(timer);
+  }
+}

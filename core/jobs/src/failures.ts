@@ -1,0 +1,34 @@
+import { CODES, FabricError, isFabricError } from "@linkspan/envelopes";
+import { UnrecoverableError } from "bullmq";
+
+/** What becomes of a run that rejected. */
+export type Failure =
+  | { readonly then: "retry" | "give_up"; readonly code: string }
+  | { readonly then: "later"; readonly code: string; readonly afterMs: number };
+
+export function failureOf(error: unknown): Failure {
+  if (!isFabricError(error)) return { then: "retry", code: nameOf(error) };
+  const { code, retryAfterMs } = error;
+  if (CODES[code].retry === "never") return { then: "give_up", code };
+  return retryAfterMs === undefined
+    ? { then: "retry", code }
+    : { then: "later", code, afterMs: retryAfterMs };
+}
+
+/** What the backend stores of a failure: its code, without the message and the stack of the original. */
+export function storedFailure(failure: Failure): Error {
+  const error = failure.then === "give_up" ? new UnrecoverableError(failure.code) : new Error(failure.code);
+  error.stack = failure.code;
+  return error;
+}
+
+/** Everything a backend rejects with, once the arguments were checked, means that it cannot be reached. */
+export function unavailable(cause: unknown): FabricError {
+  return new FabricError("store.unavailable", `the job queue did not answer (${nameOf(cause)})`, { cause });
+}
+
+/** For logs: a system or database code, or the class; never a message. */
+export function nameOf(error: unknown): string {
+  if (!(error instanceof Error)) return typeof error;
+  return "code" in error && typeof error.code === "string" ? error.code : error.name;
+}

@@ -1,0 +1,3 @@
+export * from "./jobs.ts";
+export type { JobsEvent, JobsLog } from "./log.ts";
+export { type JobsOptions, openJobs } from "./open.ts";

@@ -1,0 +1,11 @@
+/** Owns a server until it is told to end; its test kills it. */
+import { EmbeddedServer } from "./embedded-server.ts";
+
+const nothing = () => undefined;
+const server = await EmbeddedServer.start({
+  dataDir: process.argv[2] ?? "",
+  ownerUrl: "http://127.0.0.1:8787",
+  log: { debug: nothing, info: nothing, warn: nothing, error: nothing },
+});
+process.once("SIGTERM", () => void server[Symbol.asyncDispose]());
+process.stdout.write(`${JSON.stringify({ url: server.url, pid: server.pid })}\n`);

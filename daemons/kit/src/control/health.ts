@@ -1,0 +1,19 @@
+/** How a held instance does, told every 30 s and when it changes. */
+import type { Health } from "@linkspan/envelopes";
+import type { BusHealth } from "@linkspan/fabric";
+import type { Keeper } from "../identity/keeper.ts";
+
+export type HealthReport = Health;
+
+/** `ok`: every identity is up. `down`: none is, though there are some, or the bus does not move. */
+export function healthOf(keepers: readonly Keeper[], bus: BusHealth): HealthReport {
+  const identities = keepers.length;
+  if (bus.state === "closed") return { status: "down", identities, detail: "the bus is closed" };
+  const down = keepers.filter((keeper) => !keeper.isUp).length;
+  const busDetail = bus.state === "up" ? undefined : `the bus is ${bus.state}`;
+  const detail = [down > 0 ? `${down} of ${identities} not connected` : undefined, busDetail]
+    .filter((part) => part !== undefined)
+    .join("; ");
+  if (detail === "") return { status: "ok", identities };
+  return { status: identities > 0 && down === identities ? "down" : "degraded", identities, detail };
+}

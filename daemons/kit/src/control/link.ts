@@ -1,0 +1,146 @@
+/**
+ * Linking: is this login good, and whose is it? One try with credentials leased for it alone; nothing that happens
+ * on the platform meanwhile is kept, because the identity is not linked yet.
+ *
+ * A connector with `link` decides itself. For the others a connection is opened and its first telling state
+ * decides: `connected` is linked; `bad_credentials`, `logged_out`, `unsupported` and `unknown_error` are failures.
+ */
+import {
+  CODES,
+  type Envelope,
+  FabricError,
+  isFabricError,
+  type LinkRequest,
+  type SealKeys,
+} from "@linkspan/envelopes";
+import type { Logger } from "pino";
+import type { Author } from "../author.ts";
+import type { Clock } from "../clock.ts";
+import type { BridgeState, Connector, IdentityHost, LinkedIdentity, LinkOutcome } from "../connector.ts";
+import type { CoreCalls } from "../core-calls.ts";
+import { Credentials } from "../identity/credentials.ts";
+import { failureOf } from "../identity/failure.ts";
+import { aborted, childOf, within } from "../signals.ts";
+
+export interface LinkContext {
+  readonly connector: Connector;
+  readonly instance: string;
+  readonly author: Author;
+  readonly calls: CoreCalls;
+  readonly sealKeys: SealKeys;
+  readonly vaultSealKey: () => Uint8Array | undefined;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+const TRY_FOR_MS = 60_000;
+const CLOSE_WITHIN_MS = 3_000;
+
+/** Never rejects but for the end of the term: what goes wrong is the outcome. */
+export async function tryLink(request: Envelope, context: LinkContext): Promise<LinkOutcome> {
+  const attempt = childOf(context.signal);
+  const timer = setTimeout(() => attempt.abort(tooLong()), TRY_FOR_MS);
+  try {
+    const identity = identityOf(request, context.instance);
+    await using credentials = await credentialsFor(request, identity, context, attempt);
+    return await outcomeOf(identity, credentials, context, attempt.signal);
+  } catch (error) {
+    context.signal.throwIfAborted();
+    const cause = attempt.signal.aborted ? attempt.signal.reason : error;
+    context.log.warn({ event: "link.failed", err: cause });
+    const { code } = failureOf(cause);
+    const message = isFabricError(cause) ? cause.message : CODES[code].help;
+    return { status: "failed", code, message };
+  } finally {
+    clearTimeout(timer);
+    attempt.abort();
+  }
+}
+
+/** The identity that a link request is about: its settings, or Msgr's fields as they are. */
+export function identityOf({ metadata, payload }: Envelope, home: string): LinkedIdentity {
+  const { settings, identity_id, session_id: _session, step: _step, metadata: _lifted, ...fields } = payload as
+    LinkRequest & Record<string, unknown>;
+  const identityId = metadata.identity_id ?? identity_id;
+  if (identityId === undefined) throw new FabricError("request.invalid", "a link request names an identity");
+  return {
+    identityId,
+    workspaceId: metadata.workspace_id,
+    userId: metadata.user_id ?? "",
+    home,
+    settings: settings ?? fields,
+    checkpoint: undefined,
+  };
+}
+
+async function credentialsFor(
+  { metadata }: Envelope,
+  identity: LinkedIdentity,
+  context: LinkContext,
+  attempt: AbortController,
+): Promise<Credentials> {
+  const { ticket } = metadata;
+  if (ticket === undefined) throw new FabricError("ticket.missing", "a link request carries a session ticket");
+  return Credentials.checkOut(
+    {
+      ...context,
+      daemon: context.author.issuer,
+      workspaceId: identity.workspaceId,
+      identityId: identity.identityId,
+      ticket: () => Promise.resolve(ticket),
+      lost: (error) => attempt.abort(error),
+    },
+    attempt.signal,
+  );
+}
+
+async function outcomeOf(
+  identity: LinkedIdentity,
+  credentials: Credentials,
+  { connector, log }: LinkContext,
+  signal: AbortSignal,
+): Promise<LinkOutcome> {
+  const told = Promise.withResolvers<BridgeState>();
+  const host: IdentityHost = {
+    log: log.child({ identity_id: identity.identityId, link: true }),
+    signal,
+    secrets: credentials,
+    event: () => Promise.resolve(),
+    state: (state) => {
+      if (TELLING.has(state.state)) told.resolve(state);
+    },
+    throttle: () => undefined,
+    writeBack: (fields) => credentials.writeBack(fields),
+  };
+  if (connector.link !== undefined) return await untilAborted(connector.link(identity, host), signal);
+  const connection = await connector.open(identity, host);
+  try {
+    const { state, code, message } = await untilAborted(told.promise, signal);
+    if (state !== "connected") return { status: "failed", code: code ?? "platform.auth_expired", message };
+    const { remote = identity.identityId, name = identity.userId } = connection.self ?? {};
+    return { status: "linked", remote, name };
+  } finally {
+    await within(CLOSE_WITHIN_MS, connection[Symbol.asyncDispose]());
+  }
+}
+
+const TELLING: ReadonlySet<string> = new Set([
+  "connected",
+  "bad_credentials",
+  "logged_out",
+  "unsupported",
+  "unknown_error",
+]);
+
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const end = aborted(signal).then((): never => {
+    throw signal.reason;
+  });
+  end.catch(() => undefined);
+  return Promise.race([work, end]);
+}
+
+function tooLong(): FabricError {
+  return new FabricError("platform.unavailable", "the platform did not let us in within a minute");
+}

@@ -1,0 +1,156 @@
+/**
+ * A daemon's life: say hello until the instance is ours, serve a term, and again when it is lost.
+ *
+ * Everything durable is the core's; a daemon may be killed at any moment and another process goes on.
+ */
+import { type HelloReply, KeyRing, type KeyRecord, type SealKeys, type Signer } from "@linkspan/envelopes";
+import type { Bus } from "@linkspan/fabric";
+import type { Logger } from "pino";
+import { Author } from "./author.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import type { Connector } from "./connector.ts";
+import { CoreCalls } from "./core-calls.ts";
+import { vaultSealKeyOf, withCoreKeys } from "./core-keys.ts";
+import { holdLease, RefuseToRun } from "./lease.ts";
+import { Memory } from "./sending/memory.ts";
+import { aborted } from "./signals.ts";
+import { Term } from "./term.ts";
+
+export const KIT_VERSION = "0.1.0";
+
+export interface DaemonOptions {
+  readonly bus: Bus;
+  readonly connector: Connector;
+  /** Service segment, such as `irc`; the connector's own. */
+  readonly service: string;
+  readonly instance: string;
+  readonly signer: Signer;
+  readonly sealKeys: SealKeys;
+  /** Pinned records of the core's keys, as enrolment gave them. */
+  readonly keys: readonly KeyRecord[];
+  readonly partitions: number;
+  /** Generation of the namespace's declaration; absent: not compared. */
+  readonly generation?: number;
+  readonly log: Logger;
+  /** Drawn once per process; names the holder of the lease. */
+  readonly bootId: string;
+  readonly clock?: Clock;
+  readonly tuning?: Partial<Tuning>;
+}
+
+export interface Tuning {
+  /** Distance between two identities' openings, milliseconds. Default 50. */
+  readonly openEveryMs: number;
+  /** Least distance between two checkpoints of one identity, milliseconds. Default 500. */
+  readonly checkpointEveryMs: number;
+  /** How long the core may take to answer `hello`, milliseconds. Default 2,000. */
+  readonly helloTimeoutMs: number;
+}
+
+/** What lives as long as the process. */
+export interface DaemonContext extends Required<Omit<DaemonOptions, "keys" | "generation" | "tuning">> {
+  readonly keyRing: KeyRing;
+  readonly memory: Memory;
+  readonly tuning: Tuning;
+  readonly vaultSealKey: () => Uint8Array | undefined;
+  readonly keysChanged: () => void;
+}
+
+export interface Daemon extends AsyncDisposable {
+  /** Lease epoch while the instance is held. */
+  readonly epoch: number | undefined;
+  /** Resolves when the daemon has stopped; rejects when it refuses to run. */
+  readonly done: Promise<void>;
+}
+
+/**
+ * Runs a connector until `signal` is aborted or the daemon is disposed; either way it stops politely.
+ * `done` rejects with `request.invalid` when the namespace has another partition count or generation.
+ */
+export function runDaemon(options: DaemonOptions, signal: AbortSignal): Daemon {
+  const stopping = new AbortController();
+  const stop = AbortSignal.any([signal, stopping.signal]);
+  let epoch: number | undefined;
+  const done = live(options, stop, (held) => {
+    epoch = held;
+  });
+  done.catch(() => undefined);
+  return {
+    get epoch() {
+      return epoch;
+    },
+    done,
+    [Symbol.asyncDispose]: async () => {
+      stopping.abort();
+      await Promise.allSettled([done]);
+    },
+  };
+}
+
+async function live(
+  options: DaemonOptions,
+  stop: AbortSignal,
+  onEpoch: (epoch: number | undefined) => void,
+): Promise<void> {
+  const clock = options.clock ?? systemClock;
+  const { service, instance, bootId } = options;
+  const log = options.log.child({ service, instance, boot_id: bootId });
+  const keyRing = new KeyRing(options.keys);
+  const tuning: Tuning = { openEveryMs: 50, checkpointEveryMs: 500, helloTimeoutMs: 2_000, ...options.tuning };
+
+  const sayHello = async (epoch: number | undefined): Promise<HelloReply["lease"]> => {
+    const author = new Author({ ...options, clock, ...(epoch !== undefined && { epoch }) });
+    const hello = { boot_id: bootId, version: KIT_VERSION, ...(epoch !== undefined && { epoch }) };
+    const calls = new CoreCalls(options.bus, author, keyRing, clock);
+    const to = { workspaceId: "_", timeoutMs: tuning.helloTimeoutMs };
+    const reply = await calls.call("core", "hello", hello, to);
+    refuseOtherNamespace(reply, options);
+    withCoreKeys(keyRing, reply.keys, log);
+    return reply.lease;
+  };
+
+  let heldEpoch: number | undefined;
+  const daemon: DaemonContext = {
+    ...options,
+    clock,
+    log,
+    tuning,
+    keyRing,
+    memory: new Memory(),
+    vaultSealKey: () => vaultSealKeyOf(keyRing),
+    keysChanged: () => {
+      sayHello(heldEpoch).catch((error: unknown) => log.warn({ event: "hello.unanswered", err: error }));
+    },
+  };
+
+  await holdLease(
+    {
+      clock,
+      log,
+      beat: sayHello,
+      work: async (epoch, lost, stopped) => {
+        heldEpoch = epoch;
+        onEpoch(epoch);
+        const term = new Term(daemon, epoch, lost);
+        try {
+          await term.begin();
+          await Promise.race([aborted(stopped), aborted(lost)]);
+          if (!lost.aborted) await Promise.race([term.end(), aborted(lost)]);
+        } finally {
+          onEpoch(undefined);
+          await term.stop();
+        }
+      },
+    },
+    stop,
+  );
+}
+
+function refuseOtherNamespace(reply: HelloReply, { partitions, generation }: DaemonOptions): void {
+  if (reply.partitions === partitions && (generation ?? reply.generation) === reply.generation) return;
+  throw new RefuseToRun(
+    "request.invalid",
+    `the namespace has ${reply.partitions} partitions in generation ${reply.generation}, ` +
+      `but this daemon is configured for ${partitions} in generation ${generation ?? "any"}`,
+  );
+}

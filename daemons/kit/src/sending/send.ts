@@ -1,0 +1,160 @@
+/**
+ * One intent, from its delivery to its settlement.
+ *
+ * ticket → connected? → planned → each part said (part.ts), its status confirmed before the next begins. The
+ * delivery is settled only after that. Whatever cannot be said now is `deferred` and settled: the core holds the
+ * conversation and publishes again. Nothing is kept here but what this process said (memory.ts).
+ */
+import { CODES, FabricError, isFabricError, type KeyRing, type Opened } from "@linkspan/envelopes";
+import { ACK, type Outgoing, type Verdict } from "@linkspan/fabric";
+import type { Logger } from "pino";
+import type { Author } from "../author.ts";
+import { backoffMs } from "../backoff.ts";
+import type { Clock } from "../clock.ts";
+import type { Connection, Part } from "../connector.ts";
+import type { CoreCalls } from "../core-calls.ts";
+import type { Keeper } from "../identity/keeper.ts";
+import { Answers } from "./answers.ts";
+import { attemptNamed } from "./attempt-number.ts";
+import { outboundOf, partKey, proveTicket } from "./intent.ts";
+import type { Memory } from "./memory.ts";
+import { type PartEnd, sayPart } from "./part.ts";
+
+export interface SendContext {
+  readonly keys: KeyRing;
+  readonly kid: string;
+  readonly author: Author;
+  readonly calls: CoreCalls;
+  readonly publish: (message: Outgoing) => Promise<void>;
+  readonly keeperOf: (identityId: string) => Keeper | undefined;
+  readonly memory: Memory;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** How long before an intent's time a platform is searched for it, milliseconds: clocks differ. */
+const SEARCH_MARGIN_MS = 5 * 60_000;
+
+/** @throws whatever ended the term; then nothing is settled */
+export async function sendIntent(opened: Opened, context: SendContext): Promise<Verdict> {
+  const { metadata } = opened.envelope;
+  const answers = new Answers(opened.envelope, attemptNamed(metadata.ticket), context);
+  try {
+    const { keys, kid, author, clock } = context;
+    proveTicket(opened, { keys, kid, daemon: author.issuer, now: clock.now() });
+  } catch (error) {
+    if (!isFabricError(error)) throw error;
+    return refuseTicket(error, answers, context);
+  }
+  const keeper = context.keeperOf(metadata.identity_id ?? "");
+  const absent = absence(keeper, attemptNamed(metadata.ticket), context.clock);
+  if (keeper?.connection === undefined || absent !== undefined) {
+    return settleEnd(absent ?? UNAVAILABLE, 0, 1, answers, context);
+  }
+  let parts: readonly Part[];
+  try {
+    parts = keeper.connection.plan(outboundOf(opened));
+  } catch (error) {
+    return settleEnd({ kind: "failed", error: planError(error) }, 0, 1, answers, context);
+  }
+  await keeper.voices.enter(context.signal);
+  try {
+    return await sayAll(opened, parts, keeper, answers, context);
+  } finally {
+    keeper.voices.leave();
+  }
+}
+
+async function sayAll(
+  opened: Opened,
+  parts: readonly Part[],
+  keeper: Keeper,
+  answers: Answers,
+  context: SendContext,
+): Promise<Verdict> {
+  const { metadata, occurred_at } = opened.envelope;
+  for (const part of parts) {
+    const end = await sayPart(part, {
+      ...context,
+      pace: keeper.pace,
+      connection: () => whenUp(keeper),
+      intentId: metadata.message_id,
+      workspaceId: metadata.workspace_id,
+      attempt: attemptNamed(metadata.ticket),
+      parts: parts.length,
+      key: partKey(metadata.message_id, part.index),
+      since: new Date(Date.parse(occurred_at) - SEARCH_MARGIN_MS),
+    });
+    if (end.kind === "known") continue;
+    const verdict = await settleEnd(end, part.index, parts.length, answers, context);
+    if (end.kind !== "said") return verdict;
+  }
+  return ACK;
+}
+
+/** Tells the core how a part ended; resolves when that is confirmed. */
+async function settleEnd(
+  end: PartEnd,
+  part: number,
+  parts: number,
+  answers: Answers,
+  { clock }: SendContext,
+): Promise<Verdict> {
+  switch (end.kind) {
+    case "said":
+      await answers.sent(part, parts, end.said);
+      break;
+    case "failed":
+      await answers.failed(part, parts, end.error.code, end.error.message);
+      break;
+    case "uncertain":
+      await answers.uncertain(part, parts);
+      break;
+    case "later":
+      await answers.deferred(new Date(clock.now().getTime() + end.afterMs), end.code);
+      break;
+    case "known":
+    case "stopped":
+      break;
+  }
+  return ACK;
+}
+
+async function refuseTicket(error: FabricError, answers: Answers, context: SendContext): Promise<Verdict> {
+  const { log, clock } = context;
+  log.warn({ event: "ticket.refused", code: error.code, err: error });
+  if (error.code === "ticket.expired") {
+    await answers.deferred(clock.now(), error.code);
+    return ACK;
+  }
+  await answers.failed(0, 1, error.code, error.message);
+  return { do: "dead", code: error.code, detail: error.message };
+}
+
+const UNAVAILABLE: PartEnd = { kind: "later", afterMs: 1_000, code: "platform.unavailable" };
+
+/** Why nothing can be said now, if so. A login that only its owner can mend fails at once, so that they see it. */
+function absence(keeper: Keeper | undefined, attempt: number, clock: Clock): PartEnd | undefined {
+  if (keeper === undefined) return UNAVAILABLE;
+  if (keeper.isUp) return undefined;
+  const { state, retryAt } = keeper.state;
+  if (state === "bad_credentials" || state === "logged_out") {
+    const error = new FabricError("platform.auth_expired", CODES["platform.auth_expired"].help);
+    return { kind: "failed", error };
+  }
+  const untilRetryMs = (retryAt?.getTime() ?? 0) - clock.now().getTime();
+  const afterMs = Math.max(untilRetryMs, backoffMs(attempt, { firstMs: 1_000, maxMs: 15_000 }));
+  return { kind: "later", afterMs, code: "platform.unavailable" };
+}
+
+function whenUp(keeper: Keeper): Connection | undefined {
+  return keeper.isUp ? keeper.connection : undefined;
+}
+
+/** `plan` is pure: what it throws is about the action, and saying it again would not help. */
+function planError(error: unknown): FabricError {
+  if (!isFabricError(error)) return new FabricError("internal", "the action could not be planned", { cause: error });
+  if (error.code !== "platform.unsupported") return error;
+  return new FabricError("action.unsupported", error.message, { cause: error });
+}

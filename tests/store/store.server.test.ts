@@ -1,0 +1,394 @@
+/** The repositories on a real PostgreSQL: what each promises, also when two processes want the same. */
+import { createHash, randomUUID } from "node:crypto";
+import {
+  advancePositions,
+  appendEvents,
+  audit,
+  auditTrail,
+  checkpointOf,
+  claimKey,
+  claimLease,
+  claimTurns,
+  currentLease,
+  Database,
+  dequeue,
+  dropPartitions,
+  electReaders,
+  enqueue,
+  expiredIntents,
+  insertEnrolment,
+  insertIdentity,
+  insertIntent,
+  knownContents,
+  lastPosition,
+  migrate,
+  moveIntent,
+  type NewEvent,
+  postpone,
+  quarantine,
+  readEvents,
+  releaseLease,
+  saveCheckpoint,
+  spendEnrolment,
+  stepsOf,
+  updateIdentity,
+} from "@linkspan/store";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { describeWithServers } from "../servers/available.ts";
+import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
+
+const digest = (text: string) => createHash("sha256").update(text).digest();
+
+function event(name: string, over: Partial<NewEvent> = {}): NewEvent {
+  return {
+    workspaceId: "acme",
+    messageId: digest(name),
+    content: digest(`content ${name}`),
+    leaf: digest(`leaf ${name}`),
+    service: "irc",
+    account: "alice",
+    conversation: "msgr://channels/acme/bridge/irc/libera/%23a",
+    fanOut: true,
+    kid: "kid",
+    sig: "sig",
+    body: Buffer.from(`body of ${name} \u0001 ü`),
+    ...over,
+  };
+}
+
+describeWithServers(["postgres"], "store", () => {
+  let server: PostgresServer;
+  let database: Database;
+
+  beforeAll(async () => {
+    server = await startPostgres();
+  });
+  afterAll(async () => {
+    await server?.[Symbol.asyncDispose]();
+  });
+  beforeEach(async () => {
+    database = new Database(await server.createDatabase(`t${randomUUID().replaceAll("-", "")}`));
+    await migrate(database);
+    return () => database[Symbol.asyncDispose]();
+  });
+
+  async function identity(id: string, workspace = "acme"): Promise<void> {
+    await insertIdentity(database.pool, {
+      id,
+      workspace_id: workspace,
+      user_id: "u",
+      service: "irc",
+      instance: "primary",
+      settings: { nick: id },
+    });
+  }
+
+  const lease = { service: "irc", instance: "primary", kid: "k", ttlMs: 60_000 };
+  const turnOptions = { limit: 100, credit: 16, overdueMs: 60_000 };
+
+  async function queued(id: string, lane: string): Promise<void> {
+    const intent = await insertIntent(database.pool, {
+      id,
+      workspaceId: "acme",
+      userId: "u",
+      identityId: "alice",
+      service: "irc",
+      action: "outbound_message",
+      conversation: lane,
+      payload: { text: "hello" },
+      content: digest(id),
+      idempotencyKey: id,
+      traceId: randomUUID(),
+      expiresAt: undefined,
+    });
+    if (intent === undefined) throw new Error(`${id} was there already`);
+    await moveIntent(database.pool, id, { state: "queued" });
+    await enqueue(database.pool, {
+      intentId: id,
+      service: "irc",
+      instance: "primary",
+      identityId: "alice",
+      lane,
+      ordinal: intent.ordinal,
+    });
+  }
+
+  const turns = async (over = {}) =>
+    (await claimTurns(database.pool, { ...turnOptions, ...over })).map((turn) => turn.intent.id);
+
+  test("migrating again, and from two processes at once, changes nothing", async () => {
+    await Promise.all([migrate(database), migrate(database)]);
+    expect(await lastPosition(database)).toBe(0);
+  });
+
+  test("an event is stored once, byte for byte; a repeat inserts nothing", async () => {
+    const events = [
+      event("a"),
+      event("b"),
+      event("c", { conversation: undefined, kid: undefined, sig: undefined }),
+    ];
+    expect((await appendEvents(database.pool, events)).size).toBe(3);
+    expect((await appendEvents(database.pool, [event("b"), event("d")])).size).toBe(1);
+    expect(await advancePositions(database)).toBe(4);
+    const stored = await readEvents(database.pool, { workspaceId: "acme", after: 0, limit: 10 });
+    expect(stored.map(({ position, body }) => [position, body.toString()])).toEqual([
+      [1, "body of a \u0001 ü"],
+      [2, "body of b \u0001 ü"],
+      [3, "body of c \u0001 ü"],
+      [4, "body of d \u0001 ü"],
+    ]);
+    expect(stored[2]).toMatchObject({ conversation: undefined, kid: undefined, account: "alice" });
+  });
+
+  test("the same id in two workspaces is two events, and neither reads the other's", async () => {
+    await appendEvents(database.pool, [
+      event("a"),
+      event("a", { workspaceId: "rival", body: Buffer.from("theirs") }),
+    ]);
+    await advancePositions(database);
+    const theirs = await readEvents(database.pool, { workspaceId: "rival", after: 0, limit: 10 });
+    expect(theirs.map(({ body }) => body.toString())).toEqual(["theirs"]);
+  });
+
+  test("what is known of a key is its content", async () => {
+    await appendEvents(database.pool, [event("a")]);
+    const known = await knownContents(database.pool, [event("a"), event("z")]);
+    expect([...known.values()]).toEqual([digest("content a")]);
+  });
+
+  test("a row of an open transaction is never overtaken: positions follow commits", async () => {
+    const slow = await database.pool.connect();
+    await slow.query("BEGIN");
+    await appendEvents(slow, [event("first")]);
+    await appendEvents(database.pool, [event("second")]);
+    expect(await advancePositions(database)).toBeUndefined();
+    await slow.query("COMMIT");
+    slow.release();
+    expect(await advancePositions(database)).toBe(2);
+    const stored = await readEvents(database.pool, { workspaceId: "acme", after: 0, limit: 10 });
+    expect(stored.map(({ body }) => body.toString().slice(8, 14))).toEqual(["first ", "second"]);
+  });
+
+  test("a rolled-back row leaves no gap and no position", async () => {
+    const doomed = await database.pool.connect();
+    await doomed.query("BEGIN");
+    await appendEvents(doomed, [event("doomed")]);
+    await doomed.query("ROLLBACK");
+    doomed.release();
+    await appendEvents(database.pool, [event("kept")]);
+    expect(await advancePositions(database)).toBe(1);
+  });
+
+  test("two sequencers at once give every row one position", async () => {
+    await appendEvents(
+      database.pool,
+      Array.from({ length: 500 }, (_, i) => event(`e${i}`)),
+    );
+    while ((await lastPosition(database)) < 500) {
+      await Promise.all(Array.from({ length: 4 }, () => advancePositions(database, 50)));
+    }
+    const stored = await readEvents(database.pool, { workspaceId: "acme", after: 0, limit: 1_000 });
+    expect(stored.map(({ position }) => position)).toEqual(Array.from({ length: 500 }, (_, i) => i + 1));
+  });
+
+  test("a status is applied once; the same id with other content is a conflict", async () => {
+    const key = { workspaceId: "acme", messageId: digest("status"), content: digest("x") };
+    expect(await claimKey(database.pool, key)).toBe("new");
+    expect(await claimKey(database.pool, key)).toBe("duplicate");
+    expect(await claimKey(database.pool, { ...key, content: digest("y") })).toBe("conflict");
+  });
+
+  test("one account reads a conversation until it is disconnected and another sees something", async () => {
+    await identity("alice");
+    await identity("bob");
+    await updateIdentity(database.pool, "alice", { state: "linked", bridge_state: "connected" });
+    const seen = (account: string) =>
+      electReaders(database.pool, [{ workspaceId: "acme", ref: "r", service: "irc", account }]);
+    expect([...(await seen("alice")).values()]).toEqual(["alice"]);
+    expect([...(await seen("bob")).values()]).toEqual(["alice"]);
+    await updateIdentity(database.pool, "alice", { bridge_state: "transient_disconnect" });
+    expect([...(await seen("bob")).values()]).toEqual(["bob"]);
+  });
+
+  test("one holder per instance; its epoch grows with each change", async () => {
+    expect(await claimLease(database.pool, { ...lease, holder: "one" })).toMatchObject({
+      state: "held",
+      epoch: 1,
+      changed: true,
+    });
+    expect(await claimLease(database.pool, { ...lease, holder: "one" })).toMatchObject({
+      state: "held",
+      epoch: 1,
+      changed: false,
+    });
+    expect(await claimLease(database.pool, { ...lease, holder: "two" })).toMatchObject({ state: "taken" });
+    await releaseLease(database.pool, { ...lease, holder: "two" });
+    expect((await currentLease(database.pool, "irc", "primary"))?.holder).toBe("one");
+    await releaseLease(database.pool, { ...lease, holder: "one" });
+    expect(await claimLease(database.pool, { ...lease, holder: "two" })).toMatchObject({
+      state: "held",
+      epoch: 2,
+      changed: true,
+    });
+  });
+
+  test("an older epoch's checkpoint changes nothing", async () => {
+    expect(await saveCheckpoint(database.pool, "alice", { line: 1 }, 2)).toBe(true);
+    expect(await saveCheckpoint(database.pool, "alice", { line: 0 }, 1)).toBe(false);
+    expect(await checkpointOf(database.pool, "alice")).toEqual({ line: 1 });
+  });
+
+  test("nothing is claimed while nobody holds the instance", async () => {
+    await identity("alice");
+    await queued("a", "x");
+    expect(await turns()).toEqual([]);
+    await claimLease(database.pool, { ...lease, holder: "one" });
+    expect(await turns()).toEqual(["a"]);
+  });
+
+  test("one unsettled intent per lane, in the order of recording", async () => {
+    await identity("alice");
+    await claimLease(database.pool, { ...lease, holder: "one" });
+    for (const [id, lane] of [
+      ["a", "x"],
+      ["b", "x"],
+      ["c", "y"],
+      ["d", "x"],
+    ] as const)
+      await queued(id, lane);
+    expect(await turns()).toEqual(["a", "c"]);
+    expect(await turns()).toEqual([]);
+    await dequeue(database.pool, "a");
+    expect(await turns()).toEqual(["b"]);
+  });
+
+  test("a postponed head holds its lane and no other", async () => {
+    await identity("alice");
+    await claimLease(database.pool, { ...lease, holder: "one" });
+    for (const [id, lane] of [
+      ["a", "x"],
+      ["b", "x"],
+      ["c", "y"],
+    ] as const)
+      await queued(id, lane);
+    await turns();
+    await postpone(database.pool, "a", new Date(Date.now() + 60_000));
+    await dequeue(database.pool, "c");
+    expect(await turns()).toEqual([]);
+    await postpone(database.pool, "a", new Date(Date.now() - 1));
+    expect(await turns()).toEqual(["a"]);
+  });
+
+  test("credit bounds what one identity has out", async () => {
+    await identity("alice");
+    await claimLease(database.pool, { ...lease, holder: "one" });
+    for (let i = 0; i < 5; i++) await queued(`i${i}`, `lane ${i}`);
+    expect(await turns({ credit: 2 })).toEqual(["i0", "i1"]);
+    expect(await turns({ credit: 2 })).toEqual([]);
+    await dequeue(database.pool, "i0");
+    expect(await turns({ credit: 2 })).toEqual(["i2"]);
+  });
+
+  test("a new holder gets what the old one left, as the next attempt", async () => {
+    await identity("alice");
+    await claimLease(database.pool, { ...lease, holder: "one" });
+    await queued("a", "x");
+    await turns();
+    await releaseLease(database.pool, { ...lease, holder: "one" });
+    await claimLease(database.pool, { ...lease, holder: "two", kid: "k2" });
+    const [turn] = await claimTurns(database.pool, turnOptions);
+    expect(turn).toMatchObject({ epoch: 2, kid: "k2", intent: { id: "a", attempt: 2 } });
+  });
+
+  test("two pumps at once never claim the same intent", async () => {
+    await identity("alice");
+    await claimLease(database.pool, { ...lease, holder: "one" });
+    for (let i = 0; i < 40; i++) await queued(`i${i}`, `lane ${i}`);
+    const claimed = (await Promise.all(Array.from({ length: 4 }, () => turns({ credit: 100 })))).flat();
+    expect(claimed.toSorted()).toEqual(Array.from({ length: 40 }, (_, i) => `i${i}`).toSorted());
+  });
+
+  test("an intent id is recorded once, and its steps are kept", async () => {
+    await identity("alice");
+    await queued("a", "x");
+    await expect(queued("a", "x")).rejects.toThrow("a was there already");
+    await moveIntent(database.pool, "a", { state: "failed", code: "platform.forbidden" });
+    expect((await stepsOf(database.pool, "a")).map(({ state, code }) => [state, code])).toEqual([
+      ["queued", null],
+      ["failed", "platform.forbidden"],
+    ]);
+  });
+
+  test("only what waits can run out of time", async () => {
+    await identity("alice");
+    await queued("a", "x");
+    await queued("b", "x");
+    await database.query("UPDATE intents SET expires_at = now() - interval '1 s'");
+    await moveIntent(database.pool, "b", { state: "attempting" });
+    expect(await expiredIntents(database.pool, 10)).toEqual([{ id: "a" }]);
+  });
+
+  test("the same refused bytes raise a count", async () => {
+    const refused = {
+      code: "envelope.schema",
+      detail: "d",
+      routingKey: "irc._.inbound_event.p00",
+      issuer: undefined,
+      workspaceId: undefined,
+      messageId: undefined,
+      kid: undefined,
+      sig: undefined,
+      body: Buffer.from("bytes"),
+    };
+    expect(await quarantine(database.pool, refused)).toBe(await quarantine(database.pool, refused));
+    const { rows } = await database.query("SELECT seen FROM quarantine");
+    expect(rows).toEqual([{ seen: 2 }]);
+  });
+
+  test("audit entries cannot be changed, deleted or truncated", async () => {
+    await audit(database.pool, { workspaceId: "acme", actor: "core", action: "intent.sent", subject: "a" });
+    for (const attack of [
+      "UPDATE audit_entries SET actor = 'x'",
+      "DELETE FROM audit_entries",
+      "TRUNCATE audit_entries",
+    ]) {
+      await expect(database.query(attack)).rejects.toThrow("append-only");
+    }
+    expect(await auditTrail(database.pool, { workspaceId: "acme", limit: 5 })).toHaveLength(1);
+    expect(await auditTrail(database.pool, { workspaceId: "rival", limit: 5 })).toHaveLength(0);
+  });
+
+  test("an enrolment token is spent once and dies of age", async () => {
+    const enrolment = { issuers: ["daemon:irc:primary"], services: ["irc"], workspaces: ["*"] };
+    await insertEnrolment(database.pool, digest("t"), enrolment, new Date(Date.now() + 60_000));
+    await insertEnrolment(database.pool, digest("old"), enrolment, new Date(Date.now() - 1));
+    expect(await spendEnrolment(database.pool, digest("t"))).toEqual(enrolment);
+    expect(await spendEnrolment(database.pool, digest("t"))).toBeUndefined();
+    expect(await spendEnrolment(database.pool, digest("old"))).toBeUndefined();
+  });
+
+  test("retention drops whole months and keeps every inbox key", async () => {
+    await database.query(
+      "CREATE TABLE events_2020_01 PARTITION OF events FOR VALUES FROM ('2020-01-01Z') TO ('2020-02-01Z')",
+    );
+    await appendEvents(database.pool, [event("a")]);
+    expect(await dropPartitions(database, "events", new Date())).toEqual(["events_2020_01"]);
+    expect((await appendEvents(database.pool, [event("a")])).size).toBe(0);
+  });
+
+  test("a database that is away is store.unavailable, and comes back by itself", async () => {
+    await server.kill();
+    await expect(advancePositions(database)).rejects.toMatchObject({ code: "store.unavailable" });
+    await server.restart();
+    await expect
+      .poll(
+        () =>
+          advancePositions(database).then(
+            () => "up",
+            () => "down",
+          ),
+        { timeout: 20_000 },
+      )
+      .toBe("up");
+  });
+});

@@ -1,0 +1,41 @@
+import { FabricError, isFabricError } from "@linkspan/envelopes";
+import type { Transaction } from "./transaction.ts";
+
+/** What the vault has done or refused. Names and numbers only; never a field of a credential. */
+export interface VaultAuditEntry {
+  readonly workspaceId: string;
+  /** Issuer string: `core`, or the daemon that asked. */
+  readonly actor: string;
+  readonly action:
+    | "vault.put"
+    | "vault.drop"
+    | "vault.shred"
+    | "vault.hand_over"
+    | "vault.hand_over_taken"
+    | "vault.rotate"
+    | "vault.checkout"
+    | "vault.release"
+    | "vault.write_back"
+    | "vault.revoke"
+    | "vault.refused";
+  /** The identity; the workspace where all of it is meant. */
+  readonly subject: string;
+  readonly detail: Readonly<Record<string, string | number | boolean>>;
+}
+
+/** Writes an entry through the transaction that it tells of: both are committed, or neither. */
+export type Audit = (tx: Transaction, entry: VaultAuditEntry) => Promise<void>;
+
+/**
+ * Nothing is released that was not audited first.
+ *
+ * @throws FabricError `vault.unavailable`, or the audit's own error
+ */
+export async function audited(audit: Audit, tx: Transaction, entry: VaultAuditEntry): Promise<void> {
+  try {
+    await audit(tx, entry);
+  } catch (cause) {
+    if (isFabricError(cause)) throw cause;
+    throw new FabricError("vault.unavailable", "the audit entry could not be written", { cause });
+  }
+}

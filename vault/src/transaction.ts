@@ -1,0 +1,46 @@
+/** PostgreSQL transactions on a pool that the composition root owns. */
+import { FabricError, isFabricError } from "@linkspan/envelopes";
+import type pg from "pg";
+
+/** A connection inside a transaction; whatever is written through it is committed or dropped together. */
+export type Transaction = Pick<pg.ClientBase, "query">;
+
+/** What the vault needs of a `pg.Pool`. */
+export type Pool = Pick<pg.Pool, "connect">;
+
+/**
+ * Commits what `work` did, or nothing of it.
+ *
+ * @throws FabricError `vault.unavailable` when the database does not answer, or what `work` throws
+ */
+export async function inTransaction<T>(pool: Pool, work: (tx: Transaction) => Promise<T>): Promise<T> {
+  const client = await pool.connect().catch((error: unknown) => {
+    throw fromDatabase(error);
+  });
+  let broken: Error | undefined;
+  const lost = (error: Error): void => {
+    broken = error;
+  };
+  client.on("error", lost);
+  try {
+    await client.query("BEGIN");
+    const result = await work(client);
+    await client.query("COMMIT");
+    return result;
+  } catch (error) {
+    await client.query("ROLLBACK").catch((failure: Error) => {
+      broken = failure;
+    });
+    throw fromDatabase(error);
+  } finally {
+    client.off("error", lost);
+    client.release(broken);
+  }
+}
+
+/** Details of driver errors may quote rows; only the SQLSTATE is repeated. */
+function fromDatabase(error: unknown): unknown {
+  if (isFabricError(error) || !(error instanceof Error)) return error;
+  const state = "code" in error && typeof error.code === "string" ? error.code : "connection lost";
+  return new FabricError("vault.unavailable", `the vault's database refused (${state})`, { cause: error });
+}
