@@ -1,14 +1,22 @@
+import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
-/** `unit` runs anywhere in seconds; `servers` starts real brokers, databases and chat servers. */
+/** A directory that gets a JSON report of each run, for `.ci/run` to count. */
+const results = process.env["LINKSPAN_TEST_RESULTS"];
+
+/** `unit` runs anywhere in seconds; `servers` starts real brokers, databases and chat servers, one file at a time. */
 export default defineConfig({
   test: {
+    reporters: results
+      ? ["default", ["json", { outputFile: join(results, `${process.pid}.json`) }]]
+      : ["default"],
     projects: [
       {
         test: {
           name: "unit",
           include: ["**/*.test.ts"],
           exclude: ["**/node_modules/**", "**/*.server.test.ts"],
+          sequence: { groupOrder: 0 },
         },
       },
       {
@@ -19,6 +27,7 @@ export default defineConfig({
           testTimeout: 120_000,
           hookTimeout: 120_000,
           fileParallelism: false,
+          sequence: { groupOrder: 1 },
         },
       },
     ],

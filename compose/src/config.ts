@@ -64,6 +64,10 @@ const SETTINGS = {
     url("http:", "https:").optional(),
     "Where a daemon enrols and commands connect; default this host and port",
   ],
+  enrol_token_file: [
+    path.optional(),
+    "File with a one-time token, for a daemon that runs without core and has no keys yet",
+  ],
   token: [
     z.string().min(1).optional(),
     "API token for commands; default the owner's, from the data directory",
@@ -84,7 +88,7 @@ const Schema = z.strictObject(
 export type Config = z.output<typeof Schema>;
 
 const PREFIX = "LINKSPAN_";
-/** Read by the daemons' own entry points, not here. */
+/** Read by the daemons' own entry points, or before this, and not here. */
 const ELSEWHERE = /^LINKSPAN_(DAEMON_|CONFIG$)/;
 
 export class ConfigError extends Error {

@@ -12,7 +12,9 @@ import * as operate from "./commands/operate.ts";
 import { ConfigError, readConfig, redacted } from "./config.ts";
 import { outputTo } from "./output.ts";
 
-const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
+const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
 
 const program = new Command("linkspan")
   .description("A message-queue connector fabric: chat platforms for a backend's users, as themselves.")
@@ -74,22 +76,30 @@ program
   .option("--follow", "keep showing", false)
   .option("--cursor <position>", "after this position", integer, 0)
   .option("--limit <n>", "at most this many", integer, 100)
-  .action(async (options: account.EventsOptions) => account.events(await client(), out(), options, interrupted()));
+  .action(async (options: account.EventsOptions) =>
+    account.events(await client(), out(), options, interrupted()),
+  );
 
 program
   .command("audit")
   .description("show who did what")
   .option("--subject <id>", "of one intent, identity or session")
   .option("--limit <n>", "at most this many", integer, 50)
-  .action(async (options: { subject?: string; limit: number }) => operate.showAudit(await client(), out(), options));
+  .action(async (options: { subject?: string; limit: number }) =>
+    operate.showAudit(await client(), out(), options),
+  );
 
 const quarantine = program.command("quarantine").description("refused envelopes");
 quarantine
   .command("list")
   .addOption(new Option("--state <state>").choices(["open", "retried", "dropped"]).default("open"))
   .option("--limit <n>", "at most this many", integer, 50)
-  .action(async (options: { state: string; limit: number }) => operate.listQuarantine(await client(), out(), options));
-quarantine.command("show <id>").action(async (id: string) => operate.showQuarantined(await client(), out(), id));
+  .action(async (options: { state: string; limit: number }) =>
+    operate.listQuarantine(await client(), out(), options),
+  );
+quarantine
+  .command("show <id>")
+  .action(async (id: string) => operate.showQuarantined(await client(), out(), id));
 for (const what of ["retry", "drop"] as const) {
   quarantine
     .command(`${what} <id>`)
@@ -118,7 +128,11 @@ daemon
 program
   .command("token <name>")
   .description("create an API token")
-  .addOption(new Option("--role <role>").choices(["owner", "admin", "operator", "auditor", "backend"]).default("backend"))
+  .addOption(
+    new Option("--role <role>")
+      .choices(["owner", "admin", "operator", "auditor", "backend"])
+      .default("backend"),
+  )
   .option("--workspace <id>", "the workspace it is bound to", "default")
   .action(async (name: string, options: { role: string; workspace: string }) =>
     operate.createToken(await client(), out(), { name, ...options }),
@@ -156,7 +170,9 @@ program
   });
 
 async function filter(run: envelope.Filter): Promise<void> {
-  const failures = await envelope.filterLines(process.stdin, run, (line) => process.stdout.write(`${line}\n`));
+  const failures = await envelope.filterLines(process.stdin, run, (line) =>
+    process.stdout.write(`${line}\n`),
+  );
   if (failures > 0) process.exitCode = 1;
 }
 

@@ -11,6 +11,12 @@ const MAX_DEPTH = 512;
 const NEEDS_CARE = /["\\\u0000-\u001f\ud800-\udfff]/;
 
 /**
+ * How often the names of a parsed canonical object can fall from one to the next. The engine lists names that
+ * are integers first, by value, which is their order as texts only among those of equal length: ten lengths.
+ */
+const MAX_FALLS_IF_CANONICAL = 10;
+
+/**
  * The UTF-8 bytes of {@link canonicalText}.
  *
  * @throws FabricError `envelope.not_canonical`
@@ -27,10 +33,20 @@ export function canonical(value: unknown): Uint8Array {
  * @throws FabricError `envelope.not_canonical`
  */
 export function canonicalText(value: unknown): string {
-  return write(value, 0);
+  return write(value, 0, Infinity);
 }
 
-function write(value: unknown, depth: number): string {
+/** Whether `text` is the canonical form of what it parses to. Linear: members far out of order are not sorted. */
+export function isCanonicalText(parsed: unknown, text: string): boolean {
+  try {
+    return write(parsed, 0, MAX_FALLS_IF_CANONICAL) === text;
+  } catch (error) {
+    if (error instanceof FabricError) return false;
+    throw error;
+  }
+}
+
+function write(value: unknown, depth: number, maxFalls: number): string {
   switch (typeof value) {
     case "string":
       return quote(value);
@@ -41,7 +57,9 @@ function write(value: unknown, depth: number): string {
     case "object":
       if (value === null) return "null";
       if (depth >= MAX_DEPTH) throw refuse("a value that nests too deeply or contains itself");
-      return Array.isArray(value) ? writeArray(value, depth + 1) : writeObject(value, depth + 1);
+      return Array.isArray(value)
+        ? writeArray(value, depth + 1, maxFalls)
+        : writeObject(value, depth + 1, maxFalls);
     default:
       throw refuse(`a value of type ${typeof value}`);
   }
@@ -59,35 +77,35 @@ function writeNumber(value: number): string {
   return String(value);
 }
 
-function writeArray(items: readonly unknown[], depth: number): string {
+function writeArray(items: readonly unknown[], depth: number, maxFalls: number): string {
   if (Object.getPrototypeOf(items) !== Array.prototype) throw refuse("an array of a class");
   if (items.length === 0) return "[]";
-  let text = `[${write(items[0], depth)}`;
-  for (let i = 1; i < items.length; i++) text += `,${write(items[i], depth)}`;
+  let text = `[${write(items[0], depth, maxFalls)}`;
+  for (let i = 1; i < items.length; i++) text += `,${write(items[i], depth, maxFalls)}`;
   return `${text}]`;
 }
 
-function writeObject(object: object, depth: number): string {
+function writeObject(object: object, depth: number, maxFalls: number): string {
   const prototype: unknown = Object.getPrototypeOf(object);
   if (prototype !== Object.prototype && prototype !== null) throw refuse("an object that is not plain");
   const members = object as Readonly<Record<string, unknown>>;
-  const names = sorted(Object.keys(members));
+  const names = sorted(Object.keys(members), maxFalls);
   const first = names[0];
   if (first === undefined) return "{}";
-  let text = `{${quote(first)}:${write(members[first], depth)}`;
+  let text = `{${quote(first)}:${write(members[first], depth, maxFalls)}`;
   for (let i = 1; i < names.length; i++) {
     const name = names[i] as string;
-    text += `,${quote(name)}:${write(members[name], depth)}`;
+    text += `,${quote(name)}:${write(members[name], depth, maxFalls)}`;
   }
   return `${text}}`;
 }
 
 /** The default order of strings is that of their UTF-16 code units, which is the order JCS wants. */
-function sorted(names: string[]): string[] {
-  for (let i = 1; i < names.length; i++) {
-    if ((names[i - 1] as string) > (names[i] as string)) return names.sort();
-  }
-  return names;
+function sorted(names: string[], maxFalls: number): string[] {
+  let falls = 0;
+  for (let i = 1; i < names.length; i++) if ((names[i - 1] as string) > (names[i] as string)) falls++;
+  if (falls > maxFalls) throw refuse("members out of order");
+  return falls === 0 ? names : names.sort();
 }
 
 function refuse(what: string): FabricError {

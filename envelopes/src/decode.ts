@@ -19,7 +19,7 @@ import { liftForeign } from "./foreign.ts";
 import type { Key, KeyRing } from "./keys.ts";
 import { ENVELOPE_TYPE } from "./pae.ts";
 import { type Claim, claimOf, prove, proveLater } from "./proof.ts";
-import { checkSize, parse, parseCanonical } from "./strict-json.ts";
+import { checkSize, MAX_BYTES, parse, parseCanonical } from "./strict-json.ts";
 import { DEFAULT_PARTITIONS, type Route, type Topic } from "./topics.ts";
 
 /** What a transport hands over. `body` is kept, never copied or changed. */
@@ -53,8 +53,9 @@ export interface DecodeOptions {
   readonly foreignWorkspace?: string;
 }
 
-/** Verifications handed to the thread pool at once; enough to keep every thread busy. */
-const IN_FLIGHT = 64;
+/** Verifications handed to the thread pool at once: enough to outlast a pause of the event loop. */
+const MAX_IN_FLIGHT = 512;
+const MAX_BYTES_IN_FLIGHT = 8 * MAX_BYTES;
 
 /**
  * @throws FabricError `envelope.*`, `action.unsupported`; nothing else for any bytes whatever
@@ -63,7 +64,7 @@ const IN_FLIGHT = 64;
 export function decode(received: Received, options: DecodeOptions): Opened {
   checkSize(received.body.byteLength);
   if (isForeign(received, options)) return openForeign(received, options);
-  const claim = claim64(received, options);
+  const claim = signatureOf(received, options);
   prove(claim);
   return open(received, options, claim.key);
 }
@@ -79,43 +80,43 @@ export function decodeBatch(
   return new Promise((resolve) => {
     const results: (Opened | FabricError)[] = new Array(batch.length);
     let next = 0;
-    let settled = 0;
+    let inFlight = 0;
+    let bytesInFlight = 0;
 
-    function settle(index: number, result: Opened | FabricError): void {
-      results[index] = result;
-      settled++;
+    function fill(): void {
+      while (next < batch.length && inFlight < MAX_IN_FLIGHT && bytesInFlight < MAX_BYTES_IN_FLIGHT)
+        start(next++);
+      if (next === batch.length && inFlight === 0) resolve(results);
     }
 
-    /** Starts one more verification; what needs none is settled on the way. */
-    function start(): void {
-      while (next < batch.length) {
-        const index = next++;
-        const received = batch[index] as Received;
-        const claim = attempt(() => begin(received, options));
-        if (isFabricError(claim) || "envelope" in claim) {
-          settle(index, claim);
-          continue;
-        }
-        proveLater(claim, (error) => {
-          start();
-          settle(index, error ?? attempt(() => open(received, options, claim.key)));
-          if (settled === batch.length) resolve(results);
-        });
+    /** What needs no proof, or can have none, is settled at once. */
+    function start(index: number): void {
+      const received = batch[index] as Received;
+      const begun = attempt(() => begin(received, options));
+      if (isFabricError(begun) || "envelope" in begun) {
+        results[index] = begun;
         return;
       }
+      inFlight++;
+      bytesInFlight += received.body.byteLength;
+      proveLater(begun, (error) => {
+        results[index] = error ?? attempt(() => open(received, options, begun.key));
+        inFlight--;
+        bytesInFlight -= received.body.byteLength;
+        fill();
+      });
     }
 
-    for (let i = 0; i < IN_FLIGHT; i++) start();
-    if (settled === batch.length) resolve(results);
+    fill();
   });
 }
 
 function begin(received: Received, options: DecodeOptions): Claim | Opened {
   checkSize(received.body.byteLength);
-  return isForeign(received, options) ? openForeign(received, options) : claim64(received, options);
+  return isForeign(received, options) ? openForeign(received, options) : signatureOf(received, options);
 }
 
-function claim64(received: Received, options: DecodeOptions): Claim {
+function signatureOf(received: Received, options: DecodeOptions): Claim {
   return claimOf(ENVELOPE_TYPE, "envelope", received, options.keys, options.now.getTime());
 }
 

@@ -145,7 +145,10 @@ export const CODES = {
     retry: "backoff",
     help: "The message broker cannot be reached; see `linkspan doctor`.",
   },
-  "bus.unroutable": { retry: "never", help: "No queue takes this route; is the daemon's instance declared?" },
+  "bus.unroutable": {
+    retry: "never",
+    help: "No queue takes this route; see whether the daemon's instance is declared.",
+  },
   "bus.timeout": { retry: "backoff", help: "No answer or confirmation came in time." },
   "bus.rejected": {
     retry: "never",

@@ -66,7 +66,7 @@ export function sealInfo(context: SealContext): Uint8Array {
 }
 
 export async function generateSealKeys(): Promise<SealKeys> {
-  const pair = await suite.kem.generateKeyPair();
+  const pair = (await suite.kem.generateKeyPair()) as webcrypto.CryptoKeyPair;
   const publicKey = new Uint8Array(await suite.kem.serializePublicKey(pair.publicKey));
   return { publicKey, privateKey: new Uint8Array(await suite.kem.serializePrivateKey(pair.privateKey)) };
 }
@@ -102,7 +102,8 @@ export async function seal(
 ): Promise<Sealed> {
   const plain = packFields(fields);
   try {
-    const key = await suite.kem.deserializePublicKey(owned(recipientPublicKey));
+    const recipient = owned(recipientPublicKey);
+    const key = (await suite.kem.deserializePublicKey(recipient)) as webcrypto.CryptoKey;
     const { enc, ct } = await suite.seal({ recipientPublicKey: key, info: owned(info) }, plain.buffer);
     return { enc: toBase64url(new Uint8Array(enc)), ct: toBase64url(new Uint8Array(ct)) };
   } catch (cause) {
@@ -197,7 +198,7 @@ export function unpackFields(bytes: Uint8Array): Record<string, Uint8Array> {
 async function importPrivateKey(privateKey: Uint8Array): Promise<webcrypto.CryptoKey> {
   const copy = owned(privateKey);
   try {
-    return await suite.kem.deserializePrivateKey(copy);
+    return (await suite.kem.deserializePrivateKey(copy)) as webcrypto.CryptoKey;
   } finally {
     new Uint8Array(copy).fill(0);
   }

@@ -1,6 +1,6 @@
 /** Received bytes to a JSON value, steps 1 and 3 to 6 of the contract's order (section 3). */
 import { isUtf8 } from "node:buffer";
-import { canonicalText } from "./canonical.ts";
+import { isCanonicalText } from "./canonical.ts";
 import { FabricError } from "./errors.ts";
 import { scan } from "./scan.ts";
 
@@ -56,7 +56,7 @@ function read(body: Uint8Array, mustBeCanonical: boolean): Parsed {
   const text = asBuffer(body).toString("utf8");
   const value = parseText(text);
   // Strict UTF-8 has one spelling per text, so comparing texts compares the bytes.
-  if (mustBeCanonical && !seen.canonical && canonicalText(value) !== text) {
+  if (mustBeCanonical && !seen.canonical && !isCanonicalText(value, text)) {
     throw new FabricError("envelope.not_canonical", "the body is not in RFC 8785 form");
   }
   return { value, text, plain: seen.plain };

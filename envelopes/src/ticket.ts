@@ -209,7 +209,7 @@ function parse(body: Uint8Array): TicketClaims {
 
 function check(value: unknown): TicketClaims {
   const result = TicketClaimsSchema.safeParse(value);
-  if (result.success) return result.data as TicketClaims;
+  if (result.success) return result.data;
   const [issue] = result.error.issues;
   throw invalid(`${issue?.path.join(".") || "claims"}: ${issue?.message ?? "refused"}`);
 }

@@ -70,8 +70,21 @@ export function parseRoutingKey(key: string): Route {
 
 /** The first four bytes of SHA-256(key) modulo the count; no key is partition 0. */
 export function partitionOf(key: string | undefined, partitions: number): number {
-  if (key === undefined) return 0;
-  return hash("sha256", key, "buffer").readUInt32BE(0) % partitions;
+  return key === undefined ? 0 : headOfDigest(key) % partitions;
+}
+
+/** The digests of recent keys: conversations come back, and looking one up is cheaper than hashing it. */
+const recent = new Map<string, number>();
+const MAX_RECENT = 4_096;
+const MAX_RECENT_LENGTH = 256;
+
+function headOfDigest(key: string): number {
+  const known = recent.get(key);
+  if (known !== undefined) return known;
+  const head = hash("sha256", key, "buffer").readUInt32BE(0);
+  if (recent.size >= MAX_RECENT) recent.clear();
+  if (key.length <= MAX_RECENT_LENGTH) recent.set(key, head);
+  return head;
 }
 
 /** What keeps envelopes in order: equal keys share a partition. */

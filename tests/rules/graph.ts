@@ -2,7 +2,7 @@
  * The import graph, read by dependency-cruiser with swc's parser, because TypeScript 7 has no API for tools.
  * A file that it did not read would break no rule, so the graph is compared with git's list of sources.
  */
-import swcVisitor from "@swc/core/Visitor.js";
+import { createRequire } from "node:module";
 import { cruise, type ICruiseResult } from "dependency-cruiser";
 import { sourceFiles } from "./sources.ts";
 
@@ -14,9 +14,8 @@ export interface Edge {
   /** Path from the root (symbolic links followed), a built-in's name, or the specifier when unresolved. */
   readonly to: string;
   readonly kind: "local" | "npm" | "builtin" | "unresolved";
+  /** Erased before the file runs. */
   readonly typeOnly: boolean;
-  /** The files of the cycle that this import closes. */
-  readonly cycle: readonly string[];
 }
 
 export interface Graph {
@@ -28,16 +27,20 @@ interface Statement {
   readonly type: string;
 }
 
-/** swc's visitor, which dependency-cruiser walks with, is older than `using` and throws on it; it cannot import anything. */
+interface Walker {
+  visitStatement: (this: Walker, statement: Statement) => Statement;
+  visitVariableDeclarator: (this: Walker, declarator: unknown) => unknown;
+}
+
+/**
+ * swc's visitor, with which dependency-cruiser walks, is older than `using` and throws on it. A declaration
+ * cannot import anything itself, but what it is set to can.
+ */
 function teachUsing(): void {
-  const { prototype } = swcVisitor.Visitor as unknown as {
-    prototype: {
-      visitStatement(statement: Statement): Statement;
-      visitVariableDeclarator(d: unknown): unknown;
-    };
-  };
-  const original = prototype.visitStatement;
-  prototype.visitStatement = function visitStatement(statement) {
+  const require = createRequire(import.meta.url); // the very module that dependency-cruiser extends
+  const walker = (require("@swc/core/Visitor.js") as { Visitor: { prototype: Walker } }).Visitor.prototype;
+  const original = walker.visitStatement;
+  walker.visitStatement = function visitStatement(statement) {
     if (statement.type !== "UsingDeclaration") return original.call(this, statement);
     for (const declarator of (statement as unknown as { decls: unknown[] }).decls) {
       this.visitVariableDeclarator(declarator);
@@ -50,7 +53,7 @@ teachUsing();
 type CruisedDependency = ICruiseResult["modules"][number]["dependencies"][number];
 
 function toEdge(from: string, dependency: CruisedDependency): Edge {
-  const { module: specifier, resolved: to, coreModule, couldNotResolve, dependencyTypes, cycle } = dependency;
+  const { module: specifier, resolved: to, coreModule, couldNotResolve, dependencyTypes } = dependency;
   const kind = coreModule
     ? "builtin"
     : couldNotResolve
@@ -59,14 +62,12 @@ function toEdge(from: string, dependency: CruisedDependency): Edge {
         ? "npm"
         : "local";
   const typeOnly = dependencyTypes.includes("type-only");
-  return { from, specifier, to, kind, typeOnly, cycle: (cycle ?? []).map(({ name }) => name) };
+  return { from, specifier, to, kind, typeOnly };
 }
 
 /** @throws Error when a source was not read */
 export async function readGraph(root: string): Promise<Graph> {
   const files = sourceFiles(root, "*.ts");
-  const before = process.cwd();
-  process.chdir(root); // dependency-cruiser takes paths from here, whatever its baseDir
   const { output } = await cruise(
     files,
     {
@@ -74,16 +75,14 @@ export async function readGraph(root: string): Promise<Graph> {
       parser: "swc",
       tsPreCompilationDeps: true,
       doNotFollow: { path: "node_modules" },
-      validate: true,
-      ruleSet: { forbidden: [{ name: "cycle", severity: "error", from: {}, to: { circular: true } }] },
     },
     {
       exportsFields: ["exports"],
       conditionNames: ["import", "node", "default", "types"],
       extensions: [".ts", ".js", ".mjs", ".json", ".d.ts"],
       mainFields: ["main", "types"],
-    } as Parameters<typeof cruise>[2],
-  ).finally(() => process.chdir(before));
+    },
+  );
   const { modules } = output as ICruiseResult;
   assertAllRead(files, new Set(modules.map(({ source }) => source)));
   const edges = modules
@@ -96,4 +95,22 @@ export function assertAllRead(files: readonly string[], read: ReadonlySet<string
   const unread = files.filter((file) => !read.has(file));
   if (unread.length === 0) return;
   throw new Error(`dependency-cruiser read ${read.size} modules but not these sources: ${unread.join(", ")}`);
+}
+
+/** The shortest way from one file to another along imports that run; undefined when there is none. */
+export function wayBetween(edges: readonly Edge[], from: string, to: string): string[] | undefined {
+  const next = Map.groupBy(
+    edges.filter(({ kind, typeOnly }) => kind === "local" && !typeOnly),
+    (edge) => edge.from,
+  );
+  const cameFrom = new Map<string, string | undefined>([[from, undefined]]);
+  for (const file of cameFrom.keys()) {
+    if (file === to) {
+      const way: string[] = [];
+      for (let at: string | undefined = to; at !== undefined; at = cameFrom.get(at)) way.unshift(at);
+      return way;
+    }
+    for (const edge of next.get(file) ?? []) if (!cameFrom.has(edge.to)) cameFrom.set(edge.to, file);
+  }
+  return undefined;
 }

@@ -1,6 +1,6 @@
-/** The import rules of architecture.md, each a question about one import. CONTRIBUTING.md lists them. */
+/** The import rules of architecture.md. CONTRIBUTING.md lists them; import-rules.test.ts breaks each. */
 import { driverImports } from "./drivers.ts";
-import { type Edge, readGraph } from "./graph.ts";
+import { type Edge, readGraph, wayBetween } from "./graph.ts";
 import { developmentDependencies, matches, type Package, packagesOf } from "./layers.ts";
 import { TEST_CODE } from "./sources.ts";
 
@@ -55,15 +55,16 @@ export const RULES: Readonly<Record<string, Rule>> = {
   },
 
   /** A port may be imported where its drivers may not. */
-  "types-only": ({ own, target, typeOnly, inTest }) => {
-    if (own === undefined || target === undefined || typeOnly || inTest) return undefined;
+  "types-only": ({ own, target, typeOnly, kind, inTest }) => {
+    if (own === undefined || target === undefined || typeOnly || inTest || kind === "unresolved")
+      return undefined;
     if (!matches(target.directory, own.row.types ?? [])) return undefined;
     return `${own.directory} may import ${target.directory} only as types`;
   },
 
   /** Other packages are imported by name. */
-  "by-name": ({ own, target, specifier, inTest }) => {
-    if (!specifier.startsWith(".") || own === target) return undefined;
+  "by-name": ({ own, target, specifier, kind, inTest }) => {
+    if (kind !== "local" || !specifier.startsWith(".") || own === target) return undefined;
     if (target?.directory === "tests" && inTest) return undefined;
     return "leaves its package by a path; import the package by its name";
   },
@@ -94,9 +95,6 @@ export const RULES: Readonly<Record<string, Rule>> = {
     if (NOT_A_PLATFORM.includes(name) || (inTest && workspace.development.includes(name))) return undefined;
     return from === `${own.directory}/src/client.ts` ? undefined : `only client.ts may import ${name}`;
   },
-
-  /** No file imports itself, however far around. */
-  cycle: ({ cycle }) => (cycle.length > 0 ? `goes around: ${cycle.join(" → ")}` : undefined),
 };
 
 function checkEdge(workspace: Workspace, edge: Edge): Violation[] {
@@ -122,6 +120,15 @@ function checkDrivers(root: string, files: readonly string[]): Violation[] {
     );
 }
 
+/** No file waits for itself to load, however far around; types do not load. */
+function checkCycles(edges: readonly Edge[]): Violation[] {
+  return edges.flatMap(({ from, specifier, to, kind, typeOnly }) => {
+    const around = kind === "local" && !typeOnly ? wayBetween(edges, to, from) : undefined;
+    if (around === undefined) return [];
+    return [{ rule: "cycle", from, detail: `${specifier}: goes around: ${around.join(" → ")}` }];
+  });
+}
+
 export interface Report {
   readonly files: number;
   readonly imports: number;
@@ -132,6 +139,6 @@ export async function checkImports(root: string): Promise<Report> {
   const workspace = { packages: packagesOf(root), development: developmentDependencies(root) };
   const { files, edges } = await readGraph(root);
   const violations = edges.flatMap((edge) => checkEdge(workspace, edge));
-  violations.push(...checkDrivers(root, files));
+  violations.push(...checkCycles(edges), ...checkDrivers(root, files));
   return { files: files.length, imports: edges.length, violations };
 }

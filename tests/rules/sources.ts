@@ -9,5 +9,5 @@ export function sourceFiles(root: string, ...patterns: string[]): string[] {
   return [...new Set(listed)].filter((file) => existsSync(join(root, file))).sort();
 }
 
-/** Test code: tests, what they share, and everything under tests/. It may use development dependencies. */
-export const TEST_CODE = String.raw`(^tests/|(^|/)testing/|\.(test|suite|fixture)\.ts$|^vitest\.config\.ts$)`;
+/** Tests, contract suites, what they share, and everything under tests/. They may use development dependencies. */
+export const TEST_CODE = String.raw`(^tests/|(^|/)(testing|contract)/|\.(test|suite|fixture)\.ts$|^vitest\.config\.ts$)`;

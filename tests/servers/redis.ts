@@ -10,16 +10,16 @@ export interface RedisServer extends Server {
   readonly port: number;
 }
 
-/** `+PONG` only once the data is loaded; `-LOADING` until then. */
-function ping(port: number): Promise<boolean> {
+/** Says one inline command. @returns the reply as Redis wrote it, e.g. `+OK\r\n` */
+export function redisSays(port: number, line: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host: "127.0.0.1", port });
-    socket.setTimeout(1_000, () => socket.destroy(new Error("no answer")));
+    socket.setTimeout(5_000, () => socket.destroy(new Error("no answer")));
     socket.once("error", reject);
-    socket.once("connect", () => socket.write("PING\r\n"));
+    socket.once("connect", () => socket.write(`${line}\r\n`));
     socket.once("data", (bytes) => {
       socket.destroy();
-      resolve(bytes.toString("latin1").startsWith("+PONG"));
+      resolve(bytes.toString("utf8"));
     });
   });
 }
@@ -45,7 +45,8 @@ export async function startRedis(): Promise<RedisServer> {
       account,
       directory,
       ports: [port],
-      answers: () => ping(port.number),
+      // `-LOADING` until the data is read
+      answers: async () => (await redisSays(port.number, "PING")).startsWith("+PONG"),
     },
     { url: `redis://127.0.0.1:${port.number}`, port: port.number },
   );

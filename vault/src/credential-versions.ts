@@ -37,24 +37,25 @@ export class CredentialVersions {
 
   /** The key that a workspace's new secrets are written with. Take it before any head, or shredding may deadlock. */
   async writingKey(tx: StoreTransaction, workspaceId: string): Promise<WorkspaceKey> {
+    const known = await tx.keys.newest(workspaceId);
+    if (known !== undefined) return known;
+    await tx.keys.lockWorkspace(workspaceId);
     return (await tx.keys.newest(workspaceId)) ?? this.addKey(tx, workspaceId);
   }
 
   /** A new data key; it writes from now on, older ones go on reading. */
   async addKey(tx: StoreTransaction, workspaceId: string): Promise<WorkspaceKey> {
+    await tx.keys.lockWorkspace(workspaceId);
     const keyVersion = await tx.keys.nextVersion(workspaceId);
     const fresh = randomBytes(KEY_BYTES);
     try {
       const wrapped = await this.#backend.wrap(fresh, dataKeyContext(workspaceId, keyVersion));
-      await tx.keys.add({ workspaceId, keyVersion, wrapped });
+      const key: WorkspaceKey = { workspaceId, keyVersion, wrapped };
+      await tx.keys.add(key);
+      return key;
     } finally {
       fresh.fill(0);
     }
-    const key = await tx.keys.newest(workspaceId);
-    if (key === undefined) {
-      throw new FabricError("vault.unavailable", "the workspace's key was shredded meanwhile");
-    }
-    return key;
   }
 
   /** @returns the new version */

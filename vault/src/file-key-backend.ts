@@ -155,7 +155,7 @@ function parse(bytes: Uint8Array): readonly Entry[] {
   const entries: Entry[] = [];
   for (let at = MARK.byteLength; at < bytes.byteLength; at += ENTRY_BYTES) {
     const id = Buffer.from(bytes.subarray(at, at + ID_BYTES)).toString("hex");
-    entries.push({ id, key: bytes.slice(at + ID_BYTES, at + ENTRY_BYTES) });
+    entries.push({ id, key: new Uint8Array(bytes.subarray(at + ID_BYTES, at + ENTRY_BYTES)) });
   }
   return entries;
 }

@@ -44,6 +44,12 @@ export class PgKeyRows implements KeyRows {
     return this.#one(`${LIVE} AND workspace_id = $1 AND key_version = $2`, [workspaceId, keyVersion]);
   }
 
+  async lockWorkspace(workspaceId: string): Promise<void> {
+    await this.#tx.query("SELECT pg_advisory_xact_lock(hashtextextended('linkspan.vault.keys ' || $1, 0))", [
+      workspaceId,
+    ]);
+  }
+
   async nextVersion(workspaceId: string): Promise<number> {
     const { rows } = await this.#tx.query<{ next: number }>(
       "SELECT coalesce(max(key_version), 0) + 1 AS next FROM vault.workspace_keys WHERE workspace_id = $1",
@@ -55,7 +61,7 @@ export class PgKeyRows implements KeyRows {
   async add({ workspaceId, keyVersion, wrapped }: WorkspaceKey): Promise<void> {
     await this.#tx.query(
       `INSERT INTO vault.workspace_keys (workspace_id, key_version, key_id, wrapped)
-       VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+       VALUES ($1, $2, $3, $4)`,
       [workspaceId, keyVersion, wrapped.keyId, wrapped.bytes],
     );
   }

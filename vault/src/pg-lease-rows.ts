@@ -75,6 +75,7 @@ export class PgLeaseRows implements LeaseRows {
   }
 
   async end(which: LeaseSelection, why: LeaseEnd, now: Date): Promise<readonly Lease[]> {
+    if ("leaseId" in which && !UUID.test(which.leaseId)) return [];
     const { where, values } = conditionOf(which);
     const { rows } = await this.#tx.query<Columns>(
       `UPDATE vault.leases SET ended_at = $1, ended_why = $2
@@ -108,7 +109,7 @@ export class PgLeaseRows implements LeaseRows {
 }
 
 function conditionOf(which: LeaseSelection): { readonly where: string; readonly values: readonly string[] } {
-  if ("leaseId" in which) return { where: "lease_id::text = $3", values: [which.leaseId] };
+  if ("leaseId" in which) return { where: "lease_id = $3", values: [which.leaseId] };
   if ("secretId" in which) return { where: "secret_id = $3", values: [which.secretId] };
   if ("daemon" in which) return { where: "daemon = $3", values: [which.daemon] };
   if ("identityId" in which) {

@@ -35,9 +35,10 @@ export interface KeyRows {
   newest(workspaceId: string): Promise<WorkspaceKey | undefined>;
   /** Undefined when it was shredded. */
   find(workspaceId: string, keyVersion: number): Promise<WorkspaceKey | undefined>;
+  /** Until the transaction ends nobody else adds a key to the workspace. Taken before any row. */
+  lockWorkspace(workspaceId: string): Promise<void>;
   /** Number for the next key; shredded ones count. */
   nextVersion(workspaceId: string): Promise<number>;
-  /** Nothing happens when another process added that version first. */
   add(key: WorkspaceKey): Promise<void>;
   /** Keys not wrapped by `keyId`, at most `limit`, locked; those that another process works on are skipped. */
   wrappedByOthers(keyId: string, limit: number): Promise<readonly WorkspaceKey[]>;

@@ -19,14 +19,7 @@ import {
   type SealKeys,
   type Signer,
 } from "@linkspan/envelopes";
-import {
-  ACK,
-  type Bus,
-  type Delivery,
-  type QueueSpec,
-  type Subscription,
-  type Verdict,
-} from "@linkspan/fabric";
+import type { Bus, Delivery, Prepared, QueueSpec, Subscription, Verdict } from "@linkspan/fabric";
 import type { CredentialLeases } from "./credential-leases.ts";
 import type { Lease } from "./leases.ts";
 import { answerTo, type AnswerAuthor, errorPayload } from "./answers.ts";
@@ -51,7 +44,7 @@ export interface AuthorityClaim {
 }
 
 export interface VaultServiceOptions extends AnswerAuthor {
-  readonly bus: Bus;
+  readonly bus: Pick<Bus, "subscribe" | "reply">;
   readonly leases: CredentialLeases;
   readonly keys: KeyRing;
   readonly signer: Signer;
@@ -74,6 +67,8 @@ export interface VaultLog {
   warn(fields: object): void;
 }
 
+const ACK: Verdict = { do: "ack" };
+
 /** Requests of one batch that are answered at once. */
 const AT_ONCE = 8;
 
@@ -86,7 +81,7 @@ export function serveVault(options: VaultServiceOptions): Promise<Subscription> 
     VAULT_REQUESTS,
     {
       prepare: (batch) => service.open(batch),
-      handle: (batch) => inGroups(batch, ({ delivery, value }) => service.handle(delivery, value)),
+      handle: (batch) => inGroups(batch, (prepared) => service.handle(prepared)),
     },
     { maxBatch: 64, lingerMs: 0 },
   );
@@ -105,7 +100,7 @@ class VaultService {
     return decodeBatch(received, { keys, now: now(), partitions, signatures: "required" });
   }
 
-  async handle(delivery: Delivery, opened: Opened | FabricError): Promise<Verdict> {
+  async handle({ delivery, value: opened }: Prepared<Opened | FabricError>): Promise<Verdict> {
     if (isFabricError(opened)) return this.#dead(opened);
     let asked: Asked;
     try {

@@ -28,8 +28,8 @@ export async function inTransaction<T>(pool: Pool, work: (tx: Transaction) => Pr
     await client.query("COMMIT");
     return result;
   } catch (error) {
-    await client.query("ROLLBACK").catch((failure: Error) => {
-      broken = failure;
+    await client.query("ROLLBACK").catch((failure: unknown) => {
+      broken = failure instanceof Error ? failure : new Error("the rollback failed");
     });
     throw fromDatabase(error);
   } finally {
@@ -38,9 +38,13 @@ export async function inTransaction<T>(pool: Pool, work: (tx: Transaction) => Pr
   }
 }
 
-/** Details of driver errors may quote rows; only the SQLSTATE is repeated. */
+/** The driver's own faults are plain errors; details of the server's may quote rows, so only the SQLSTATE is told. */
 function fromDatabase(error: unknown): unknown {
   if (isFabricError(error) || !(error instanceof Error)) return error;
-  const state = "code" in error && typeof error.code === "string" ? error.code : "connection lost";
-  return new FabricError("vault.unavailable", `the vault's database refused (${state})`, { cause: error });
+  const code = "code" in error && typeof error.code === "string" ? error.code : undefined;
+  const plain = error.constructor === Error || error instanceof AggregateError;
+  if (code === undefined && !plain) return error;
+  return new FabricError("vault.unavailable", `the vault's database refused (${code ?? "connection lost"})`, {
+    cause: error,
+  });
 }

@@ -136,7 +136,11 @@ export interface Bus extends AsyncDisposable {
    */
   publish(message: Outgoing, options?: { readonly signal?: AbortSignal }): Promise<void>;
 
-  subscribe<P = undefined>(queue: QueueSpec, handler: Handler<P>, options?: SubscribeOptions): Promise<Subscription>;
+  subscribe<P = undefined>(
+    queue: QueueSpec,
+    handler: Handler<P>,
+    options?: SubscribeOptions,
+  ): Promise<Subscription>;
 
   /**
    * Publishes and waits for the one answer whose `inReplyTo` is this `messageId`.

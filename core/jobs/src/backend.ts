@@ -27,7 +27,7 @@ const SCHEMA = "jobs";
 export const LONGEST_SLEEP_SECONDS = 10;
 
 /**
- * At rest a process holds one connection for its worker, which listens; others close when idle.
+ * A process that works holds two connections, one of which listens; one more while it enqueues.
  *
  * @throws FabricError `store.unavailable`
  */
@@ -38,7 +38,7 @@ export async function postgresBackend(
   const connection = {
     connectionString: url,
     schema: SCHEMA,
-    max: 2,
+    max: 1, // beside the one that listens
     connectionTimeoutMillis: 5_000,
     application_name: "linkspan-jobs",
   };
@@ -48,9 +48,13 @@ export async function postgresBackend(
 export function redisBackend(url: string): Backend<RedisQueueBackend, ConnectionOptions> {
   return {
     factory: createRedisBackend,
-    producer: { url, enableOfflineQueue: false },
-    consumer: { url, maxRetriesPerRequest: null },
+    producer: { url, retryStrategy: reconnectAfterMs, enableOfflineQueue: false },
+    consumer: { url, retryStrategy: reconnectAfterMs, maxRetriesPerRequest: null },
   };
+}
+
+function reconnectAfterMs(times: number): number {
+  return Math.min(2_000, 25 * 2 ** times) * (0.5 + Math.random() / 2);
 }
 
 async function createSchema(url: string): Promise<void> {

@@ -111,7 +111,7 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
     );
   }
 
-  async cancelRepeat(job: JobDefinition<never>, options: { readonly key?: string } = {}): Promise<void> {
+  async cancelRepeat(job: { readonly name: string }, options: { readonly key?: string } = {}): Promise<void> {
     await this.#ask(() => this.#queue.removeJobScheduler(schedulerId(job, options.key)));
   }
 
@@ -126,7 +126,8 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
     this.#handlers.set(job.name, work);
     try {
       this.#worker ??= this.#startWorker();
-      await this.#worker;
+      const worker = await this.#worker;
+      if (worker.isPaused()) await worker.resume();
     } catch (error) {
       this.#handlers.delete(job.name);
       this.#worker = undefined;
@@ -136,6 +137,7 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
       [Symbol.asyncDispose]: async () => {
         this.#handlers.delete(job.name);
         await Promise.allSettled(work.inFlight);
+        if (this.#handlers.size === 0) await this.drain();
       },
     };
   }
@@ -195,17 +197,17 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
       await run;
     } catch (error) {
       const failure = failureOf(error);
-      const { then, code } = failure;
+      const { outcome, code } = failure;
       this.#options.log.warn({
         event: "job.failed",
         job: job.name,
         id: context.id,
         attempt: context.attempt,
         of: job.opts.attempts,
-        then,
+        outcome,
         code,
       });
-      if (failure.then === "later") return await putOff(job, token, failure.afterMs);
+      if (failure.outcome === "later") return await putOff(job, token, failure.afterMs);
       throw storedFailure(failure);
     } finally {
       work.inFlight.delete(run);
@@ -250,7 +252,7 @@ function kept(attempts: number, backoff: Backoff): JobsOptions {
 }
 
 /** Job ids are made of it, and those may not hold a further colon. */
-function schedulerId(job: JobDefinition<never>, key = "default"): string {
+function schedulerId(job: { readonly name: string }, key = "default"): string {
   return `${job.name}/${encodeURIComponent(key)}`;
 }
 

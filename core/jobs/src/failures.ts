@@ -3,21 +3,22 @@ import { UnrecoverableError } from "bullmq";
 
 /** What becomes of a run that rejected. */
 export type Failure =
-  | { readonly then: "retry" | "give_up"; readonly code: string }
-  | { readonly then: "later"; readonly code: string; readonly afterMs: number };
+  | { readonly outcome: "retry" | "give_up"; readonly code: string }
+  | { readonly outcome: "later"; readonly code: string; readonly afterMs: number };
 
 export function failureOf(error: unknown): Failure {
-  if (!isFabricError(error)) return { then: "retry", code: nameOf(error) };
+  if (!isFabricError(error)) return { outcome: "retry", code: nameOf(error) };
   const { code, retryAfterMs } = error;
-  if (CODES[code].retry === "never") return { then: "give_up", code };
+  if (CODES[code].retry === "never") return { outcome: "give_up", code };
   return retryAfterMs === undefined
-    ? { then: "retry", code }
-    : { then: "later", code, afterMs: retryAfterMs };
+    ? { outcome: "retry", code }
+    : { outcome: "later", code, afterMs: retryAfterMs };
 }
 
 /** What the backend stores of a failure: its code, without the message and the stack of the original. */
 export function storedFailure(failure: Failure): Error {
-  const error = failure.then === "give_up" ? new UnrecoverableError(failure.code) : new Error(failure.code);
+  const error =
+    failure.outcome === "give_up" ? new UnrecoverableError(failure.code) : new Error(failure.code);
   error.stack = failure.code;
   return error;
 }

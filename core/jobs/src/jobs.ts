@@ -80,10 +80,11 @@ export interface Jobs extends AsyncDisposable {
   ): Promise<void>;
 
   /** Ends a schedule; one that does not exist is not an error. @throws FabricError `store.unavailable` */
-  cancelRepeat(job: JobDefinition<never>, options?: { readonly key?: string }): Promise<void>;
+  cancelRepeat(job: { readonly name: string }, options?: { readonly key?: string }): Promise<void>;
 
   /**
-   * One handler per job and process. Work that a process takes and does not finish, because it died, is
+   * One handler per job and process. All processes of a queue should work on the same jobs: one that takes a
+   * job it has no handler for puts it back for a second. Work that a process takes and does not finish, because it died, is
    * given to another one when its lock runs out.
    *
    * @returns disposing stops taking this job and waits for the runs in flight

@@ -12,6 +12,7 @@ export { unlink } from "./identity/unlink.ts";
 export { cancelIntent, type IntentRequest, recordIntent } from "./outbound/record.ts";
 export { dropQuarantined, retryQuarantined } from "./quarantine.ts";
 export { type Retention, sweepExpired, sweepPartitions, sweepSessions } from "./sweeps.ts";
+export { tellChanged } from "./sync/changed.ts";
 export { VERSION } from "./sync/hello.ts";
 export { type Wake, Wakes } from "./wakes.ts";
 export { startWorker, type Worker } from "./worker.ts";

@@ -6,7 +6,10 @@ export interface BackoffOptions {
 }
 
 /** Doubling from `firstMs` to `maxMs`, of which the upper half is random. `failures` counts from 1. */
-export function backoffMs(failures: number, { firstMs, maxMs, random = Math.random }: BackoffOptions): number {
+export function backoffMs(
+  failures: number,
+  { firstMs, maxMs, random = Math.random }: BackoffOptions,
+): number {
   const top = Math.min(maxMs, firstMs * 2 ** Math.min(failures - 1, 30));
   return Math.round(top / 2 + (top / 2) * random());
 }

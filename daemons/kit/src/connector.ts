@@ -44,9 +44,12 @@ export interface Connection extends AsyncDisposable {
    * @throws UncertainSend when it may have been said
    */
   perform(part: Part, key: string, window: Window): Promise<Said>;
-  /** Looks for a part that may have been said before a crash. Absent: the platform cannot tell. */
+  /**
+   * Looks for a part that may have been said, perhaps before a crash. `undefined` must mean that it is not there;
+   * throw when the platform cannot be asked. Absent: it can never tell.
+   */
   find?(part: Part, key: string, since: Date): Promise<Said | undefined>;
-  /** Fetches what was missed or asked for; emits through `host.event`. */
+  /** Fetches what was asked for; emits through `host.event`, oldest first. */
   history?(request: HistoryRequest): Promise<void>;
   roster?(): Promise<readonly RosterEntry[]>;
 }
@@ -107,7 +110,10 @@ export interface Part {
   readonly cost: number;
 }
 
-/** The time in which the core allows touching the platform, on this process's monotonic clock. */
+/**
+ * The time in which the core allows touching the platform, on this process's monotonic clock. Once `signal` is
+ * aborted nothing may be written any more; what was written and not confirmed by then is an {@link UncertainSend}.
+ */
 export interface Window {
   readonly untilMs: number;
   readonly signal: AbortSignal;
@@ -162,8 +168,18 @@ export interface RosterEntry {
 }
 
 export type LinkOutcome =
-  | { readonly status: "linked"; readonly remote: string; readonly name: string; readonly settings?: Record<string, unknown> }
-  | { readonly status: "awaiting"; readonly step: string; readonly fields: readonly string[]; readonly message: string }
+  | {
+      readonly status: "linked";
+      readonly remote: string;
+      readonly name: string;
+      readonly settings?: Record<string, unknown>;
+    }
+  | {
+      readonly status: "awaiting";
+      readonly step: string;
+      readonly fields: readonly string[];
+      readonly message: string;
+    }
   | { readonly status: "failed"; readonly code: FabricError["code"]; readonly message: string };
 
 /** What users may expect; served as `capabilities` and tested by the connector suite. */

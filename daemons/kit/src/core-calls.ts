@@ -85,7 +85,11 @@ export class CoreCalls {
     const { payload } = this.#proven(delivery, question, action);
     if (isErrorReply(payload)) {
       const { code, detail, retry_after_ms } = payload.error;
-      throw new FabricError(code, detail, retry_after_ms === undefined ? {} : { retryAfterMs: retry_after_ms });
+      throw new FabricError(
+        code,
+        detail,
+        retry_after_ms === undefined ? {} : { retryAfterMs: retry_after_ms },
+      );
     }
     return payload as unknown as Replies[A];
   }

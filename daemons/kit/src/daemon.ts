@@ -4,17 +4,16 @@
  * Everything durable is the core's; a daemon may be killed at any moment and another process goes on.
  */
 import { type HelloReply, KeyRing, type KeyRecord, type SealKeys, type Signer } from "@linkspan/envelopes";
-import type { Bus } from "@linkspan/fabric";
+import type { Bus, LeaseAnswer } from "@linkspan/fabric";
 import type { Logger } from "pino";
 import { Author } from "./author.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Connector } from "./connector.ts";
 import { CoreCalls } from "./core-calls.ts";
 import { vaultSealKeyOf, withCoreKeys } from "./core-keys.ts";
-import { holdLease, RefuseToRun } from "./lease.ts";
+import { RefuseToRun, serveTerms } from "./lease.ts";
 import { Memory } from "./sending/memory.ts";
-import { aborted } from "./signals.ts";
-import { Term } from "./term.ts";
+import { serveTerm } from "./term.ts";
 
 export const KIT_VERSION = "0.1.0";
 
@@ -96,9 +95,14 @@ async function live(
   const { service, instance, bootId } = options;
   const log = options.log.child({ service, instance, boot_id: bootId });
   const keyRing = new KeyRing(options.keys);
-  const tuning: Tuning = { openEveryMs: 50, checkpointEveryMs: 500, helloTimeoutMs: 2_000, ...options.tuning };
+  const tuning: Tuning = {
+    openEveryMs: 50,
+    checkpointEveryMs: 500,
+    helloTimeoutMs: 2_000,
+    ...options.tuning,
+  };
 
-  const sayHello = async (epoch: number | undefined): Promise<HelloReply["lease"]> => {
+  const sayHello = async (epoch: number | undefined): Promise<LeaseAnswer> => {
     const author = new Author({ ...options, clock, ...(epoch !== undefined && { epoch }) });
     const hello = { boot_id: bootId, version: KIT_VERSION, ...(epoch !== undefined && { epoch }) };
     const calls = new CoreCalls(options.bus, author, keyRing, clock);
@@ -106,7 +110,7 @@ async function live(
     const reply = await calls.call("core", "hello", hello, to);
     refuseOtherNamespace(reply, options);
     withCoreKeys(keyRing, reply.keys, log);
-    return reply.lease;
+    return leaseOf(reply);
   };
 
   let heldEpoch: number | undefined;
@@ -123,27 +127,31 @@ async function live(
     },
   };
 
-  await holdLease(
+  await serveTerms(
     {
       clock,
       log,
       beat: sayHello,
-      work: async (epoch, lost, stopped) => {
-        heldEpoch = epoch;
-        onEpoch(epoch);
-        const term = new Term(daemon, epoch, lost);
+      work: async (tenure, stopped) => {
+        heldEpoch = tenure.epoch;
+        onEpoch(tenure.epoch);
+        log.info({ event: "lease.held", epoch: tenure.epoch });
         try {
-          await term.begin();
-          await Promise.race([aborted(stopped), aborted(lost)]);
-          if (!lost.aborted) await Promise.race([term.end(), aborted(lost)]);
+          await serveTerm(daemon, tenure, stopped);
         } finally {
+          heldEpoch = undefined;
           onEpoch(undefined);
-          await term.stop();
+          log.info({ event: "lease.left", epoch: tenure.epoch, lost: tenure.signal.aborted });
         }
       },
     },
     stop,
   );
+}
+
+function leaseOf({ lease }: HelloReply): LeaseAnswer {
+  if (lease.state === "taken") return { state: "taken", retryAfterMs: lease.retry_after_ms };
+  return { state: "held", epoch: lease.epoch, ttlMs: lease.ttl_ms };
 }
 
 function refuseOtherNamespace(reply: HelloReply, { partitions, generation }: DaemonOptions): void {

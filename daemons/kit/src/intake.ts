@@ -1,5 +1,12 @@
 /** What arrives on a daemon's queues, proven before anything looks at it. */
-import { decodeBatch, FabricError, isFabricError, type KeyRing, type Opened, orderingKey } from "@linkspan/envelopes";
+import {
+  decodeBatch,
+  FabricError,
+  isFabricError,
+  type KeyRing,
+  type Opened,
+  orderingKey,
+} from "@linkspan/envelopes";
 import type { Delivery, Prepared, Verdict } from "@linkspan/fabric";
 import type { Clock } from "./clock.ts";
 

@@ -138,4 +138,3 @@ function isRunning(job: Job): boolean {
 function again(delivery: Delivery): Verdict {
   return { do: "retry", afterMs: backoffMs(delivery.attempt, { firstMs: 20, maxMs: 500 }) };
 }
-

@@ -1,21 +1,20 @@
 /**
- * Holding the instance.
+ * Terms of holding the instance, one after another (fabric's `holdLease` is the discipline within one).
  *
- * waiting (asks until nobody else holds it) → held (beats thrice per term) → lost, when another process took it or no
- * beat was answered before the term ended, counted from before the last good question; → waiting again. A process
- * that is told to stop goes on beating until its work has ended, so nobody takes over while it still acts.
+ * A process that is told to stop goes on holding until its work has ended, so nobody takes over while it still acts.
+ * Work that fails while the lease is held is begun again with backoff. Some answers of the core end everything.
  */
-import { FabricError, type HelloReply } from "@linkspan/envelopes";
+import { FabricError, isFabricError } from "@linkspan/envelopes";
+import { holdLease, type LeaseAnswer, type Tenure } from "@linkspan/fabric";
 import type { Logger } from "pino";
 import { backoffMs } from "./backoff.ts";
-import { type Clock, pause } from "./clock.ts";
-import { childOf } from "./signals.ts";
+import { asBusClock, type Clock, pause } from "./clock.ts";
 
-export interface LeaseOptions {
-  /** Asks for the lease, or to keep it. @throws RefuseToRun to give up for good */
-  readonly beat: (epoch: number | undefined) => Promise<HelloReply["lease"]>;
-  /** Works while it is held; must end soon after either signal is aborted, at once after `lost`. */
-  readonly work: (epoch: number, lost: AbortSignal, stop: AbortSignal) => Promise<void>;
+export interface TermsOptions {
+  /** Asks for the lease, or with an epoch to keep it. @throws RefuseToRun to end everything */
+  readonly beat: (epoch: number | undefined) => Promise<LeaseAnswer>;
+  /** Works until `stop` or the tenure's signal is aborted; then politely, or at once. */
+  readonly work: (tenure: Tenure, stop: AbortSignal) => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -23,113 +22,69 @@ export interface LeaseOptions {
 /** This process must not run against this core. */
 export class RefuseToRun extends FabricError {}
 
-interface Lease {
-  readonly epoch: number;
-  readonly untilMs: number;
-  readonly ttlMs: number;
-}
-
-/** How long before its end a lease counts as lost: whatever is under way must be able to stop. */
-const MARGIN_MS = 500;
-const ASK_AT_LEAST_EVERY_MS = 1_000;
+/** A waiting process asks this often at least: a holder that died is followed within seconds. */
+const ASK_EVERY_MS = 1_000;
 
 /** @throws RefuseToRun */
-export async function holdLease(options: LeaseOptions, stop: AbortSignal): Promise<void> {
+export async function serveTerms(options: TermsOptions, stop: AbortSignal): Promise<void> {
+  const { clock, log } = options;
   for (let failures = 0; !stop.aborted; ) {
-    const lease = await waitFor(options, stop);
-    if (lease === undefined) return;
-    options.log.info({ event: "lease.held", epoch: lease.epoch });
     try {
-      await serve(lease, options, stop);
+      await serveUntilDone(options, stop);
       failures = 0;
     } catch (error) {
       if (error instanceof RefuseToRun) throw error;
-      options.log.error({ event: "term.failed", epoch: lease.epoch, err: error });
-      await pause(options.clock, backoffMs(++failures, { firstMs: 500, maxMs: 10_000 }), stop);
+      log.error({ event: "term.failed", code: codeOf(error), err: error });
+      await pause(clock, backoffMs(++failures, { firstMs: 500, maxMs: 10_000 }), stop);
     }
   }
 }
 
-async function waitFor({ beat, clock, log }: LeaseOptions, stop: AbortSignal): Promise<Lease | undefined> {
-  for (let failures = 0; !stop.aborted; ) {
-    const askedMs = clock.monotonicMs();
-    try {
-      const answer = await beat(undefined);
-      failures = 0;
-      if (answer.state === "held") return leaseOf(answer, askedMs);
-      log.debug({ event: "lease.taken", retry_after_ms: answer.retry_after_ms });
-      await pause(clock, Math.min(answer.retry_after_ms, ASK_AT_LEAST_EVERY_MS), stop);
-    } catch (error) {
-      if (error instanceof RefuseToRun) throw error;
-      failures += 1;
-      if (stop.aborted) return undefined;
-      log.warn({ event: "lease.unanswered", failures, err: error });
-      await pause(clock, backoffMs(failures, { firstMs: 100, maxMs: ASK_AT_LEAST_EVERY_MS }), stop);
-    }
+/** Waits for the lease and works under it, term after term; a stop ends the waiting, but only asks the work to end. */
+async function serveUntilDone({ beat, work, clock, log }: TermsOptions, stop: AbortSignal): Promise<void> {
+  const holding = new AbortController();
+  let working = false;
+  let refusal: RefuseToRun | undefined;
+  const onStop = () => {
+    if (!working) holding.abort(stop.reason);
+  };
+  stop.addEventListener("abort", onStop);
+  try {
+    await holdLease({
+      clock: asBusClock(clock),
+      signal: holding.signal,
+      acquire: async (epoch) => {
+        try {
+          return noLaterThan(ASK_EVERY_MS, await beat(epoch));
+        } catch (error) {
+          if (!stop.aborted) log.warn({ event: "lease.unanswered", code: codeOf(error), err: error });
+          if (error instanceof RefuseToRun) {
+            refusal = error;
+            holding.abort(error);
+          }
+          throw error;
+        }
+      },
+      whileHeld: async (tenure) => {
+        working = true;
+        try {
+          await work(tenure, stop);
+        } finally {
+          working = false;
+          if (stop.aborted) holding.abort(stop.reason);
+        }
+      },
+    });
+  } finally {
+    stop.removeEventListener("abort", onStop);
   }
-  return undefined;
+  if (refusal !== undefined) throw refusal;
 }
 
-async function serve(first: Lease, { beat, work, clock, log }: LeaseOptions, stop: AbortSignal): Promise<void> {
-  const lost = new AbortController();
-  const ended = childOf(lost.signal);
-  const working = work(first.epoch, lost.signal, stop).finally(() => ended.abort());
-  const beating = keep(first, beat, clock, ended.signal).then((why) => {
-    if (why === undefined) return;
-    log.warn({ event: "lease.lost", epoch: first.epoch, err: why });
-    lost.abort(why);
-  });
-  const [worked, beaten] = await Promise.allSettled([working, beating]);
-  if (beaten.status === "rejected") throw beaten.reason;
-  if (worked.status === "rejected" && !lost.signal.aborted) throw worked.reason;
+function noLaterThan(ms: number, answer: LeaseAnswer): LeaseAnswer {
+  return answer.state === "held" ? answer : { ...answer, retryAfterMs: Math.min(answer.retryAfterMs, ms) };
 }
 
-/** Beats until `ended`. @returns why the lease is lost, if it is */
-async function keep(
-  first: Lease,
-  beat: LeaseOptions["beat"],
-  clock: Clock,
-  ended: AbortSignal,
-): Promise<FabricError | undefined> {
-  let lease = first;
-  for (;;) {
-    await pause(clock, lease.ttlMs / 3, ended);
-    const next = await renewed(lease, beat, clock, ended);
-    if (ended.aborted) return undefined;
-    if (next instanceof FabricError) return next;
-    lease = next;
-  }
-}
-
-async function renewed(
-  lease: Lease,
-  beat: LeaseOptions["beat"],
-  clock: Clock,
-  ended: AbortSignal,
-): Promise<Lease | FabricError> {
-  let cause: unknown;
-  for (let failures = 0; !ended.aborted; ) {
-    const leftMs = lease.untilMs - MARGIN_MS - clock.monotonicMs();
-    if (leftMs <= 0) break;
-    const askedMs = clock.monotonicMs();
-    const late = childOf(ended);
-    try {
-      const answer = await Promise.race([
-        beat(lease.epoch),
-        pause(clock, leftMs, late.signal).then(() => undefined),
-      ]);
-      if (answer?.state === "held" && answer.epoch === lease.epoch) return leaseOf(answer, askedMs);
-      if (answer !== undefined) return new FabricError("lease.lost", "another process holds the instance now");
-    } catch (error) {
-      cause = error;
-      await pause(clock, Math.min(leftMs, backoffMs(++failures, { firstMs: 100, maxMs: 1_000 })), ended);
-    } finally {
-      late.abort();
-    }
-  }
-  return new FabricError("lease.lost", "the core did not renew the lease in time", { cause });
-}
-
-function leaseOf(answer: Extract<HelloReply["lease"], { state: "held" }>, askedMs: number): Lease {
-  return { epoch: answer.epoch, ttlMs: answer.ttl_ms, untilMs: askedMs + answer.ttl_ms };
+function codeOf(error: unknown): string {
+  return isFabricError(error) ? error.code : "internal";
 }

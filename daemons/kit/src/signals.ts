@@ -11,7 +11,11 @@ export function childOf(...signals: readonly AbortSignal[]): AbortController {
   const child = new AbortController();
   for (const signal of signals) {
     if (signal.aborted) child.abort(signal.reason);
-    else signal.addEventListener("abort", () => child.abort(signal.reason), { once: true, signal: child.signal });
+    else
+      signal.addEventListener("abort", () => child.abort(signal.reason), {
+        once: true,
+        signal: child.signal,
+      });
   }
   return child;
 }

@@ -7,8 +7,16 @@
  *        in · wait for confirmations and acknowledgements, keep the checkpoints · stop the rest
  * lost:  all of it stops at once; nothing more is written, and what was not settled goes to the next holder
  */
-import { type Ack, isFabricError, type Opened } from "@linkspan/envelopes";
-import { ACK, type Bus, type Outgoing, type Prepared, type Subscription, type Verdict } from "@linkspan/fabric";
+import { type Ack, FabricError, isFabricError, type Opened } from "@linkspan/envelopes";
+import {
+  ACK,
+  type Bus,
+  type Outgoing,
+  type Prepared,
+  type Subscription,
+  type Tenure,
+  type Verdict,
+} from "@linkspan/fabric";
 import { Author } from "./author.ts";
 import { pause } from "./clock.ts";
 import { type HealthReport, healthOf } from "./control/health.ts";
@@ -24,15 +32,29 @@ import { Jobs, type Work } from "./jobs.ts";
 import { Latest } from "./latest.ts";
 import { attemptNamed } from "./sending/attempt-number.ts";
 import { sendIntent } from "./sending/send.ts";
-import { childOf, within } from "./signals.ts";
+import { aborted, childOf, within } from "./signals.ts";
 
 const FINISH_WITHIN_MS = 10_000;
 const HEALTH_EVERY_MS = 30_000;
 const ASK_AGAIN_EVERY_MS = 5_000;
 const SEND_BATCH = { maxBatch: 64, lingerMs: 0 } as const;
 
-export class Term {
+/** Serves until told to stop, or until the lease is lost. @throws FabricError when the term could not begin */
+export async function serveTerm(daemon: DaemonContext, tenure: Tenure, stop: AbortSignal): Promise<void> {
+  const lost = tenure.signal;
+  const term = new Term(daemon, tenure);
+  try {
+    await Promise.race([term.begin(), aborted(lost)]);
+    await Promise.race([aborted(stop), aborted(lost)]);
+    if (!lost.aborted) await Promise.race([term.end(), aborted(lost)]);
+  } finally {
+    await term.stop();
+  }
+}
+
+class Term {
   readonly #daemon: DaemonContext;
+  readonly #tenure: Tenure;
   readonly #ending: AbortController;
   readonly #author: Author;
   readonly #calls: CoreCalls;
@@ -44,12 +66,13 @@ export class Term {
   readonly #sends: Subscription[] = [];
   readonly #controls: Subscription[] = [];
 
-  constructor(daemon: DaemonContext, epoch: number, lost: AbortSignal) {
+  constructor(daemon: DaemonContext, tenure: Tenure) {
     const { clock, log, connector, tuning } = daemon;
     this.#daemon = daemon;
-    this.#ending = childOf(lost);
+    this.#tenure = tenure;
+    this.#ending = childOf(tenure.signal);
     const { signal } = this.#ending;
-    this.#author = new Author({ ...daemon, epoch });
+    this.#author = new Author({ ...daemon, epoch: tenure.epoch });
     this.#calls = new CoreCalls(daemon.bus, this.#author, daemon.keyRing, clock);
     this.#jobs = new Jobs({ clock, signal, log });
     const onError = (error: unknown) => log.warn({ event: "report.unpublished", err: error });
@@ -78,7 +101,9 @@ export class Term {
   /** @throws FabricError `bus.*` and whatever the core refuses `resume` with */
   async begin(): Promise<void> {
     const { bus, service, instance, partitions, bootId, connector } = this.#daemon;
-    const sends = Array.from({ length: partitions }, (_, partition) => sendQueue(service, instance, partition));
+    const sends = Array.from({ length: partitions }, (_, partition) =>
+      sendQueue(service, instance, partition),
+    );
     const control = controlQueue(service, instance);
     const changes = changesQueue(service, instance, bootId);
     await bus.declare([...sends, control]);
@@ -98,7 +123,10 @@ export class Term {
 
   /** The polite end. */
   async end(): Promise<void> {
-    await within(FINISH_WITHIN_MS, Promise.all([...this.#sends.map((each) => each.drain()), this.#jobs.idle()]));
+    await within(
+      FINISH_WITHIN_MS,
+      Promise.all([...this.#sends.map((each) => each.drain()), this.#jobs.idle()]),
+    );
     await within(FINISH_WITHIN_MS, Promise.all(this.#requests));
     await this.#identities.closeAll({
       state: "transient_disconnect",
@@ -164,6 +192,7 @@ export class Term {
           memory,
           clock,
           log,
+          isHeld: () => this.#tenure.isHeld(),
           signal: this.#ending.signal,
         }),
     };
@@ -243,7 +272,10 @@ export class Term {
   }
 
   #publish(message: Outgoing): Promise<void> {
-    return this.#daemon.bus.publish(message, { signal: this.#ending.signal });
+    // Also right in a process that was stopped and goes on, before any of its timers does.
+    if (!this.#tenure.isHeld())
+      return Promise.reject(new FabricError("lease.lost", "the instance is not held any more"));
+    return this.#daemon.bus.publish(message);
   }
 
   async #repeatedly(everyMs: number, act: () => void): Promise<void> {

@@ -48,11 +48,10 @@ export const TelegramUpdate = z.strictObject({
   ...whose,
   ...lifted,
 });
-export const TelegramAck = ack({
-  update_id: PlatformId,
-  status: Id.exactOptional(),
-  received_at: Id.exactOptional(),
-});
+export const TelegramAck = ack(
+  { update_id: PlatformId },
+  { status: Id.exactOptional(), received_at: Id.exactOptional() },
+);
 
 export const MatrixEventOut = z.strictObject({
   room_id: Id,
@@ -87,11 +86,14 @@ export const MatrixEventIn = z.strictObject({
   homeserver: Id.exactOptional(),
   ...lifted,
 });
-export const MatrixAck = ack({
-  next_batch: Id.exactOptional(),
-  stream_position: PlatformId.exactOptional(),
-  event_id: Id.exactOptional(),
-});
+export const MatrixAck = ack(
+  {},
+  {
+    next_batch: Id.exactOptional(),
+    stream_position: PlatformId.exactOptional(),
+    event_id: Id.exactOptional(),
+  },
+);
 
 export const IrcCommand = z.strictObject({
   command: Id,
@@ -122,12 +124,15 @@ export const IrcInbound = z.strictObject({
   ...whose,
   ...lifted,
 });
-export const IrcAck = ack({
-  network: Id.exactOptional(),
-  channel: Id.exactOptional(),
-  offset: PlatformId.exactOptional(),
-  last_seen: PlatformId.exactOptional(),
-});
+export const IrcAck = ack(
+  {},
+  {
+    network: Id.exactOptional(),
+    channel: Id.exactOptional(),
+    offset: PlatformId.exactOptional(),
+    last_seen: PlatformId.exactOptional(),
+  },
+);
 
 export const XmppStanza = z.strictObject({
   stanza: Text,
@@ -151,12 +156,17 @@ export const XmppInbound = z.strictObject({
   ...whose,
   ...lifted,
 });
-export const XmppAck = ack({ stanza_id: Id, status: Id.exactOptional() });
+export const XmppAck = ack({ stanza_id: Id }, { status: Id.exactOptional() });
 
-/** The canonical ack with Msgr's fields beside it, or Msgr's fields alone. */
-function ack<F extends Record<string, z.ZodType>>(fields: F) {
-  const beside = z.strictObject({ ...AckSchema.shape, ...z.strictObject(fields).partial().shape });
-  return z.union([beside, z.strictObject({ ...fields, ...whose, ...lifted })]);
+type Shape = Readonly<Record<string, z.ZodType>>;
+
+/** The canonical ack with Msgr's fields beside it, or Msgr's fields alone, where `keys` must not be missing. */
+function ack(keys: Shape, more: Shape): z.ZodType {
+  const beside = Object.fromEntries(Object.entries(keys).map(([name, key]) => [name, z.exactOptional(key)]));
+  return z.union([
+    z.strictObject({ ...AckSchema.shape, ...beside, ...more }),
+    z.strictObject({ ...keys, ...more, ...whose, ...lifted }),
+  ]);
 }
 
 export type MsgrTelegramUpdate = PayloadOf<typeof TelegramUpdate>;

@@ -4,6 +4,9 @@
  */
 import type { Item } from "./item.ts";
 
+/** The key of messages whose own is not known: while it is held, nothing passes. */
+export const EVERYTHING = "";
+
 interface Hold<P> {
   readonly items: Item<P>[];
   /** When its first message may be tried again. */
@@ -17,8 +20,10 @@ export class Holds<P> {
     return this.#byKey.size;
   }
 
-  has(key: string): boolean {
-    return this.#byKey.has(key);
+  /** The held key whose older messages this one must wait behind. */
+  blocking(key: string, order: number): string | undefined {
+    if (this.#isBehind(key, order)) return key;
+    return this.#isBehind(EVERYTHING, order) ? EVERYTHING : undefined;
   }
 
   /** The time of its key changes only when it is the key's first message. */
@@ -54,5 +59,10 @@ export class Holds<P> {
 
   clear(): void {
     this.#byKey.clear();
+  }
+
+  #isBehind(key: string, order: number): boolean {
+    const oldest = this.#byKey.get(key)?.items[0];
+    return oldest !== undefined && oldest.order < order;
   }
 }

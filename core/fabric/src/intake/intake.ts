@@ -11,12 +11,12 @@
  * still decides about the old deliveries is dropped.
  */
 import type { Death, Handler, SubscribeOptions, Verdict } from "../bus.ts";
-import { type Backoff, backoffMs } from "../backoff.ts";
+import { backoffMs, DEFAULT_PATIENCE, type Patience } from "../backoff.ts";
 import { type Clock, type Random, sleep } from "../clock.ts";
 import { Deque } from "../deque.ts";
 import type { BusListener } from "../events.ts";
-import { blameFor } from "./blame.ts";
-import { Holds } from "./holds.ts";
+import { type Blame, blameFor } from "./blame.ts";
+import { EVERYTHING, Holds } from "./holds.ts";
 import { Item, type MutableDelivery } from "./item.ts";
 import { prepareItems, Stage } from "./stage.ts";
 
@@ -38,11 +38,12 @@ export interface IntakeOptions<P> {
   readonly listener?: BusListener | undefined;
   /** False on the dead-letter queue: what is buried cannot die again, it is retried. */
   readonly mortal: boolean;
-  /** Tries of one message alone before an unknown error counts as the message's own; default 8. */
-  readonly loneTries?: number;
-  readonly backoff?: Backoff;
+  readonly patience?: Patience | undefined;
   /** Surrounds every call of the handler. */
-  readonly observe?: (items: readonly Item<P>[], run: () => Promise<readonly Verdict[]>) => Promise<readonly Verdict[]>;
+  readonly observe?: (
+    items: readonly Item<P>[],
+    run: () => Promise<readonly Verdict[]>,
+  ) => Promise<readonly Verdict[]>;
 }
 
 export type Limits = Required<SubscribeOptions>;
@@ -59,12 +60,10 @@ interface Piece<P> {
   readonly failure?: { readonly error: unknown };
 }
 
-const DEFAULT_BACKOFF: Backoff = { minMs: 50, maxMs: 30_000 };
-/** The key of everything, where the handler names none. */
-const WHOLE_QUEUE = "";
-
 export class Intake<P> {
   readonly #options: IntakeOptions<P>;
+  readonly #patience: Patience;
+  readonly #prepare: Handler<P>["prepare"];
   readonly #stage: Stage<P>;
   readonly #holds = new Holds<P>();
   readonly #redo = new Deque<Piece<P>>();
@@ -76,14 +75,16 @@ export class Intake<P> {
   #bytes = 0;
   #running: Promise<void> | undefined;
   #pausedUntil = Number.NEGATIVE_INFINITY;
-  #failuresInRow = 0;
+  #outages = 0;
   #freshFirst = false;
   #cancelAlarm: (() => void) | undefined;
 
   constructor(options: IntakeOptions<P>) {
     this.#options = options;
+    this.#patience = options.patience ?? DEFAULT_PATIENCE;
+    this.#prepare = options.handler.prepare?.bind(options.handler);
     this.#stage = new Stage({
-      prepare: options.handler.prepare?.bind(options.handler),
+      prepare: this.#prepare,
       maxBatch: options.limits.maxBatch,
       lingerMs: options.limits.lingerMs,
       clock: options.clock,
@@ -168,7 +169,7 @@ export class Intake<P> {
   #due(now: number): Piece<P> | undefined {
     if (this.#holds.size === 0) return undefined;
     const items = this.#holds.takeDue(now, this.#options.limits.maxBatch);
-    return items.length === 0 ? undefined : { items, retried: false };
+    return items.length === 0 ? undefined : { items, retried: true };
   }
 
   #alarm(afterMs: number): undefined {
@@ -181,13 +182,13 @@ export class Intake<P> {
     let batch = piece.items;
     try {
       if (piece.failure !== undefined) throw piece.failure.error;
-      const raw = batch.filter((item) => !item.prepared);
-      if (raw.length > 0) await prepareItems(raw, this.#options.handler.prepare?.bind(this.#options.handler));
+      const raw = this.#prepare ? batch.filter((item) => !item.prepared) : [];
+      if (raw.length > 0) await prepareItems(raw, this.#prepare);
       if (session !== this.#session) return;
       batch = this.#passable(batch);
       if (batch.length === 0) return;
       const verdicts = await this.#handle(batch);
-      this.#failuresInRow = 0;
+      this.#outages = 0;
       if (session === this.#session) this.#apply(batch, verdicts);
     } catch (error) {
       if (session === this.#session) this.#rejected({ items: batch, retried: piece.retried }, error);
@@ -198,9 +199,9 @@ export class Intake<P> {
   #passable(batch: readonly Item<P>[]): readonly Item<P>[] {
     if (this.#holds.size === 0) return batch;
     return batch.filter((item) => {
-      const key = this.#keyOf(item);
-      if (!this.#holds.has(key)) return true;
-      this.#holds.add(key, item, Number.NEGATIVE_INFINITY);
+      const held = this.#holds.blocking(this.#keyOf(item), item.order);
+      if (held === undefined) return true;
+      this.#holds.add(held, item, this.#options.clock.now());
       return false;
     });
   }
@@ -223,7 +224,7 @@ export class Intake<P> {
       if (verdict.do === "ack") done.push(item);
       else if (verdict.do === "retry") this.#hold(item, verdict.afterMs);
       else if (this.#options.mortal) this.#bury(item, verdict);
-      else this.#hold(item, this.#backoffMs(item.delivery.attempt));
+      else this.#hold(item, this.#loneMs(item.delivery.attempt));
     }
     this.#settle(done);
   }
@@ -231,17 +232,22 @@ export class Intake<P> {
   #rejected({ items, retried }: Piece<P>, error: unknown): void {
     const { queue, listener, clock } = this.#options;
     const blame = blameFor(error);
+    const pauseMs = this.#pauseMs(blame, retried);
+    if (pauseMs > 0) this.#pausedUntil = clock.now() + pauseMs;
     const alone = items.length === 1 ? items[0] : undefined;
-    this.#failuresInRow++;
-    let retryInMs = this.#backoffMs(this.#failuresInRow);
-    if (blame.on === "surroundings") retryInMs = Math.max(retryInMs, blame.retryAfterMs ?? 0);
     if (!retried) this.#redo.unshift({ items, retried: true });
     else if (alone === undefined) this.#halve(items);
-    else retryInMs = this.#blame(alone, blame, retryInMs);
-    if (alone === undefined || !retried || blame.on === "surroundings") {
-      this.#pausedUntil = clock.now() + retryInMs;
+    else this.#failedAlone(alone, blame, pauseMs);
+    listener?.({ event: "bus.batch_rejected", queue, size: items.length, error, retryInMs: pauseMs });
+  }
+
+  /** Of the whole subscription: as long as the surroundings need; otherwise before the first retry only. */
+  #pauseMs(blame: Blame, retried: boolean): number {
+    const { random } = this.#options;
+    if (blame.on === "surroundings") {
+      return Math.max(backoffMs(this.#patience.outage, ++this.#outages, random), blame.retryAfterMs ?? 0);
     }
-    listener?.({ event: "bus.batch_rejected", queue, size: items.length, error, retryInMs });
+    return retried ? 0 : backoffMs(this.#patience.outage, 1, random);
   }
 
   #halve(items: readonly Item<P>[]): void {
@@ -250,21 +256,13 @@ export class Intake<P> {
     this.#redo.unshift({ items: left, retried: true }, { items: right, retried: true });
   }
 
-  /** @returns when the message, which failed alone, is tried again; 0 when it died */
-  #blame(item: Item<P>, blame: ReturnType<typeof blameFor>, pauseMs: number): number {
-    const { mortal, loneTries = 8 } = this.#options;
+  #failedAlone(item: Item<P>, blame: Blame, pauseMs: number): void {
+    const { mortal } = this.#options;
     item.loneFailures++;
-    if (mortal && blame.on === "message") {
-      this.#bury(item, blame);
-      return 0;
-    }
-    if (mortal && blame.on === "unknown" && item.loneFailures >= loneTries) {
+    if (mortal && blame.on === "message") this.#bury(item, blame);
+    else if (mortal && blame.on === "unknown" && item.loneFailures >= this.#patience.loneTries) {
       this.#bury(item, { code: "bus.rejected", detail: `${item.loneFailures} times, last: ${blame.detail}` });
-      return 0;
-    }
-    const afterMs = Math.max(pauseMs, this.#backoffMs(item.loneFailures));
-    this.#hold(item, afterMs);
-    return afterMs;
+    } else this.#hold(item, Math.max(pauseMs, this.#loneMs(item.loneFailures)));
   }
 
   #hold(item: Item<P>, afterMs: number): void {
@@ -272,8 +270,15 @@ export class Intake<P> {
   }
 
   #keyOf(item: Item<P>): string {
-    item.key ??= this.#options.handler.keyOf?.(item) ?? WHOLE_QUEUE;
-    return item.key;
+    const { handler, listener, queue } = this.#options;
+    if (item.key === undefined && handler.keyOf !== undefined && (item.prepared || !this.#prepare)) {
+      try {
+        item.key = handler.keyOf(item);
+      } catch (error) {
+        listener?.({ event: "bus.fault", queue, reason: `keyOf failed: ${String(error)}` });
+      }
+    }
+    return item.key ?? EVERYTHING;
   }
 
   #bury(item: Item<P>, death: { readonly code: Death["code"]; readonly detail?: string }): void {
@@ -289,21 +294,17 @@ export class Intake<P> {
     for (let failures = 1; session === this.#session; failures++) {
       try {
         await outlet.bury(item, death);
-        if (session === this.#session) this.#settle([item]);
-        listener?.({
-          event: "bus.buried",
-          queue,
-          messageId: item.delivery.messageId,
-          code: death.code,
-          detail: death.detail,
-        });
-        return;
+        break;
       } catch (error) {
         listener?.({ event: "bus.fault", queue, reason: `cannot bury: ${String(error)}` });
         if (this.#closing.signal.aborted) return;
-        await sleep(clock, this.#backoffMs(failures), this.#closing.signal);
+        await sleep(clock, this.#loneMs(failures), this.#closing.signal);
       }
     }
+    if (session !== this.#session) return;
+    this.#settle([item]);
+    const { messageId } = item.delivery;
+    listener?.({ event: "bus.buried", queue, messageId, code: death.code, detail: death.detail });
   }
 
   #settle(items: readonly Item<P>[]): void {
@@ -313,7 +314,7 @@ export class Intake<P> {
     this.#options.outlet.settle(items);
   }
 
-  #backoffMs(failures: number): number {
-    return backoffMs(this.#options.backoff ?? DEFAULT_BACKOFF, failures, this.#options.random);
+  #loneMs(failures: number): number {
+    return backoffMs(this.#patience.alone, failures, this.#options.random);
   }
 }

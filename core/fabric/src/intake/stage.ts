@@ -123,7 +123,10 @@ export class Stage<P> {
 }
 
 /** Gives every item its value. Rejects when `prepare` does or answers another number of them. */
-export async function prepareItems<P>(items: readonly Item<P>[], prepare: Handler<P>["prepare"]): Promise<void> {
+export async function prepareItems<P>(
+  items: readonly Item<P>[],
+  prepare: Handler<P>["prepare"],
+): Promise<void> {
   if (prepare === undefined) return;
   const batch: Delivery[] = items.map((item) => item.delivery);
   const values = await prepare(batch);

@@ -134,7 +134,7 @@ async function linked(from: string, to: string): Promise<boolean> {
 /** What cannot be asked (another account's) counts as alive. */
 async function answers(directory: string, name: string): Promise<boolean> {
   await using address = await SocketAddress.of(directory, name);
-  return new Promise((resolve) => {
+  return await new Promise((resolve) => {
     const socket = connect(address.path);
     socket.once("connect", () => {
       socket.destroy();

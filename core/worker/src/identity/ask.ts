@@ -1,6 +1,6 @@
 /** A request of the core to the daemon that holds an instance: signed, ticketed, its answer verified. */
 import { randomUUID } from "node:crypto";
-import { decode, FabricError, formatTopic, isFabricError, timestamp, traceIdOf } from "@linkspan/envelopes";
+import { decode, FabricError, formatTopic, timestamp, traceIdOf } from "@linkspan/envelopes";
 import type { Identity, Lease } from "@linkspan/store";
 import type { Core } from "../core.ts";
 import { freshNoteId, outgoing } from "../send.ts";
@@ -35,7 +35,7 @@ export async function askDaemon(
     metadata: {
       user_id,
       identity_id: identity.id,
-      ticket: sessionTicket(core, identity, lease, lease.kid),
+      ticket: sessionTicket(core, identity, lease, lease.kid, [question.action]),
       expires_at: timestamp(new Date(core.now().getTime() + question.timeoutMs)),
       reply_to: formatTopic({ service, instance: "primary", action: question.action, replyTo: traceId }),
     },
@@ -57,6 +57,5 @@ export async function askDaemon(
 
 function toError(error: object): FabricError {
   const { code, detail } = error as { code: FabricError["code"]; detail?: string };
-  const known = new FabricError(code, detail ?? "the daemon refused");
-  return isFabricError(known) ? known : new FabricError("internal", "the daemon refused");
+  return new FabricError(code, detail ?? "the daemon refused");
 }

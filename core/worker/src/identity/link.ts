@@ -3,8 +3,8 @@
  *
  *   initiated → awaiting_user → completing → linked | failed | expired | cancelled
  *
- * A session makes a pending identity. What the person enters is split: secrets go to the vault, settings to
- * the identity. The daemon that holds the instance is asked to link with a session ticket; it fetches the
+ * A session makes a pending identity. What the person enters is split: settings go to the identity,
+ * secrets are handed over to the vault and become the credential once they were found good. The daemon that holds the instance is asked to link with a session ticket; it fetches the
  * secrets itself, tries them, and says `linked`, `failed` or what it needs next.
  */
 import { randomUUID } from "node:crypto";
@@ -23,7 +23,9 @@ import {
   type Queryable,
   updateIdentity,
 } from "@linkspan/store";
+import { CREDENTIAL } from "@linkspan/vault";
 import type { Core } from "../core.ts";
+import { tellChanged } from "../sync/changed.ts";
 import { askDaemon } from "./ask.ts";
 import { catalogEntry, isSecretField } from "./catalog.ts";
 
@@ -94,7 +96,7 @@ export async function submitCredentials(core: Core, given: Credentials): Promise
     await note(client, open, given.actor, "session.credentials_given");
     return { ...open, state: "completing" as const, step: {} };
   });
-  if (Object.keys(secrets).length > 0) await core.vault.put(credentialRef(session), secrets);
+  if (Object.keys(secrets).length > 0) await core.vault.handOver(credentialRef(session), secrets);
   for (const value of Object.values(secrets)) value.fill(0);
   void completeLink(core, session);
   return session;
@@ -175,6 +177,7 @@ async function settleLink(
     case "linked": {
       const remote = "remote" in reply ? reply.remote : identity.id;
       const name = "name" in reply ? reply.name : identity.id;
+      await core.vault.keepHandOver(credentialRef(session));
       const learned = split({
         ...("settings" in reply ? reply.settings : {}),
         ...("session" in reply && reply.session !== undefined && { session: JSON.stringify(reply.session) }),
@@ -191,7 +194,7 @@ async function settleLink(
         await moveAuthSession(client, session.id, "linked", { identity_id: identity.id });
         await note(client, session, daemonName(identity), "identity.linked", { remote });
       });
-      core.wakes.local("outbox");
+      tellChanged(core, { what: "assignments", service: identity.service, instance: identity.instance });
       return;
     }
     case "awaiting":

@@ -12,6 +12,7 @@ import {
   updateIdentity,
 } from "@linkspan/store";
 import type { Core } from "../core.ts";
+import { tellChanged } from "../sync/changed.ts";
 import { askDaemon } from "./ask.ts";
 import { credentialRef } from "./link.ts";
 
@@ -36,6 +37,7 @@ export async function unlink(
   });
   await core.vault.drop(credentialRef({ ...identity, identity_id: identity.id }));
   await hangUp(core, identity);
+  tellChanged(core, { what: "assignments", service: identity.service, instance: identity.instance });
 }
 
 async function denyWaiting(on: Queryable, identityId: string): Promise<void> {

@@ -95,8 +95,18 @@ async function resumed(core: Core, identity: Identity, lease: Lease, kid: string
   };
 }
 
-/** A ticket to connect and read as this identity; it names no conversation and says nothing. */
-export function sessionTicket(core: Core, identity: Identity, lease: Lease, kid: string): string {
+/**
+ * A ticket to connect and read as this identity; it names no conversation and says nothing.
+ *
+ * @param actions requests it is good for; with `link_account` the vault adds what a person has just entered
+ */
+export function sessionTicket(
+  core: Core,
+  identity: Identity,
+  lease: Lease,
+  kid: string,
+  actions: readonly string[] = [],
+): string {
   return mintTicket(
     {
       iss: CORE,
@@ -105,7 +115,7 @@ export function sessionTicket(core: Core, identity: Identity, lease: Lease, kid:
       workspace_id: identity.workspace_id,
       identity_id: identity.id,
       service: identity.service,
-      actions: [],
+      actions: [...actions],
       capabilities: ["session"],
       lease_id: `${lease.service}:${lease.instance}:${lease.epoch}`,
       policy_hash: POLICY_HASH,

@@ -60,8 +60,14 @@ export async function tryLink(request: Envelope, context: LinkContext): Promise<
 
 /** The identity that a link request is about: its settings, or Msgr's fields as they are. */
 export function identityOf({ metadata, payload }: Envelope, home: string): LinkedIdentity {
-  const { settings, identity_id, session_id: _session, step: _step, metadata: _lifted, ...fields } = payload as
-    LinkRequest & Record<string, unknown>;
+  const {
+    settings,
+    identity_id,
+    session_id: _session,
+    step: _step,
+    metadata: _lifted,
+    ...fields
+  } = payload as LinkRequest & Record<string, unknown>;
   const identityId = metadata.identity_id ?? identity_id;
   if (identityId === undefined) throw new FabricError("request.invalid", "a link request names an identity");
   return {
@@ -81,7 +87,8 @@ async function credentialsFor(
   attempt: AbortController,
 ): Promise<Credentials> {
   const { ticket } = metadata;
-  if (ticket === undefined) throw new FabricError("ticket.missing", "a link request carries a session ticket");
+  if (ticket === undefined)
+    throw new FabricError("ticket.missing", "a link request carries a session ticket");
   return Credentials.checkOut(
     {
       ...context,

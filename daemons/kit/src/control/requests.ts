@@ -1,5 +1,12 @@
 /** Requests of the core to this instance: link flows, disconnecting, settings, health. Each gets one reply. */
-import { CODES, type Disconnect, FabricError, isFabricError, type LinkReply, type Opened } from "@linkspan/envelopes";
+import {
+  CODES,
+  type Disconnect,
+  FabricError,
+  isFabricError,
+  type LinkReply,
+  type Opened,
+} from "@linkspan/envelopes";
 import type { Bus, ReplyAddress } from "@linkspan/fabric";
 import type { Identities } from "../identity/identities.ts";
 import type { HealthReport } from "./health.ts";
@@ -23,10 +30,12 @@ export async function answerRequest(
   const { log, bus, author, signal } = context;
   const trace = { action: envelope.action, trace_id: envelope.trace_id };
   try {
-    const reply: Reply | ReturnType<typeof refusalOf> = await carryOut(opened, context).catch((error: unknown) => {
-      if (!signal.aborted) log.warn({ event: "request.failed", ...trace, err: error });
-      return refusalOf(error);
-    });
+    const reply: Reply | ReturnType<typeof refusalOf> = await carryOut(opened, context).catch(
+      (error: unknown) => {
+        if (!signal.aborted) log.warn({ event: "request.failed", ...trace, err: error });
+        return refusalOf(error);
+      },
+    );
     signal.throwIfAborted();
     const outcome = "status" in reply ? reply.status : "error";
     log.info({ event: "request.answered", ...trace, outcome });

@@ -35,7 +35,12 @@ export async function synchronise(opened: Opened, context: SyncContext): Promise
     }
     return ACK;
   } catch (error) {
-    context.log.warn({ event: "sync.failed", action: envelope.action, trace_id: envelope.trace_id, err: error });
+    context.log.warn({
+      event: "sync.failed",
+      action: envelope.action,
+      trace_id: envelope.trace_id,
+      err: error,
+    });
     if (isFabricError(error) && CODES[error.code].retry === "never") {
       return { do: "dead", code: error.code, detail: error.message };
     }
@@ -58,7 +63,11 @@ async function history(
   await publish(author.note("sync_complete", workspaceId, { account: identityId, conversation }));
 }
 
-async function roster(connection: Connection, keeper: Keeper, { author, publish }: SyncContext): Promise<void> {
+async function roster(
+  connection: Connection,
+  keeper: Keeper,
+  { author, publish }: SyncContext,
+): Promise<void> {
   if (connection.roster === undefined) {
     throw new FabricError("action.unsupported", "this platform gives no roster");
   }

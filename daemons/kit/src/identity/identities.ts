@@ -19,10 +19,7 @@ export class Identities {
   readonly #tickets = new Map<string, Ticket>();
   #refreshing: Promise<void> | undefined;
 
-  constructor(
-    context: Omit<KeeperContext, "ticketFor">,
-    resume: () => Promise<readonly ResumedIdentity[]>,
-  ) {
+  constructor(context: Omit<KeeperContext, "ticketFor">, resume: () => Promise<readonly ResumedIdentity[]>) {
     this.#context = context;
     this.#resume = resume;
   }
@@ -94,7 +91,8 @@ export class Identities {
     await Promise.race([this.#refreshing, aborted(signal)]);
     signal.throwIfAborted();
     const fresh = this.#tickets.get(identityId);
-    if (fresh === undefined) throw new FabricError("ticket.missing", "the core no longer serves this identity here");
+    if (fresh === undefined)
+      throw new FabricError("ticket.missing", "the core no longer serves this identity here");
     return fresh.compact;
   }
 }

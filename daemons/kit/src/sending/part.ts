@@ -35,6 +35,7 @@ export interface PartContext {
   readonly memory: Memory;
   readonly pace: Pace;
   readonly connection: () => Connection | undefined;
+  readonly isHeld: () => boolean;
   readonly signal: AbortSignal;
   readonly intentId: string;
   readonly workspaceId: string;
@@ -56,7 +57,8 @@ const GRACE_MS = 2_000;
 
 export async function sayPart(part: Part, context: PartContext): Promise<PartEnd> {
   const { pace, memory, key, clock, signal } = context;
-  if (context.connection() === undefined) return later("platform.unavailable", backoffMs(context.attempt, LATER));
+  if (context.connection() === undefined)
+    return later("platform.unavailable", backoffMs(context.attempt, LATER));
   const waitMs = pace.delayMs(part.cost);
   if (waitMs > LONGEST_WAIT_MS) return { kind: "later", afterMs: waitMs, code: "platform.rate_limited" };
   pace.take(part.cost);
@@ -106,6 +108,7 @@ async function insideWindow(part: Part, untilMs: number, context: PartContext): 
   const { clock, signal, connection } = context;
   for (let tries = 1; ; tries++) {
     const live = connection();
+    if (!context.isHeld()) throw new FabricError("lease.lost", "the instance is not held any more");
     if (clock.monotonicMs() >= untilMs) return later("bus.timeout", 0);
     if (live === undefined) return later("platform.unavailable", backoffMs(context.attempt, LATER));
     try {
@@ -147,7 +150,12 @@ async function perform(
 }
 
 /** It may have been said: looks at once and, if it is not there, again when nothing can be on its way any more. */
-async function searched(part: Part, connection: Connection, untilMs: number, context: PartContext): Promise<PartEnd> {
+async function searched(
+  part: Part,
+  connection: Connection,
+  untilMs: number,
+  context: PartContext,
+): Promise<PartEnd> {
   const { clock, signal } = context;
   if (connection.find === undefined) return { kind: "uncertain" };
   const early = await find(connection, part, context);
@@ -159,11 +167,19 @@ async function searched(part: Part, connection: Connection, untilMs: number, con
 }
 
 /** The core does not know how a granted part ended. */
-async function inDoubt(part: Part, answer: AttemptReply, askedMs: number, context: PartContext): Promise<PartEnd> {
+async function inDoubt(
+  part: Part,
+  answer: AttemptReply,
+  askedMs: number,
+  context: PartContext,
+): Promise<PartEnd> {
   const known = context.memory.recall(context.key);
   if (known?.kind === "said") return known;
   if (known?.kind === "unsaid") {
-    return { kind: "failed", error: new FabricError(known.code, "it was put off, and is certainly not said") };
+    return {
+      kind: "failed",
+      error: new FabricError(known.code, "it was put off, and is certainly not said"),
+    };
   }
   const connection = context.connection();
   if (connection?.find === undefined) return { kind: "uncertain" };

@@ -30,6 +30,8 @@ export interface SendContext {
   readonly memory: Memory;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Whether the instance is held this very moment. */
+  readonly isHeld: () => boolean;
   readonly signal: AbortSignal;
 }
 
@@ -154,7 +156,8 @@ function whenUp(keeper: Keeper): Connection | undefined {
 
 /** `plan` is pure: what it throws is about the action, and saying it again would not help. */
 function planError(error: unknown): FabricError {
-  if (!isFabricError(error)) return new FabricError("internal", "the action could not be planned", { cause: error });
+  if (!isFabricError(error))
+    return new FabricError("internal", "the action could not be planned", { cause: error });
   if (error.code !== "platform.unsupported") return error;
   return new FabricError("action.unsupported", error.message, { cause: error });
 }

@@ -1,0 +1,160 @@
+/** The core of a namespace: its database, its keys, its vault, its worker. */
+import { join } from "node:path";
+import { FabricError, KeyRing, type KeyRecord, type Signer, sealKeysFrom } from "@linkspan/envelopes";
+import type { Bus } from "@linkspan/fabric";
+import {
+  audit,
+  currentLease,
+  Database,
+  identityById,
+  keyRecords,
+  migrate,
+  openNamespace,
+  saveKeyRecord,
+} from "@linkspan/store";
+import { EmbeddedServer } from "@linkspan/store/server";
+import {
+  type AuthorityClaim,
+  EnvelopeVault,
+  FileKeyBackend,
+  PgSecretStore,
+  serveVault,
+  VAULT_REQUESTS,
+} from "@linkspan/vault";
+import { type Core, type Metrics, startWorker, tellChanged, Wakes } from "@linkspan/worker";
+import type { Logger } from "pino";
+import type { Config } from "../config.ts";
+import { ownRecord, seedFile, signerFile } from "../keys.ts";
+
+/** The database that the configuration names, or one of our own in the data directory. */
+export async function openDatabase(
+  config: Config,
+  log: Logger,
+  stack: AsyncDisposableStack,
+): Promise<{ readonly database: Database; readonly url: string }> {
+  let url = config.database_url;
+  if (url === undefined) {
+    const ownerUrl = `http://${config.host}:${config.port}`;
+    url = stack.use(await EmbeddedServer.start({ dataDir: config.data, log, ownerUrl })).url;
+  }
+  const database = stack.use(new Database(url));
+  await migrate(database);
+  return { database, url };
+}
+
+export interface OpenCore {
+  readonly core: Core;
+  readonly vault: EnvelopeVault;
+  readonly sealSeed: Uint8Array;
+}
+
+/** Opens everything that the core's parts share; nothing runs yet. */
+export async function openCore(
+  config: Config,
+  bus: Bus,
+  database: Database,
+  metrics: Metrics,
+  log: Logger,
+  stack: AsyncDisposableStack,
+): Promise<OpenCore> {
+  const namespace = await openNamespace(database.pool, config.namespace, config.partitions);
+  const signer = await signerFile(config.data, "core.seed");
+  const sealSeed = await seedFile(config.data, "core.seal");
+  await registerCore(database, signer, sealSeed);
+  const keys = new KeyRing(await keyRecords(database.pool));
+  const vault = await openVault(config, database);
+  const wakes = stack.use(new Wakes());
+  const core: Core = {
+    database,
+    bus,
+    vault,
+    signer,
+    keys,
+    namespace: { name: config.namespace, ...namespace, signatures: config.signatures },
+    wakes,
+    log,
+    now: () => new Date(),
+    metrics,
+  };
+  followKeys(core);
+  return { core, vault, sealSeed };
+}
+
+/** Starts the worker and the vault's service on the bus. */
+export async function runCore(
+  { core, vault, sealSeed }: OpenCore,
+  stack: AsyncDisposableStack,
+): Promise<void> {
+  await core.bus.declare([VAULT_REQUESTS]);
+  stack.use(
+    await serveVault({
+      bus: core.bus,
+      leases: vault.leases,
+      keys: core.keys,
+      signer: core.signer,
+      sealKeys: sealKeysFrom(sealSeed),
+      partitions: core.namespace.partitions,
+      authority: (claim) => requireAuthority(core, claim),
+      now: core.now,
+      log: core.log,
+    }),
+  );
+  stack.use(await startWorker(core));
+}
+
+async function registerCore(database: Database, signer: Signer, sealSeed: Uint8Array): Promise<void> {
+  const known = (await keyRecords(database.pool)).find((record) => record.kid === signer.kid);
+  if (known !== undefined) return;
+  const seal = sealKeysFrom(sealSeed).publicKey;
+  const record = ownRecord(
+    signer,
+    { issuers: ["core"], purposes: ["envelope", "ticket", "checkpoint"], services: ["*"], seal },
+    new Date(),
+  );
+  await saveKeyRecord(database.pool, record);
+}
+
+/** A key that the core knows from now on, in this process and in the others. */
+export async function registerKey(core: Core, record: KeyRecord): Promise<void> {
+  await saveKeyRecord(core.database.pool, record);
+  core.keys.replace(await keyRecords(core.database.pool));
+  await core.wakes.everywhere(core.database.pool, "keys");
+  tellChanged(core, { what: "keys" });
+}
+
+function followKeys(core: Core): void {
+  const reload = async () => core.keys.replace(await keyRecords(core.database.pool));
+  const onWake = () => {
+    reload().catch((error: unknown) =>
+      core.log.warn({ event: "keys.stale", err: error }, "keys are read again later"),
+    );
+  };
+  core.wakes.on("keys", onWake, new AbortController().signal);
+}
+
+async function openVault(config: Config, database: Database): Promise<EnvelopeVault> {
+  const store = new PgSecretStore(database.pool);
+  await store.migrate();
+  const backend = await FileKeyBackend.open({
+    path: config.vault_key ?? join(config.data, "vault.key"),
+    production: config.profile === "production",
+  });
+  const vault = new EnvelopeVault({ store, backend, audit: (tx, entry) => audit(tx, entry) });
+  const health = await vault.unseal();
+  if (health.state === "sealed") throw new FabricError("vault.sealed", health.reason);
+  return vault;
+}
+
+/** Only the current holder of the instance that serves an identity gets its credential. */
+async function requireAuthority(core: Core, claim: AuthorityClaim): Promise<void> {
+  const identity = await identityById(core.database.pool, claim.identityId);
+  const served =
+    identity !== undefined && identity.workspace_id === claim.workspaceId && identity.state !== "unlinked";
+  if (!served || claim.daemon !== `daemon:${identity.service}:${identity.instance}`) {
+    throw new FabricError("envelope.wrong_issuer", "the daemon does not serve this identity");
+  }
+  const lease = await currentLease(core.database.pool, identity.service, identity.instance);
+  if (lease?.live !== true || lease.epoch !== claim.epoch || lease.kid !== claim.kid) {
+    throw new FabricError("lease.lost", "the instance is not held under this epoch");
+  }
+}

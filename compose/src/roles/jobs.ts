@@ -1,0 +1,36 @@
+/** Timed work of the core: every job is a wake-up that sweeps rows. */
+import { defineJob, openJobs } from "@linkspan/jobs";
+import { sweepExpired, sweepPartitions, sweepSessions } from "@linkspan/worker";
+import type { Logger } from "pino";
+import { z } from "zod";
+import type { OpenCore } from "./core.ts";
+
+const nothing = z.strictObject({});
+const EXPIRE_INTENTS = defineJob("intents.expire", nothing);
+const EXPIRE_SESSIONS = defineJob("sessions.expire", nothing);
+const KEEP_PARTITIONS = defineJob("partitions.keep", nothing);
+const SWEEP_VAULT = defineJob("vault.sweep", nothing);
+
+const SECOND_MS = 1_000;
+const HOUR_MS = 3_600_000;
+
+/** @param url PostgreSQL or Redis */
+export async function runJobs(
+  { core, vault }: OpenCore,
+  url: string,
+  retentionDays: number,
+  log: Logger,
+  stack: AsyncDisposableStack,
+): Promise<void> {
+  const jobs = stack.use(await openJobs({ url, log, queue: `linkspan-${core.namespace.name}` }));
+  const sweeps = [
+    { job: EXPIRE_INTENTS, everyMs: 5 * SECOND_MS, run: () => sweepExpired(core) },
+    { job: EXPIRE_SESSIONS, everyMs: 15 * SECOND_MS, run: () => sweepSessions(core) },
+    { job: KEEP_PARTITIONS, everyMs: 6 * HOUR_MS, run: () => sweepPartitions(core, { days: retentionDays }) },
+    { job: SWEEP_VAULT, everyMs: 60 * SECOND_MS, run: () => vault.sweep() },
+  ];
+  for (const { job, everyMs, run } of sweeps) {
+    stack.use(await jobs.work(job, async () => void (await run())));
+    await jobs.repeat(job, {}, { everyMs });
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * Who may do what. A route that is not in this table is refused when it is registered.
+ *
+ * An auditor sees what happened, never what was said. A backend speaks for its users and runs nothing. An
+ * operator runs things and speaks for nobody.
+ */
+import type { Role } from "@linkspan/store";
+
+const OWNERS = ["owner", "admin"] as const satisfies Role[];
+const RUNNERS = [...OWNERS, "operator"] as const;
+const SPEAKERS = [...OWNERS, "backend"] as const;
+const STAFF = [...RUNNERS, "auditor"] as const;
+const WORKERS = [...RUNNERS, "backend"] as const;
+const ALL = [...STAFF, "backend"] as const;
+
+export type Allowed = "anyone" | readonly Role[];
+
+export const PERMISSIONS: Readonly<Record<string, Allowed>> = {
+  "GET /": "anyone",
+  "GET /openapi.json": "anyone",
+  "GET /health/live": "anyone",
+  "GET /health/ready": "anyone",
+  "GET /metrics": "anyone",
+
+  "POST /v1/intents": SPEAKERS,
+  "GET /v1/intents": ALL,
+  "GET /v1/intents/:id": WORKERS,
+  "POST /v1/intents/:id/cancel": WORKERS,
+  "POST /v1/intents/:id/resolve": RUNNERS,
+
+  "GET /v1/events": SPEAKERS,
+  "GET /v1/events/stream": SPEAKERS,
+
+  "GET /api/bridges/catalog": ALL,
+  "POST /api/bridges/:id/sessions": SPEAKERS,
+  "GET /api/bridges/sessions/:id": SPEAKERS,
+  "POST /api/bridges/:id/sessions/:session_id/credentials": SPEAKERS,
+  "DELETE /api/bridges/:id/sessions/:session_id": SPEAKERS,
+  "DELETE /api/bridges/:id": SPEAKERS,
+
+  "GET /v1/identities": ALL,
+  "GET /v1/identities/:id": ALL,
+  "DELETE /v1/identities/:id": WORKERS,
+
+  "GET /v1/audit": STAFF,
+
+  "GET /v1/quarantine": STAFF,
+  "GET /v1/quarantine/:id": RUNNERS,
+  "POST /v1/quarantine/:id/retry": RUNNERS,
+  "POST /v1/quarantine/:id/drop": RUNNERS,
+
+  "GET /v1/connectors/:service": STAFF,
+  "PUT /v1/connectors/:service": RUNNERS,
+
+  "GET /v1/tokens": OWNERS,
+  "POST /v1/tokens": OWNERS,
+  "DELETE /v1/tokens/:name": OWNERS,
+
+  "POST /v1/enrolment-tokens": OWNERS,
+  // The one-time token in the body is what allows it.
+  "POST /v1/enrolments": "anyone",
+};
+
+/** @throws TypeError for a route that nobody decided on */
+export function allowedOn(method: string, url: string): Allowed {
+  const allowed = PERMISSIONS[`${method} ${url}`];
+  if (allowed === undefined) throw new TypeError(`${method} ${url} has no entry in the table of permissions`);
+  return allowed;
+}
+
+const RANK: Readonly<Record<Role, number>> = { owner: 3, admin: 2, operator: 1, auditor: 1, backend: 1 };
+
+/** Nobody hands out, or takes away, more than they have. */
+export function mayGrant(own: Role, other: Role): boolean {
+  return RANK[own] >= RANK[other] && RANK[own] >= RANK.admin;
+}

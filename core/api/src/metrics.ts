@@ -1,0 +1,95 @@
+/** The worker's metrics, and those of HTTP, on prom-client. Every label value comes from a closed set. */
+import { CODES, INTENT_STATES, SERVICES } from "@linkspan/envelopes";
+import type { Metrics } from "@linkspan/worker";
+import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+
+const STATES: ReadonlySet<string> = new Set(INTENT_STATES);
+const SERVICE_NAMES: ReadonlySet<string> = new Set(SERVICES);
+const OTHER = "other";
+
+const within = (names: ReadonlySet<string>, name: string) => (names.has(name) ? name : OTHER);
+const codeOf = (code: string) => (Object.hasOwn(CODES, code) ? code : OTHER);
+
+/** What the worker counts. Once per registry. */
+export function prometheusMetrics(registry: Registry): Metrics {
+  const registers = [registry];
+  const events = new Counter({
+    name: "linkspan_events_total",
+    help: "Events from platforms, by what became of them",
+    labelNames: ["outcome", "service"],
+    registers,
+  });
+  const intents = new Counter({
+    name: "linkspan_intents_total",
+    help: "Intents that entered a state",
+    labelNames: ["state", "service"],
+    registers,
+  });
+  const quarantined = new Counter({
+    name: "linkspan_quarantined_total",
+    help: "Envelopes refused, by error code",
+    labelNames: ["code"],
+    registers,
+  });
+  const seconds = new Histogram({
+    name: "linkspan_inbound_batch_seconds",
+    help: "From taking an inbound batch to its commit",
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+    registers,
+  });
+  const size = new Histogram({
+    name: "linkspan_inbound_batch_size",
+    help: "Envelopes in an inbound batch",
+    buckets: [1, 2, 5, 10, 25, 50, 100, 250, 500],
+    registers,
+  });
+  return {
+    events(outcome, service, count) {
+      if (count > 0) events.inc({ outcome, service: within(SERVICE_NAMES, service) }, count);
+    },
+    intent(state, service) {
+      intents.inc({ state: within(STATES, state), service: within(SERVICE_NAMES, service) });
+    },
+    quarantined(code) {
+      quarantined.inc({ code: codeOf(code) });
+    },
+    inboundBatch(batchSeconds, batchSize) {
+      seconds.observe(batchSeconds);
+      size.observe(batchSize);
+    },
+  };
+}
+
+export interface HttpMetrics {
+  /** @param route the pattern, never the path; undefined where no route matched */
+  answered(method: string, route: string | undefined, status: number, seconds: number): void;
+  /** @returns a function that says the stream ended */
+  streaming(): () => void;
+}
+
+/** Once per registry. */
+export function httpMetrics(registry: Registry): HttpMetrics {
+  const requests = new Histogram({
+    name: "linkspan_http_request_seconds",
+    help: "Requests by route and status, from the first byte to the last",
+    labelNames: ["method", "route", "status"],
+    buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+    registers: [registry],
+  });
+  const streams = new Gauge({
+    name: "linkspan_http_event_streams",
+    help: "Open event streams",
+    registers: [registry],
+  });
+  return {
+    answered(method, route, status, seconds) {
+      // Without a route the method is the caller's own word.
+      const labels = route === undefined ? { method: OTHER, route: OTHER } : { method, route };
+      requests.observe({ ...labels, status: String(status) }, seconds);
+    },
+    streaming() {
+      streams.inc();
+      return () => streams.dec();
+    },
+  };
+}

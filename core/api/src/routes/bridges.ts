@@ -1,0 +1,211 @@
+/** Linking and unlinking accounts, as Msgr's clients call it. */
+import { FabricError } from "@linkspan/envelopes";
+import { identitiesOf, identityById } from "@linkspan/store";
+import {
+  CATALOG,
+  cancelSession,
+  type Core,
+  openSession,
+  readSession,
+  submitCredentials,
+  unlink,
+} from "@linkspan/worker";
+import { z } from "zod";
+import { type Caller, callerOf } from "../auth/caller.ts";
+import type { Routes } from "../context.ts";
+import { CatalogView, catalogView, SessionView, sessionView } from "../msgr-views.ts";
+import { answers, Id, idParams, Instance, Name, Nothing } from "../schemas.ts";
+
+const tags = ["bridges"];
+const Bridge = z.object({ id: Name.meta({ description: "a service of the catalogue" }) });
+const BridgeSession = z.object({ ...Bridge.shape, session_id: Id });
+const Session = z.object({ data: SessionView });
+
+const Who = { user_id: Name.optional(), instance: Instance.optional() };
+const NewSession = z
+  .looseObject({ ...Who, session: z.looseObject(Who).optional() })
+  .nullish()
+  .meta({ description: "members may stand in `session` or beside it" });
+
+const MAX_FIELDS = 64;
+const Entered = z.union([z.string().max(65_536), z.number(), z.boolean()]);
+const Credentials = z
+  .record(z.string().max(64), z.union([Entered, z.record(z.string().max(64), Entered)]))
+  .refine((fields) => Object.keys(fields).length <= MAX_FIELDS, `more than ${MAX_FIELDS} fields`)
+  .meta({ description: "what the person entered, in `credentials` or beside it" });
+
+export const bridges: Routes = (app, { core }) => {
+  app.get(
+    "/api/bridges/catalog",
+    {
+      schema: {
+        operationId: "listBridges",
+        tags,
+        summary: "What can be linked, and what a person is asked for",
+        querystring: z.object({ status: z.enum(["available", "coming_soon"]).optional() }),
+        response: answers({ 200: z.object({ data: z.array(CatalogView) }) }),
+      },
+    },
+    (request) => {
+      const { status } = request.query;
+      const entries = CATALOG.map(catalogView);
+      return { data: status === undefined ? entries : entries.filter((entry) => entry.status === status) };
+    },
+  );
+
+  app.post(
+    "/api/bridges/:id/sessions",
+    {
+      schema: {
+        operationId: "openLinkSession",
+        tags,
+        summary: "Begin to link an account; good for 15 minutes",
+        params: Bridge,
+        body: NewSession,
+        response: answers({ 200: Session }),
+      },
+    },
+    async (request) => {
+      const caller = callerOf(request);
+      const { session, ...flat } = request.body ?? {};
+      const instance = flat.instance ?? session?.instance;
+      const opened = await openSession(core, {
+        workspaceId: caller.workspaceId,
+        userId: userOf(caller, flat.user_id ?? session?.user_id),
+        service: request.params.id,
+        actor: caller.actor,
+        ...(instance !== undefined && { instance }),
+      });
+      return { data: sessionView(opened) };
+    },
+  );
+
+  app.get(
+    "/api/bridges/sessions/:id",
+    {
+      schema: {
+        operationId: "readLinkSession",
+        tags,
+        summary: "How far linking has come",
+        params: idParams,
+        response: answers({ 200: Session }),
+      },
+    },
+    async (request) => {
+      const session = await readSession(core, callerOf(request).workspaceId, request.params.id);
+      return { data: sessionView(session) };
+    },
+  );
+
+  app.post(
+    "/api/bridges/:id/sessions/:session_id/credentials",
+    {
+      schema: {
+        operationId: "submitCredentials",
+        tags,
+        summary: "Hand over what the person entered; secrets go to the vault, and linking starts",
+        params: BridgeSession,
+        body: Credentials,
+        response: answers({ 200: Session }),
+      },
+    },
+    async (request) => {
+      const caller = callerOf(request);
+      const { id, session_id } = request.params;
+      await requireSession(core, caller, id, session_id);
+      const session = await submitCredentials(core, {
+        workspaceId: caller.workspaceId,
+        sessionId: session_id,
+        fields: fieldsOf(request.body),
+        actor: caller.actor,
+      });
+      return { data: sessionView(session) };
+    },
+  );
+
+  app.delete(
+    "/api/bridges/:id/sessions/:session_id",
+    {
+      schema: {
+        operationId: "cancelLinkSession",
+        tags,
+        summary: "Give up linking",
+        params: BridgeSession,
+        response: answers({ 204: Nothing }),
+      },
+    },
+    async (request, reply) => {
+      const caller = callerOf(request);
+      const { id, session_id } = request.params;
+      await requireSession(core, caller, id, session_id);
+      await cancelSession(core, caller.workspaceId, session_id, caller.actor);
+      return reply.code(204).send();
+    },
+  );
+
+  app.delete(
+    "/api/bridges/:id",
+    {
+      schema: {
+        operationId: "unlinkBridge",
+        tags,
+        summary: "Unlink an identity, or the user's accounts at a service",
+        params: z.object({ id: Name.meta({ description: "an identity, or a service" }) }),
+        querystring: z.object({ user_id: Name.optional().meta({ description: "with a service: whose" }) }),
+        response: answers({ 204: Nothing }),
+      },
+    },
+    async (request, reply) => {
+      const caller = callerOf(request);
+      const { workspaceId, actor } = caller;
+      const { id } = request.params;
+      const ids = CATALOG.some(({ service }) => service === id)
+        ? await accountsOf(core, workspaceId, id, userOf(caller, request.query.user_id))
+        : [id];
+      for (const identity of ids) await unlink(core, workspaceId, identity, actor);
+      return reply.code(204).send();
+    },
+  );
+};
+
+/** A backend with a token per user need not name the user. */
+function userOf(caller: Caller, given: string | undefined): string {
+  return given ?? caller.name;
+}
+
+async function accountsOf(
+  core: Core,
+  workspaceId: string,
+  service: string,
+  userId: string,
+): Promise<string[]> {
+  const found = await identitiesOf(core.database.pool, { workspaceId, service, userId });
+  if (found.length === 0) throw new FabricError("request.not_found", "the user has no account there");
+  return found.map((identity) => identity.id);
+}
+
+/** The path must name the service that the session is for. */
+async function requireSession(core: Core, caller: Caller, service: string, id: string): Promise<void> {
+  const session = await readSession(core, caller.workspaceId, id);
+  const identity = await identityById(core.database.pool, session.identity_id);
+  if (session.service !== service || identity === undefined) {
+    throw new FabricError("request.not_found", "no such session of this service");
+  }
+}
+
+/** @throws FabricError `request.invalid` for NUL, which no table takes */
+function fieldsOf(body: z.output<typeof Credentials>): Record<string, string | number | boolean> {
+  const { credentials, ...flat } = body;
+  const given = typeof credentials === "object" ? credentials : { ...flat, ...(credentials !== undefined && { credentials }) };
+  const fields: Record<string, string | number | boolean> = {};
+  for (const [name, value] of Object.entries(given)) {
+    if (typeof value === "object") {
+      throw new FabricError("request.invalid", `body.credentials.${name}: not a text, number or truth value`);
+    }
+    if (name.includes("\0") || (typeof value === "string" && value.includes("\0"))) {
+      throw new FabricError("request.invalid", "body.credentials: a field holds NUL");
+    }
+    fields[name] = value;
+  }
+  return fields;
+}

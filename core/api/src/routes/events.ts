@@ -1,0 +1,105 @@
+/** What was said to a workspace's accounts: pages, long polls and streams over one cursor. */
+import { lastPosition } from "@linkspan/store";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { z } from "zod";
+import { callerOf } from "../auth/caller.ts";
+import type { Context, Routes } from "../context.ts";
+import { sendStream, STREAM_TYPE } from "../event-stream.ts";
+import { awaitPage, readPage } from "../feed.ts";
+import { answers, limitOf } from "../schemas.ts";
+import { eventJson, EventView } from "../views.ts";
+
+const Position = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const CursorParam = z
+  .union([z.literal("latest"), Position])
+  .meta({ description: "position after which to read; latest: only what comes now" });
+const LastEventId = z.object({ "last-event-id": Position.optional() }).loose();
+
+const PageQuery = z.object({
+  cursor: CursorParam.default(0),
+  limit: limitOf(100, 1_000),
+  wait_ms: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(30_000)
+    .default(0)
+    .meta({ description: "how long to wait for an event when there is none" }),
+});
+
+const Page = z.object({ events: z.array(EventView), next_cursor: z.int() }).meta({ id: "EventPage" });
+const Stream = {
+  description: "id: position, data: an Event; a comment every 15 s",
+  content: { [STREAM_TYPE]: { schema: z.string() } },
+};
+
+export const events: Routes = (app, context) => {
+  app.get(
+    "/v1/events",
+    {
+      schema: {
+        operationId: "readEvents",
+        tags: ["events"],
+        summary: "Events after a cursor; as a stream when text/event-stream is accepted",
+        querystring: PageQuery,
+        headers: LastEventId,
+        response: answers({
+          200: { description: "A page", content: { "application/json": { schema: Page } } },
+        }),
+      },
+    },
+    async (request, reply) => {
+      const { cursor, limit, wait_ms } = request.query;
+      const after = request.headers["last-event-id"] ?? cursor;
+      if (request.headers.accept?.includes(STREAM_TYPE) === true)
+        return stream(context, request, reply, after);
+      const from = await positionOf(context, request, after);
+      const found =
+        wait_ms === 0
+          ? await readPage(context.core, from, limit)
+          : await awaitPage(context.core, from, limit, patience(context, reply, wait_ms));
+      const next = found.at(-1)?.position ?? from.after;
+      return reply
+        .type("application/json; charset=utf-8")
+        .header("cache-control", "no-store")
+        .send(Buffer.from(`{"events":[${found.map(eventJson).join(",")}],"next_cursor":${next}}`));
+    },
+  );
+
+  app.get(
+    "/v1/events/stream",
+    {
+      schema: {
+        operationId: "streamEvents",
+        tags: ["events"],
+        summary: "Server-sent events, resuming after Last-Event-ID",
+        querystring: z.object({ cursor: CursorParam.default(0) }),
+        headers: LastEventId,
+        response: answers({ 200: Stream }),
+      },
+    },
+    (request, reply) =>
+      stream(context, request, reply, request.headers["last-event-id"] ?? request.query.cursor),
+  );
+};
+
+async function stream(
+  context: Context,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  after: number | "latest",
+): Promise<FastifyReply> {
+  return sendStream(context, reply, await positionOf(context, request, after));
+}
+
+async function positionOf({ core }: Context, request: FastifyRequest, after: number | "latest") {
+  const { workspaceId } = callerOf(request);
+  return { workspaceId, after: after === "latest" ? await lastPosition(core.database) : after };
+}
+
+/** Ends with the time given, with the client, or with the server. */
+function patience({ stopping }: Context, reply: FastifyReply, waitMs: number): AbortSignal {
+  const left = new AbortController();
+  reply.raw.once("close", () => left.abort());
+  return AbortSignal.any([left.signal, stopping, AbortSignal.timeout(waitMs)]);
+}

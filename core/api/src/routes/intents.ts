@@ -1,0 +1,226 @@
+/** What backends want said. */
+import { encode, FabricError, intentId, timestamp, traceIdOf } from "@linkspan/envelopes";
+import { type Identity, identityById, intentById, listIntents, stepsOf } from "@linkspan/store";
+import { cancelIntent, type Core, type IntentRequest, recordIntent, resolveIntent } from "@linkspan/worker";
+import { z } from "zod";
+import { callerOf } from "../auth/caller.ts";
+import type { Routes } from "../context.ts";
+import { answers, idParams, limitOf, Name, Open, Serial, Service, Time } from "../schemas.ts";
+import { IntentDetailView, intentView, IntentView, stepView } from "../views.ts";
+
+const tags = ["intents"];
+
+const NewIntent = z
+  .strictObject({
+    identity_id: Name,
+    user_id: Name.optional().meta({ description: "default: the identity's user" }),
+    service: Service.optional().meta({ description: "must be the identity's, if given" }),
+    action: z
+      .string()
+      .regex(/^[a-z][a-z0-9_]{0,63}$/)
+      .default("outbound_message"),
+    conversation: z.string().max(2_048).optional().meta({ description: "a msgr://channels/ reference" }),
+    payload: Open,
+    expires_at: Time.optional().meta({ description: "default: in a day" }),
+  })
+  .meta({ id: "NewIntent" });
+
+const KeyHeader = z
+  .object({
+    "idempotency-key": z
+      .string({ error: "the header Idempotency-Key is missing" })
+      .regex(/^[\x21-\x7e]{1,255}$/, "not 1 to 255 visible ASCII characters"),
+  })
+  .loose();
+
+const State = z.enum([
+  "recorded",
+  "denied",
+  "held",
+  "queued",
+  "attempting",
+  "sent",
+  "delivered",
+  "read",
+  "failed",
+  "uncertain",
+  "expired",
+  "cancelled",
+]);
+
+const ListQuery = z.object({
+  state: State.optional(),
+  limit: limitOf(100, 500),
+  before: Serial.optional().meta({ description: "next_before of the page before" }),
+});
+
+const IntentPage = z
+  .object({ intents: z.array(IntentView), next_before: z.string().optional() })
+  .meta({ id: "IntentPage" });
+
+export const intents: Routes = (app, { core }) => {
+  app.post(
+    "/v1/intents",
+    {
+      schema: {
+        operationId: "recordIntent",
+        tags,
+        summary: "Say something as a linked identity",
+        description: "The same Idempotency-Key with the same body gives the same intent; with another body, 409.",
+        headers: KeyHeader,
+        body: NewIntent,
+        response: answers({ 202: IntentView }),
+      },
+    },
+    async (request, reply) => {
+      const { workspaceId, actor } = callerOf(request);
+      const { body } = request;
+      const identity = await speaker(core, workspaceId, body.identity_id, body.service);
+      const wanted: IntentRequest = {
+        workspaceId,
+        userId: body.user_id ?? identity.user_id,
+        identityId: identity.id,
+        action: body.action,
+        payload: body.payload,
+        idempotencyKey: request.headers["idempotency-key"],
+        actor,
+        ...(body.conversation !== undefined && { conversation: body.conversation }),
+        ...(body.expires_at !== undefined && { expiresAt: new Date(body.expires_at) }),
+      };
+      requireSendable(core, wanted, identity);
+      const { intent } = await recordIntent(core, wanted);
+      return reply.code(202).header("location", `/v1/intents/${intent.id}`).send(intentView(intent));
+    },
+  );
+
+  app.get(
+    "/v1/intents",
+    {
+      schema: {
+        operationId: "listIntents",
+        tags,
+        summary: "Intents, newest first, without their contents",
+        querystring: ListQuery,
+        response: answers({ 200: IntentPage }),
+      },
+    },
+    async (request) => {
+      const { state, limit, before } = request.query;
+      const rows = await listIntents(core.database.pool, {
+        workspaceId: callerOf(request).workspaceId,
+        limit,
+        ...(state !== undefined && { state }),
+        ...(before !== undefined && { before }),
+      });
+      const last = rows.length === limit ? rows.at(-1) : undefined;
+      return { intents: rows.map(intentView), ...(last !== undefined && { next_before: last.ordinal }) };
+    },
+  );
+
+  app.get(
+    "/v1/intents/:id",
+    {
+      schema: {
+        operationId: "readIntent",
+        tags,
+        summary: "One intent with its contents and its steps",
+        params: idParams,
+        response: answers({ 200: IntentDetailView }),
+      },
+    },
+    async (request) => {
+      const intent = await intentById(core.database.pool, request.params.id);
+      if (intent?.workspace_id !== callerOf(request).workspaceId) {
+        throw new FabricError("request.not_found", "no such intent in this workspace");
+      }
+      const steps = await stepsOf(core.database.pool, intent.id);
+      return { ...intentView(intent), payload: intent.payload, steps: steps.map(stepView) };
+    },
+  );
+
+  app.post(
+    "/v1/intents/:id/cancel",
+    {
+      schema: {
+        operationId: "cancelIntent",
+        tags,
+        summary: "Stop an intent that was not attempted yet; its state tells whether it was stopped",
+        params: idParams,
+        response: answers({ 200: IntentView }),
+      },
+    },
+    async (request) => {
+      const { workspaceId, actor } = callerOf(request);
+      return intentView(await cancelIntent(core, workspaceId, request.params.id, actor));
+    },
+  );
+
+  app.post(
+    "/v1/intents/:id/resolve",
+    {
+      schema: {
+        operationId: "resolveIntent",
+        tags,
+        summary: "Settle an uncertain intent, after looking on the platform",
+        params: idParams,
+        body: z.strictObject({ outcome: z.enum(["sent", "failed"]) }),
+        response: answers({ 200: IntentView }),
+      },
+    },
+    async (request) => {
+      const { workspaceId, actor } = callerOf(request);
+      const { id } = request.params;
+      return intentView(await resolveIntent(core, { workspaceId, id, outcome: request.body.outcome, actor }));
+    },
+  );
+};
+
+async function speaker(
+  core: Core,
+  workspaceId: string,
+  id: string,
+  service: string | undefined,
+): Promise<Identity> {
+  const identity = await identityById(core.database.pool, id);
+  if (identity?.workspace_id !== workspaceId) {
+    throw new FabricError("request.not_found", "no such identity in this workspace");
+  }
+  if (service !== undefined && service !== identity.service) {
+    throw new FabricError("request.invalid", "body.service: the identity is of another service");
+  }
+  return identity;
+}
+
+/**
+ * Refuses now what could not be published later: what is not JSON as the contract has it, too deep, too
+ * large, with NUL or fractions, or not in the action's schema.
+ *
+ * @throws FabricError `envelope.*`, `action.unsupported`
+ */
+function requireSendable(core: Core, wanted: IntentRequest, identity: Identity): void {
+  const messageId = intentId(wanted.workspaceId, wanted.idempotencyKey);
+  encode(
+    {
+      schema: "msgr.bridge.v1",
+      service: identity.service,
+      action: wanted.action,
+      trace_id: traceIdOf(messageId),
+      occurred_at: timestamp(core.now()),
+      metadata: {
+        issuer: "core",
+        workspace_id: wanted.workspaceId,
+        instance: identity.instance,
+        message_id: messageId,
+        identity_id: wanted.identityId,
+        user_id: wanted.userId,
+        ticket: TICKET_ROOM,
+        ...(wanted.conversation !== undefined && { conversation: wanted.conversation }),
+      },
+      payload: wanted.payload,
+    },
+    core.signer,
+  );
+}
+
+/** As long as any ticket is, so that the intent still fits when it carries one. */
+const TICKET_ROOM = "t".repeat(4_096);

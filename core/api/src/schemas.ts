@@ -1,0 +1,42 @@
+/** What requests are made of. Everything that reaches a table is free of NUL and bounded. */
+import { SERVICES } from "@linkspan/envelopes";
+import { z } from "zod";
+import { ProblemSchema, PROBLEM_TYPE } from "./problem.ts";
+
+/** Generated ids: UUIDs and digests. */
+export const Id = z.string().regex(/^[A-Za-z0-9_-]{1,128}$/, "not an id");
+/** `bigint` ids, written in decimal. */
+export const Serial = z.string().regex(/^[1-9][0-9]{0,17}$/, "not a number");
+/** Names that callers choose: no control characters. */
+export const Name = z
+  .string()
+  .max(256)
+  .regex(/^[^\u0000-\u001f\u007f]+$/u, "empty, or holds control characters");
+/** `_` is the namespace's own. */
+export const WORKSPACE = /^(?!_$)[A-Za-z0-9_-]{1,64}$/;
+export const Workspace = z.string().regex(WORKSPACE, "not a workspace id");
+export const Service = z
+  .string()
+  .max(32)
+  .refine((name) => SERVICES.includes(name), "no such service");
+export const Instance = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, "not an instance name");
+
+export const limitOf = (standard: number, largest: number) =>
+  z.coerce.number().int().min(1).max(largest).default(standard);
+
+export const Time = z.iso.datetime({ offset: true });
+/** How the store's times are written. */
+export const Written = z.iso.datetime();
+export const Open = z.record(z.string(), z.unknown());
+export const Nothing = z.void().meta({ description: "no content" });
+
+export const idParams = z.object({ id: Id });
+
+/** Every route may answer with a problem; its own answers come first. */
+export function answers<T extends Record<number, unknown>>(own: T) {
+  const problem = {
+    description: "What went wrong",
+    content: { [PROBLEM_TYPE]: { schema: ProblemSchema } },
+  };
+  return { ...own, "4xx": problem, "5xx": problem };
+}

@@ -1,0 +1,165 @@
+/**
+ * The holder's side of an instance lease. The authority is elsewhere and numbers each tenure with an
+ * epoch; here is only the discipline of a holder: it renews at a third of the time, and stops thinking of
+ * itself as the holder before anybody else may, counted on its own monotonic clock from before it asked,
+ * whether or not an answer ever comes.
+ */
+import { FabricError } from "@linkspan/envelopes";
+import { backoffMs } from "./backoff.ts";
+import { type Clock, type Random, sleep, systemClock } from "./clock.ts";
+
+export type LeaseAnswer =
+  | { readonly state: "held"; readonly epoch: number; readonly ttlMs: number }
+  | { readonly state: "taken"; readonly retryAfterMs: number };
+
+/** One uninterrupted time as the holder. */
+export interface Tenure {
+  readonly epoch: number;
+  /** Aborted with FabricError `lease.lost`, or with the outer signal's reason. */
+  readonly signal: AbortSignal;
+  /** By the clock, now: also right when the process was stopped and timers are late. */
+  isHeld(): boolean;
+}
+
+export interface HoldLeaseOptions {
+  /** Asks for the lease, or, with an epoch, to keep it. The signal says that its answer is of no use any more. */
+  acquire(epoch: number | undefined, signal: AbortSignal): Promise<LeaseAnswer>;
+  /** Runs while it is held, and must end soon after the tenure's signal; a new tenure waits for that. */
+  whileHeld(tenure: Tenure): Promise<void>;
+  readonly signal: AbortSignal;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  /** Given up this long before the authority does; default a tenth of the lease. */
+  readonly marginMs?: number;
+}
+
+const RETRY = { minMs: 200, maxMs: 5_000 };
+
+/**
+ * Resolves when the signal is aborted or `whileHeld` ends by itself; `whileHeld` has then ended.
+ * Rejects with what `whileHeld` rejected with while the lease was held; losing the lease is no error.
+ */
+export async function holdLease(options: HoldLeaseOptions): Promise<void> {
+  const { signal, clock = systemClock, random = Math.random } = options;
+  let failures = 0;
+  while (!signal.aborted) {
+    const askedAt = clock.now();
+    let answer: LeaseAnswer;
+    try {
+      answer = await unlessAborted(options.acquire(undefined, signal), signal);
+      failures = 0;
+    } catch (error) {
+      if (!signal.aborted) await sleep(clock, retryMs(error, ++failures, random), signal);
+      continue;
+    }
+    if (answer.state === "taken") await sleep(clock, answer.retryAfterMs * (1 + random() / 10), signal);
+    else if (await new Holding(options, clock, answer, askedAt).run()) return;
+  }
+}
+
+function unlessAborted<T>(waiting: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason as Error);
+    signal.addEventListener("abort", abort, { once: true });
+    waiting.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
+function retryMs(error: unknown, failures: number, random: Random): number {
+  const asked = error instanceof FabricError ? (error.retryAfterMs ?? 0) : 0;
+  return Math.max(asked, backoffMs(RETRY, failures, random));
+}
+
+class Holding {
+  readonly #options: HoldLeaseOptions;
+  readonly #clock: Clock;
+  readonly #epoch: number;
+  readonly #over = new AbortController();
+  #ttlMs: number;
+  #until: number;
+
+  constructor(
+    options: HoldLeaseOptions,
+    clock: Clock,
+    answer: { readonly epoch: number; readonly ttlMs: number },
+    askedAt: number,
+  ) {
+    this.#options = options;
+    this.#clock = clock;
+    this.#epoch = answer.epoch;
+    this.#ttlMs = answer.ttlMs;
+    this.#until = this.#deadline(askedAt, answer.ttlMs);
+  }
+
+  /** @returns whether the holder is done; false: the lease is lost, ask again */
+  async run(): Promise<boolean> {
+    const outer = this.#options.signal;
+    const stop = (): void => this.#over.abort(outer.reason);
+    if (outer.aborted) stop();
+    outer.addEventListener("abort", stop, { once: true });
+    const renewing = this.#renew();
+    const expiring = this.#expire();
+    try {
+      await this.#options.whileHeld({
+        epoch: this.#epoch,
+        signal: this.#over.signal,
+        isHeld: () => !this.#over.signal.aborted && this.#clock.now() < this.#until,
+      });
+      return !isLost(this.#over.signal.reason);
+    } catch (error) {
+      if (this.#over.signal.aborted) return !isLost(this.#over.signal.reason);
+      throw error;
+    } finally {
+      this.#over.abort();
+      outer.removeEventListener("abort", stop);
+      await Promise.all([renewing, expiring]);
+    }
+  }
+
+  /** A renewal that hangs does not keep the next from being sent. */
+  async #renew(): Promise<void> {
+    const { signal } = this.#over;
+    while (!signal.aborted) {
+      await sleep(this.#clock, this.#ttlMs / 3, signal);
+      if (!signal.aborted) void this.#renewOnce();
+    }
+  }
+
+  async #renewOnce(): Promise<void> {
+    const askedAt = this.#clock.now();
+    let answer: LeaseAnswer;
+    try {
+      answer = await this.#options.acquire(this.#epoch, this.#over.signal);
+    } catch {
+      return; // the next renewal, or the deadline, decides
+    }
+    if (this.#over.signal.aborted) return;
+    if (answer.state === "taken") this.#lose("another process holds it");
+    else if (answer.epoch !== this.#epoch) this.#lose(`it is in epoch ${answer.epoch} now`);
+    else if (this.#clock.now() < this.#until) {
+      this.#ttlMs = answer.ttlMs;
+      this.#until = Math.max(this.#until, this.#deadline(askedAt, answer.ttlMs));
+    }
+  }
+
+  async #expire(): Promise<void> {
+    const { signal } = this.#over;
+    while (!signal.aborted) {
+      const leftMs = this.#until - this.#clock.now();
+      if (leftMs <= 0) this.#lose("it was not renewed in time");
+      else await sleep(this.#clock, leftMs, signal);
+    }
+  }
+
+  #deadline(askedAt: number, ttlMs: number): number {
+    return askedAt + ttlMs - (this.#options.marginMs ?? ttlMs / 10);
+  }
+
+  #lose(why: string): void {
+    this.#over.abort(new FabricError("lease.lost", `the lease of epoch ${this.#epoch} is lost: ${why}`));
+  }
+}
+
+function isLost(reason: unknown): boolean {
+  return reason instanceof FabricError && reason.code === "lease.lost";
+}

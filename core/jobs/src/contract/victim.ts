@@ -1,0 +1,11 @@
+/** Takes a job and never finishes it; its test kills this process. */
+import { openJobs } from "../open.ts";
+import { held } from "./held.ts";
+
+const [url = "", queue = "", lockMs = ""] = process.argv.slice(2);
+const nothing = () => undefined;
+const jobs = await openJobs({ url, queue, lockMs: Number(lockMs), log: { info: nothing, warn: nothing } });
+await jobs.work(held, () => {
+  process.stdout.write("taken\n");
+  return new Promise(() => undefined);
+});

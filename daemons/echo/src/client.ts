@@ -1,0 +1,136 @@
+/**
+ * The platform: a chat network in this process, with one inhabitant who repeats whatever is said to it.
+ *
+ * It keeps what a real one keeps: an ordered log per account, the ids it gave, and the idempotency keys it saw. It
+ * outlives connections, so a daemon that comes back reads on from its cursor.
+ */
+import { EventEmitter } from "node:events";
+
+/** What somebody did in a channel; fields are absent where they make no sense. */
+export interface Deed {
+  readonly kind: "message" | "edit" | "delete" | "reaction" | "typing" | "receipt" | "membership";
+  readonly channel: string;
+  readonly text?: string;
+  readonly target?: string;
+  readonly replyTo?: string;
+  readonly entities?: readonly unknown[];
+}
+
+/** A deed as an account sees it. */
+export interface Entry {
+  /** Place in that account's log, from 1. */
+  readonly seq: number;
+  readonly id: string;
+  readonly from: string;
+  readonly at: Date;
+  readonly deed: Deed;
+}
+
+interface Account {
+  readonly log: Entry[];
+  readonly said: Map<string, { readonly id: string; readonly at: Date }>;
+  /** Echoes kept back until the next one has gone past. */
+  held: Deed[];
+}
+
+interface Happenings {
+  /** Something was added to an account's log. */
+  entry: [account: string];
+  /** An account's connections are cut. */
+  drop: [account: string];
+}
+
+export const PEER = "echo";
+
+export class EchoPlatform extends EventEmitter<Happenings> {
+  readonly #accounts = new Map<string, Account>();
+  readonly #now: () => Date;
+  #ids = 0;
+
+  constructor(now: () => Date = () => new Date()) {
+    super();
+    this.#now = now;
+    this.setMaxListeners(0);
+  }
+
+  /** Does what an account asks, once per key; the peer answers in kind. */
+  perform(
+    account: string,
+    key: string,
+    deed: Deed,
+    manner: Manner = {},
+  ): { readonly id: string; readonly at: Date } {
+    const { said } = this.#account(account);
+    const before = said.get(key);
+    if (before !== undefined) return before;
+    const done = { id: this.#newId(), at: this.#now() };
+    said.set(key, done);
+    this.#echo(account, deed.kind === "message" ? { ...deed, replyTo: done.id } : deed, manner);
+    return done;
+  }
+
+  /** What was done under a key, as an archive would tell. */
+  find(account: string, key: string): { readonly id: string; readonly at: Date } | undefined {
+    return this.#account(account).said.get(key);
+  }
+
+  /** How many different things an account did. */
+  countOf(account: string): number {
+    return this.#account(account).said.size;
+  }
+
+  /** Somebody does something that the account sees. */
+  happen(account: string, deed: Deed, from: string = PEER, id: string = this.#newId()): Entry {
+    const { log } = this.#account(account);
+    const entry: Entry = { seq: log.length + 1, id, from, at: this.#now(), deed };
+    log.push(entry);
+    this.emit("entry", account);
+    return entry;
+  }
+
+  /** The first entry after a place in the log. */
+  after(account: string, seq: number): Entry | undefined {
+    return this.#account(account).log[seq];
+  }
+
+  /** Channels that the account has seen anything in. */
+  channelsOf(account: string): readonly string[] {
+    return [...new Set(this.#account(account).log.map(({ deed }) => deed.channel))];
+  }
+
+  drop(account: string): void {
+    this.emit("drop", account);
+  }
+
+  #echo(account: string, deed: Deed, { twice = false, late = false }: Manner): void {
+    const state = this.#account(account);
+    if (late) {
+      state.held.push(deed);
+      return;
+    }
+    const entry = this.happen(account, deed);
+    if (twice) this.happen(account, deed, PEER, entry.id);
+    for (const held of state.held.splice(0)) this.happen(account, held);
+  }
+
+  #account(name: string): Account {
+    const known = this.#accounts.get(name);
+    if (known !== undefined) return known;
+    const account: Account = { log: [], said: new Map(), held: [] };
+    this.#accounts.set(name, account);
+    return account;
+  }
+
+  #newId(): string {
+    this.#ids += 1;
+    return `e${this.#ids}`;
+  }
+}
+
+/** How the peer answers. */
+export interface Manner {
+  /** The same event comes two times. */
+  readonly twice?: boolean;
+  /** It comes only after the next one. */
+  readonly late?: boolean;
+}

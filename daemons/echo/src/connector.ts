@@ -1,0 +1,214 @@
+/**
+ * The echo connector. One connection reads its account's log from the checkpoint on, one event at a time, and says
+ * parts once per key. When the platform drops it, it is away for a moment and comes back by itself.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import type {
+  Capabilities,
+  Connection,
+  Connector,
+  HistoryRequest,
+  IdentityHost,
+  LinkedIdentity,
+  LinkOutcome,
+  Part,
+  RosterEntry,
+  Said,
+  Window,
+} from "@linkspan/daemon-kit";
+import { channelRef, FabricError, parseRef } from "@linkspan/envelopes";
+import { CAPABILITIES } from "./capabilities.ts";
+import type { EchoPlatform } from "./client.ts";
+import { failureOf, uncertainty } from "./errors.ts";
+import { type Self, seqOf, toEvent } from "./inbound.ts";
+import { type EchoPart, plan } from "./outbound.ts";
+
+export interface EchoOptions {
+  readonly platform: EchoPlatform;
+  /** Service that it stands in for, default `echo`. */
+  readonly service?: string;
+  readonly capabilities?: Partial<Capabilities>;
+  /** How long a dropped connection stays away, milliseconds, default 20. */
+  readonly awayMs?: number;
+}
+
+export function echoConnector(options: EchoOptions): Connector {
+  const { platform, service = "echo", awayMs = 20 } = options;
+  return {
+    service,
+    capabilities: { ...CAPABILITIES, ...options.capabilities },
+    open: (identity, host) => {
+      refuseWrongLogin(host);
+      return Promise.resolve(new EchoConnection(platform, selfOf(identity, service), identity, host, awayMs));
+    },
+    link: (identity, host) => Promise.resolve(link(identity, host, service)),
+  };
+}
+
+function selfOf({ identityId, workspaceId, settings }: LinkedIdentity, service: string): Self {
+  const name = typeof settings.name === "string" ? settings.name : identityId;
+  return { service, workspaceId, account: identityId, name };
+}
+
+/** A password, where there is one, is right unless it is `wrong`. */
+function refuseWrongLogin({ secrets }: IdentityHost): void {
+  const password = secrets.get("password");
+  if (password === undefined || Buffer.compare(password, Buffer.from("wrong")) !== 0) return;
+  throw new FabricError("platform.auth_expired", "the echo platform does not know this password");
+}
+
+function link(identity: LinkedIdentity, host: IdentityHost, service: string): LinkOutcome {
+  refuseWrongLogin(host);
+  if (identity.settings.ask_code === true && host.secrets.get("code") === undefined) {
+    return {
+      status: "awaiting",
+      step: "code",
+      fields: ["code"],
+      message: "Enter the code that you were sent.",
+    };
+  }
+  const { name } = selfOf(identity, service);
+  return { status: "linked", remote: name, name };
+}
+
+function aborted(signal: AbortSignal): Promise<unknown> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    else signal.addEventListener("abort", resolve, { once: true });
+  });
+}
+
+class EchoConnection implements Connection {
+  readonly self: { readonly remote: string; readonly name: string };
+  readonly #platform: EchoPlatform;
+  readonly #self: Self;
+  readonly #settings: LinkedIdentity["settings"];
+  readonly #host: IdentityHost;
+  readonly #awayMs: number;
+  readonly #closing = new AbortController();
+  readonly #reading: Promise<void>;
+  #seq: number;
+  #up = false;
+  #wake: () => void = () => undefined;
+
+  constructor(
+    platform: EchoPlatform,
+    self: Self,
+    identity: LinkedIdentity,
+    host: IdentityHost,
+    awayMs: number,
+  ) {
+    this.#platform = platform;
+    this.#self = self;
+    this.self = { remote: self.name, name: self.name };
+    this.#settings = identity.settings;
+    this.#host = host;
+    this.#awayMs = awayMs;
+    this.#seq = seqOf(identity.checkpoint);
+    platform.on("entry", this.#onEntry).on("drop", this.#onDrop);
+    host.signal.addEventListener("abort", () => this.#close(), { once: true });
+    this.#comeUp();
+    this.#reading = this.#read();
+  }
+
+  plan(action: Parameters<Connection["plan"]>[0]): readonly Part[] {
+    return plan(action, this.#settings);
+  }
+
+  async perform(part: Part, key: string, window: Window): Promise<Said> {
+    const { deed, order } = part.data as EchoPart;
+    if (order.slowMs > 0) await Promise.race([delay(order.slowMs), aborted(window.signal)]);
+    const failure = failureOf(order);
+    if (failure !== undefined) throw failure;
+    if (window.signal.aborted)
+      throw new FabricError("platform.unavailable", "the window closed before it was said");
+    if (!this.#up) throw new FabricError("platform.unavailable", "the echo platform is away");
+    if (order.lost) throw uncertainty();
+    const manner = { twice: order.duplicate, late: order.reorder };
+    const { id, at } = this.#platform.perform(this.#self.account, key, deed, manner);
+    if (order.drop) this.#platform.drop(this.#self.account);
+    if (order.uncertain) throw uncertainty();
+    return { remoteId: id, at };
+  }
+
+  async find(_part: Part, key: string): Promise<Said | undefined> {
+    const found = this.#platform.find(this.#self.account, key);
+    return found === undefined ? undefined : { remoteId: found.id, at: found.at };
+  }
+
+  async history({ conversation, after, limit }: HistoryRequest): Promise<void> {
+    const ref = parseRef(conversation);
+    const channel = ref.kind === "channel" ? ref.remote.join("/") : "";
+    let left = limit;
+    for (let seq = seqOf(after); left > 0; seq++) {
+      const entry = this.#platform.after(this.#self.account, seq);
+      if (entry === undefined || entry.seq > this.#seq) return;
+      if (entry.deed.channel !== channel) continue;
+      await this.#host.event(toEvent(entry, this.#self));
+      left -= 1;
+    }
+  }
+
+  async roster(): Promise<readonly RosterEntry[]> {
+    const { workspaceId, service, account } = this.#self;
+    return this.#platform.channelsOf(account).map((channel) => ({
+      ref: channelRef(workspaceId, service, channel.split("/")),
+      name: channel,
+      kind: "channel",
+    }));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#close();
+    await this.#reading;
+  }
+
+  readonly #onEntry = (account: string): void => {
+    if (account === this.#self.account) this.#wake();
+  };
+
+  readonly #onDrop = (account: string): void => {
+    if (account !== this.#self.account || !this.#up) return;
+    this.#up = false;
+    this.#host.state({
+      state: "transient_disconnect",
+      message: "The echo platform hung up; it is called again.",
+    });
+    void delay(this.#awayMs).then(() => this.#comeUp());
+  };
+
+  #comeUp(): void {
+    if (this.#closing.signal.aborted) return;
+    this.#up = true;
+    this.#host.state({ state: "connected", message: "Connected to the echo platform." });
+    this.#wake();
+  }
+
+  /** One event after another; while the kit does not take one, nothing is read. */
+  async #read(): Promise<void> {
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      const entry = this.#up ? this.#platform.after(this.#self.account, this.#seq) : undefined;
+      if (entry === undefined) {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+        continue;
+      }
+      try {
+        await this.#host.event(toEvent(entry, this.#self));
+        this.#seq = entry.seq;
+      } catch (error) {
+        if (!this.#host.signal.aborted) this.#host.log.error({ event: "echo.unread", err: error });
+        return;
+      }
+    }
+  }
+
+  #close(): void {
+    this.#closing.abort();
+    this.#platform.off("entry", this.#onEntry).off("drop", this.#onDrop);
+    this.#up = false;
+    this.#wake();
+  }
+}

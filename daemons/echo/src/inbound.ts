@@ -1,0 +1,39 @@
+/** Entries of an account's log → canonical events. Pure. */
+import type { PlatformEvent } from "@linkspan/daemon-kit";
+import { channelRef, type Entity, identityRef, type InboundEvent, timestamp } from "@linkspan/envelopes";
+import type { Entry } from "./client.ts";
+
+export interface Self {
+  readonly service: string;
+  readonly workspaceId: string;
+  readonly account: string;
+  /** Its name on the platform. */
+  readonly name: string;
+}
+
+export function toEvent(entry: Entry, self: Self): PlatformEvent {
+  const { id, at, seq, from, deed } = entry;
+  const payload: InboundEvent = {
+    kind: deed.kind,
+    remote_id: id,
+    revision: "0",
+    account: self.account,
+    sender: { ref: identityRef(self.service, [from]), name: from, is_self: from === self.name },
+    sent_at: timestamp(at),
+    ...(deed.text !== undefined && { text: deed.text }),
+    ...(deed.entities !== undefined && { entities: deed.entities as Entity[] }),
+    ...(deed.replyTo !== undefined && { reply_to: deed.replyTo }),
+    ...(deed.target !== undefined && { target: deed.target }),
+    cursor: { seq },
+  };
+  return {
+    conversation: channelRef(self.workspaceId, self.service, deed.channel.split("/")),
+    occurredAt: at,
+    payload,
+  };
+}
+
+/** Where to read on. */
+export function seqOf(cursor: Readonly<Record<string, unknown>> | undefined): number {
+  return typeof cursor?.seq === "number" ? cursor.seq : 0;
+}

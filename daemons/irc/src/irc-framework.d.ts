@@ -1,0 +1,32 @@
+/** What `client.ts` uses of irc-framework 4, which brings no types. */
+declare module "irc-framework" {
+  import type { EventEmitter } from "node:events";
+
+  export interface IrcMessage {
+    tags: Record<string, string>;
+    prefix: string;
+    nick: string;
+    ident: string;
+    hostname: string;
+    /** Upper case; numerics as they are. */
+    command: string;
+    params: string[];
+  }
+
+  /** Tokens of RPL_ISUPPORT; a token without a value is `true`. */
+  export interface NetworkInfo {
+    options: Record<string, unknown>;
+    cap: { enabled: string[]; available: Map<string, string>; isEnabled(name: string): boolean };
+  }
+
+  export class Client extends EventEmitter {
+    constructor();
+    readonly network: NetworkInfo;
+    readonly connection: { end(line?: string): void };
+    requestCap(caps: string | readonly string[]): void;
+    connect(options: Record<string, unknown>): void;
+    raw(line: string): void;
+  }
+
+  export function ircLineParser(line: string): IrcMessage | undefined;
+}

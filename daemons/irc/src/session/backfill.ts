@@ -1,0 +1,159 @@
+/**
+ * Closes the gap of an absence from the server's own history (draft/chathistory), and fetches what is asked for.
+ *
+ * While a conversation's history is on its way, its live events wait here, so that order holds. History that a
+ * server or bouncer replays by itself comes the same way, without having been asked for.
+ */
+import { FabricError } from "@linkspan/envelopes";
+import type { PlatformEvent } from "@linkspan/daemon-kit";
+import { type Line, type Seen, serverTime } from "../inbound.ts";
+
+export interface BackfillOptions {
+  readonly write: (line: string) => void;
+  readonly emit: (events: readonly PlatformEvent[]) => void;
+  readonly eventsOf: (line: Line, seen: Seen) => readonly PlatformEvent[];
+  readonly fold: (name: string) => string;
+  /** Whether this server id has not been handed over yet; from now on it counts as handed over. */
+  readonly learn: (id: string) => boolean;
+  /** The moment up to which lines without an id have been seen. */
+  readonly seenUntil: () => Date | undefined;
+  /** Messages that the server gives at once. */
+  readonly pageSize: number;
+  readonly timeoutMs?: number;
+}
+
+interface Fetch {
+  readonly target: string;
+  /** How many more to fetch, over all pages. */
+  left: number;
+  readonly held: (readonly PlatformEvent[])[];
+  readonly done: PromiseWithResolvers<void>;
+  timer: NodeJS.Timeout | undefined;
+}
+
+interface Page {
+  readonly line: Line;
+  readonly seen: Seen;
+}
+
+const MAX_HELD = 2_000;
+const MAX_PAGE = 5_000;
+/** Clocks of a network's servers differ; what comes twice is known by its id. */
+const OVERLAP_MS = 10_000;
+
+export class Backfill {
+  readonly #options: Required<BackfillOptions>;
+  readonly #fetches = new Map<string, Fetch>();
+  /** Lines of open history batches, by folded target. */
+  readonly #pages = new Map<string, Page[]>();
+
+  constructor(options: BackfillOptions) {
+    this.#options = { timeoutMs: 30_000, ...options };
+  }
+
+  /** Everything that was said in `target` after a moment. Resolves when it has been handed over. */
+  since(target: string, moment: Date, limit: number): Promise<void> {
+    const from = new Date(moment.getTime() - OVERLAP_MS).toISOString();
+    return this.#fetch(target, limit, `CHATHISTORY AFTER ${target} timestamp=${from}`);
+  }
+
+  /** The latest, or what comes after a server's id or a moment. @throws FabricError `platform.*` */
+  async fetch(target: string, after: Readonly<Record<string, unknown>> | undefined, limit: number): Promise<void> {
+    const from = selectorOf(after);
+    const command = from === undefined ? `CHATHISTORY LATEST ${target} *` : `CHATHISTORY AFTER ${target} ${from}`;
+    await this.#fetch(target, limit, command);
+  }
+
+  /** @returns whether a live line's events are held back until the history before them is here */
+  hold(target: string, events: readonly PlatformEvent[]): boolean {
+    const fetch = this.#fetches.get(this.#options.fold(target));
+    if (fetch === undefined || events.length === 0) return false;
+    fetch.held.push(events);
+    if (fetch.held.length >= MAX_HELD) this.#finish(fetch);
+    return true;
+  }
+
+  /** A line within a history batch. */
+  collect(target: string, line: Line, seen: Seen): void {
+    const key = this.#options.fold(target);
+    const page = this.#pages.get(key) ?? [];
+    this.#pages.set(key, page);
+    if (page.length < MAX_PAGE) page.push({ line, seen });
+  }
+
+  /** A history batch has ended. */
+  end(target: string): void {
+    const key = this.#options.fold(target);
+    const page = this.#pages.get(key) ?? [];
+    this.#pages.delete(key);
+    for (const { line, seen } of page) if (this.#isNew(line)) this.#options.emit(this.#options.eventsOf(line, seen));
+    const fetch = this.#fetches.get(key);
+    if (fetch === undefined) return;
+    fetch.left -= page.length;
+    const last = page.at(-1)?.line;
+    const next = last === undefined ? undefined : selectorOf({ ...last.tags, server_time: last.tags["time"] });
+    if (page.length < this.#options.pageSize || fetch.left <= 0 || next === undefined) this.#finish(fetch);
+    else this.#ask(fetch, `CHATHISTORY AFTER ${fetch.target} ${next}`);
+  }
+
+  /** `FAIL CHATHISTORY <code> <subcommand> <target> … :<description>` */
+  refused({ params }: Line): void {
+    const keys = new Set(params.map((param) => this.#options.fold(param)));
+    for (const [key, fetch] of this.#fetches) {
+      if (!keys.has(key)) continue;
+      fetch.done.reject(new FabricError("platform.not_found", `the server refuses this history (${params[1] ?? ""})`));
+      this.#finish(fetch);
+    }
+  }
+
+  /** The connection ended: what was held is handed over, what was asked for does not come. */
+  close(): void {
+    for (const fetch of this.#fetches.values()) {
+      fetch.done.reject(new FabricError("platform.unavailable", "the connection ended before its history came"));
+      this.#finish(fetch);
+    }
+  }
+
+  #fetch(target: string, limit: number, command: string): Promise<void> {
+    const key = this.#options.fold(target);
+    const under = this.#fetches.get(key);
+    if (under !== undefined) return under.done.promise;
+    const fetch: Fetch = { target, left: limit, held: [], done: Promise.withResolvers(), timer: undefined };
+    fetch.done.promise.catch(() => undefined);
+    this.#fetches.set(key, fetch);
+    this.#ask(fetch, command);
+    return fetch.done.promise;
+  }
+
+  #ask(fetch: Fetch, command: string): void {
+    clearTimeout(fetch.timer);
+    fetch.timer = setTimeout(() => {
+      fetch.done.reject(new FabricError("platform.unavailable", "the server did not send the history"));
+      this.#finish(fetch);
+    }, this.#options.timeoutMs);
+    this.#options.write(`${command} ${Math.max(1, Math.min(fetch.left, this.#options.pageSize))}`);
+  }
+
+  #finish(fetch: Fetch): void {
+    clearTimeout(fetch.timer);
+    this.#fetches.delete(this.#options.fold(fetch.target));
+    for (const events of fetch.held) this.#options.emit(events);
+    fetch.done.resolve();
+  }
+
+  /** By its id; without one by its time, which is as much as such a server lets us know. */
+  #isNew(line: Line): boolean {
+    const { msgid } = line.tags;
+    if (msgid !== undefined && msgid !== "") return this.#options.learn(msgid);
+    const at = serverTime(line);
+    const until = this.#options.seenUntil();
+    return at !== undefined && (until === undefined || at > until);
+  }
+}
+
+/** A cursor of ours as a CHATHISTORY selector. */
+function selectorOf(cursor: Readonly<Record<string, unknown>> | undefined): string | undefined {
+  const { msgid, server_time } = cursor ?? {};
+  if (typeof msgid === "string" && /^[^\0-\x20]+$/.test(msgid)) return `msgid=${msgid}`;
+  return typeof server_time === "string" && /^[0-9TZ:.-]+$/.test(server_time) ? `timestamp=${server_time}` : undefined;
+}

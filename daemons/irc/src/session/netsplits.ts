@@ -1,0 +1,110 @@
+/**
+ * A netsplit makes every user behind a server quit, and join again when it heals: hundreds of lines, one event.
+ *
+ * A QUIT is of a split when it is in a batch that says so, or when its reason is nothing but two server names.
+ * Nicknames lost that way are remembered for a while; when they join again, that is the split healing. Each is
+ * told once things have been quiet for a moment.
+ */
+import type { PlatformEvent } from "@linkspan/daemon-kit";
+import type { Self } from "../conversation.ts";
+import { splitEvent, type Seen } from "../inbound.ts";
+
+export type Servers = readonly [string, string];
+
+export interface NetsplitsOptions {
+  readonly self: () => Self;
+  readonly emit: (events: readonly PlatformEvent[]) => void;
+  /** Told after this long without more of the same, milliseconds. */
+  readonly quietMs?: number;
+  /** But never later than this. */
+  readonly longestMs?: number;
+}
+
+interface Wave {
+  readonly change: "netsplit" | "netjoin";
+  readonly servers: Servers;
+  readonly seen: Seen;
+  readonly channels: Map<string, string[]>;
+  readonly beganMs: number;
+  timer: NodeJS.Timeout | undefined;
+}
+
+const SERVER = String.raw`[A-Za-z0-9*](?:[A-Za-z0-9-]*\.)+[A-Za-z]{2,}`;
+const SPLIT = new RegExp(`^(${SERVER}) (${SERVER})$`);
+const REMEMBERED = 20_000;
+const REMEMBERED_MS = 30 * 60_000;
+
+/** Two server names and nothing else; servers mark what users write themselves with `Quit: `. */
+export function splitServers(reason: string): Servers | undefined {
+  const [, left, right] = SPLIT.exec(reason) ?? [];
+  return left === undefined || right === undefined || left === right ? undefined : [left, right];
+}
+
+export class Netsplits implements Disposable {
+  readonly #options: Required<NetsplitsOptions>;
+  readonly #waves = new Map<string, Wave>();
+  /** `channel nick` to the split that took it. */
+  readonly #lost = new Map<string, { readonly servers: Servers; readonly untilMs: number }>();
+
+  constructor(options: NetsplitsOptions) {
+    this.#options = { quietMs: 3_000, longestMs: 15_000, ...options };
+  }
+
+  /** @returns whether the quit was taken as one of a split */
+  quit(nick: string, servers: Servers | undefined, channels: readonly string[], seen: Seen): boolean {
+    if (servers === undefined) return false;
+    for (const channel of channels) {
+      this.#remember(`${channel} ${nick}`, servers);
+      this.#count("netsplit", servers, channel, nick, seen);
+    }
+    return true;
+  }
+
+  /** @returns whether the join was taken as one of a split healing */
+  join(nick: string, channel: string, seen: Seen): boolean {
+    const key = `${channel} ${nick}`;
+    const lost = this.#lost.get(key);
+    this.#lost.delete(key);
+    if (lost === undefined || lost.untilMs < performance.now()) return false;
+    this.#count("netjoin", lost.servers, channel, nick, seen);
+    return true;
+  }
+
+  [Symbol.dispose](): void {
+    for (const wave of this.#waves.values()) clearTimeout(wave.timer);
+    for (const key of this.#waves.keys()) this.#tell(key);
+  }
+
+  #remember(key: string, servers: Servers): void {
+    this.#lost.set(key, { servers, untilMs: performance.now() + REMEMBERED_MS });
+    if (this.#lost.size <= REMEMBERED) return;
+    const [oldest] = this.#lost.keys();
+    if (oldest !== undefined) this.#lost.delete(oldest);
+  }
+
+  #count(change: Wave["change"], servers: Servers, channel: string, nick: string, seen: Seen): void {
+    const key = `${change} ${servers.join(" ")}`;
+    const nowMs = performance.now();
+    const known = this.#waves.get(key);
+    const wave: Wave = known ?? { change, servers, seen, channels: new Map(), beganMs: nowMs, timer: undefined };
+    this.#waves.set(key, wave);
+    const nicks = wave.channels.get(channel);
+    if (nicks === undefined) wave.channels.set(channel, [nick]);
+    else nicks.push(nick);
+    clearTimeout(wave.timer);
+    const { quietMs, longestMs } = this.#options;
+    const afterMs = Math.max(0, Math.min(quietMs, wave.beganMs + longestMs - nowMs));
+    wave.timer = setTimeout(() => this.#tell(key), afterMs);
+  }
+
+  #tell(key: string): void {
+    const wave = this.#waves.get(key);
+    if (wave === undefined) return;
+    this.#waves.delete(key);
+    const self = this.#options.self();
+    const { change, servers, seen, channels } = wave;
+    this.#options.emit(
+      [...channels].map(([channel, nicks]) => splitEvent(change, channel, nicks, servers, self, seen)),
+    );
+  }
+}

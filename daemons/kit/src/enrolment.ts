@@ -1,0 +1,92 @@
+/**
+ * Enrolment (contract section 11): a daemon makes its keys, registers their public halves with a one-time token,
+ * and pins the core's. The private halves never leave the key file.
+ */
+import { randomBytes } from "node:crypto";
+import {
+  ErrorReplySchema,
+  FabricError,
+  generateSealKeys,
+  KeyRecordSchema,
+  signerFromSeed,
+  toBase64url,
+} from "@linkspan/envelopes";
+import { z } from "zod";
+import { type DaemonKeys, writeKeyFile } from "./key-file.ts";
+
+export interface EnrolOptions {
+  /** HTTP address of the core. */
+  readonly coreUrl: string;
+  /** From `linkspan daemon enrol`; good once. */
+  readonly token: string;
+  readonly keyFile: string;
+  /** The core key id which that command showed; refuses to pin another. Absent: pins what answers. */
+  readonly coreKid?: string;
+  readonly signal?: AbortSignal;
+}
+
+const EnrolledSchema = z.object({
+  kid: z.string(),
+  core_keys: z.array(KeyRecordSchema).min(1),
+  partitions: z.int().min(1).max(100),
+  generation: z.int().min(0),
+});
+
+const ProblemSchema = z.object({
+  code: ErrorReplySchema.shape.error.shape.code,
+  detail: z.string().optional(),
+});
+
+/** @throws FabricError `request.*` as the core answers, `bus.unavailable` when it cannot be reached */
+export async function enrol(options: EnrolOptions): Promise<DaemonKeys> {
+  const seed = randomBytes(32);
+  const signer = signerFromSeed(seed);
+  const sealKeys = await generateSealKeys();
+  const enrolled = await register(options, {
+    token: options.token,
+    public_key_b64u: toBase64url(signer.publicKey),
+    seal_b64u: toBase64url(sealKeys.publicKey),
+  });
+  if (enrolled.kid !== signer.kid)
+    throw new FabricError("request.invalid", "the core registered another key");
+  if (options.coreKid !== undefined && !enrolled.core_keys.some(({ kid }) => kid === options.coreKid)) {
+    throw new FabricError(
+      "envelope.unknown_key",
+      "the core that answered does not have the key that was shown",
+    );
+  }
+  const keys = await writeKeyFile(options.keyFile, {
+    format: "linkspan.daemon-keys.v1",
+    seed_b64u: toBase64url(seed),
+    seal_private_b64u: toBase64url(sealKeys.privateKey),
+    core_keys: enrolled.core_keys,
+    partitions: enrolled.partitions,
+    generation: enrolled.generation,
+  });
+  seed.fill(0);
+  return keys;
+}
+
+async function register({ coreUrl, signal }: EnrolOptions, body: Readonly<Record<string, string>>) {
+  let response: Response;
+  let answer: unknown;
+  try {
+    response = await fetch(new URL("/v1/enrolments", coreUrl), {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+      signal: signal ?? AbortSignal.timeout(15_000),
+    });
+    answer = await response.json();
+  } catch (cause) {
+    throw new FabricError("bus.unavailable", "the core cannot be reached to enrol", { cause });
+  }
+  if (!response.ok) {
+    const problem = ProblemSchema.safeParse(answer);
+    const detail = `the core refused to enrol (${response.status}): ${problem.data?.detail ?? "no reason given"}`;
+    throw new FabricError(problem.data?.code ?? "request.invalid", detail);
+  }
+  const enrolled = EnrolledSchema.safeParse(answer);
+  if (enrolled.success) return enrolled.data;
+  throw new FabricError("request.invalid", "the core's answer to the enrolment is not understood");
+}

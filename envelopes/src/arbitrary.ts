@@ -1,0 +1,83 @@
+/** Values that conform to a schema, for property tests. Knows the kinds of schema that payloads are made of. */
+import fc from "fast-check";
+import type { z } from "zod";
+import type { $ZodTypes } from "zod/v4/core";
+import { Instant, OpenObject } from "./envelope.ts";
+
+const openObject = fc.dictionary(
+  fc.string({ maxLength: 8 }),
+  fc.oneof(fc.string(), fc.integer(), fc.boolean()),
+  {
+    maxKeys: 4,
+    noNullPrototype: true,
+  },
+);
+
+/** @throws TypeError for a kind of schema it does not know */
+export function valuesOf(schema: z.core.$ZodType): fc.Arbitrary<unknown> {
+  const { def } = (schema as $ZodTypes)._zod;
+  if (isLike(schema, Instant)) return instants;
+  if (isLike(schema, OpenObject)) return openObject;
+  switch (def.type) {
+    case "string":
+      return strings((def.checks ?? []).map((check) => check._zod.def as unknown as StringCheck));
+    case "number":
+      return fc.integer({ min: smallest(def.checks ?? []), max: Number.MAX_SAFE_INTEGER });
+    case "boolean":
+      return fc.boolean();
+    case "literal":
+      return fc.constantFrom(...def.values);
+    case "enum":
+      return fc.constantFrom(...Object.values(def.entries));
+    case "array":
+      return fc.array(valuesOf(def.element), { minLength: smallest(def.checks ?? []), maxLength: 3 });
+    case "union":
+      return fc.oneof(...def.options.map(valuesOf));
+    case "unknown":
+      return fc.oneof(fc.string(), fc.maxSafeInteger(), fc.constant(null), openObject);
+    case "record":
+      return fc.dictionary(fc.string(), valuesOf(def.valueType), { maxKeys: 3, noNullPrototype: true });
+    case "object":
+      return objects(def.shape);
+    default:
+      throw new TypeError(`no values for a schema of type ${def.type}`);
+  }
+}
+
+interface StringCheck {
+  readonly check: string;
+  readonly pattern?: RegExp;
+  readonly minimum?: number;
+}
+
+const instants = fc
+  .date({ min: new Date("1970-01-01"), max: new Date("9999-12-31"), noInvalidDate: true })
+  .map((date) => date.toISOString());
+
+/** A schema with other metadata is a clone that shares its checks or its test. */
+function isLike(schema: z.core.$ZodType, model: z.core.$ZodType): boolean {
+  const [a, b] = [schema._zod.def, model._zod.def] as { checks?: unknown[]; fn?: unknown }[];
+  if (a?.fn !== undefined) return a.fn === b?.fn;
+  return b?.checks?.[0] !== undefined && a?.checks?.[0] === b.checks[0];
+}
+
+function strings(checks: readonly StringCheck[]): fc.Arbitrary<string> {
+  const pattern = checks.find((check) => check.pattern !== undefined)?.pattern;
+  if (pattern !== undefined) return fc.stringMatching(pattern);
+  return fc.string({ minLength: checks.some((check) => check.check === "min_length") ? 1 : 0 });
+}
+
+function smallest(checks: readonly z.core.$ZodCheck<never>[]): number {
+  const defs = checks.map((check) => check._zod.def as unknown as { value?: number; minimum?: number });
+  return defs.reduce((least, def) => Math.max(least, def.value ?? def.minimum ?? least), 0);
+}
+
+function objects(shape: Readonly<Record<string, z.core.$ZodType>>): fc.Arbitrary<unknown> {
+  const entries = Object.entries(shape);
+  const required = entries.filter(([, member]) => member._zod.def.type !== "optional").map(([name]) => name);
+  const members = entries.map(([name, member]) => {
+    const { def } = (member as $ZodTypes)._zod;
+    return [name, valuesOf(def.type === "optional" ? def.innerType : member)] as const;
+  });
+  return fc.record(Object.fromEntries(members), { requiredKeys: required, noNullPrototype: true });
+}
