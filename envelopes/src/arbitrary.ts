@@ -13,8 +13,16 @@ const openObject = fc.dictionary(
   },
 );
 
+const known = new Map<z.core.$ZodType, fc.Arbitrary<unknown>>();
+
 /** @throws TypeError for a kind of schema it does not know */
 export function valuesOf(schema: z.core.$ZodType): fc.Arbitrary<unknown> {
+  const values = known.get(schema) ?? make(schema);
+  known.set(schema, values);
+  return values;
+}
+
+function make(schema: z.core.$ZodType): fc.Arbitrary<unknown> {
   const { def } = (schema as $ZodTypes)._zod;
   if (isLike(schema, Instant)) return instants;
   if (isLike(schema, OpenObject)) return openObject;

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { actionsOf, SERVICES } from "./actions.ts";
+import { type ActionDef, actionsOf, SERVICES } from "./actions.ts";
 import { valuesOf } from "./arbitrary.ts";
 import { type DecodeOptions, decode, decodeBatch } from "./decode.ts";
 import { EnvelopeSchema, type Envelope, type Metadata } from "./envelope.ts";
@@ -11,23 +11,20 @@ import { daemon, event, NOW, recordOf, signAnything, signBytes, signed } from ".
 const everything = recordOf(daemon, { issuers: ["core", "daemon:irc:libera"], services: ["*"] });
 const options: DecodeOptions = { keys: new KeyRing([everything]), now: NOW };
 
+const anyMetadata = valuesOf(EnvelopeSchema.shape.metadata) as fc.Arbitrary<Metadata>;
+
 /** An envelope of any action, sent by who may send it. */
-const envelopes: fc.Arbitrary<Envelope> = fc.constantFrom(...SERVICES.flatMap(actionsOf)).chain((action) =>
-  fc
-    .record({ payload: valuesOf(action.payload), metadata: valuesOf(EnvelopeSchema.shape.metadata) })
-    .map(({ payload, metadata: any }) => {
-      const { in_reply_to: _reply, conversation: _elsewhere, expires_at: _late, ...rest } = any as Metadata;
-      const issuer = action.direction === "to_core" ? `daemon:${action.service}:libera` : "core";
-      const metadata = { ...rest, issuer, instance: "libera" };
-      return {
-        ...event,
-        service: action.service,
-        action: action.name,
-        payload: payload as Envelope["payload"],
-        metadata,
-      };
-    }),
-);
+const envelopes = fc.oneof(...SERVICES.flatMap(actionsOf).map(envelopesOf));
+
+function envelopesOf(action: ActionDef): fc.Arbitrary<Envelope> {
+  const { service, name } = action;
+  return fc.record({ payload: valuesOf(action.payload), any: anyMetadata }).map(({ payload, any }) => {
+    const { in_reply_to: _reply, conversation: _elsewhere, expires_at: _late, ...rest } = any;
+    const issuer = action.direction === "to_core" ? `daemon:${service}:libera` : "core";
+    const metadata = { ...rest, issuer, instance: "libera" };
+    return { ...event, service, action: name, payload: payload as Envelope["payload"], metadata };
+  });
+}
 
 test("decode gives back what encode was given", () => {
   fc.assert(
@@ -35,7 +32,7 @@ test("decode gives back what encode was given", () => {
       const keys = new KeyRing([recordOf(daemon, { issuers: [envelope.metadata.issuer], services: ["*"] })]);
       const opened = decode(signed(envelope), { ...options, keys });
       expect(opened.envelope).toEqual(envelope);
-      expect(signed(opened.envelope)).toEqual(signed(envelope));
+      expect(Buffer.compare(signed(opened.envelope).body, opened.body)).toBe(0);
     }),
     { numRuns: 300 },
   );

@@ -9,6 +9,8 @@ export interface Handled {
 export class DirectBus implements Pick<Bus, "subscribe" | "reply"> {
   /** Everything that was ever answered. */
   readonly replies: Outgoing[] = [];
+  /** Set: answering fails with it. */
+  fails: Error | undefined;
   #handle: ((batch: readonly Delivery[]) => Promise<readonly Verdict[]>) | undefined;
 
   async subscribe<P>(queue: { readonly name: string }, handler: Handler<P>): Promise<Subscription> {
@@ -23,11 +25,12 @@ export class DirectBus implements Pick<Bus, "subscribe" | "reply"> {
   }
 
   async reply(to: string, message: Outgoing): Promise<void> {
+    if (this.fails !== undefined) throw this.fails;
     if (to !== "reply.here") throw new Error("answered to another address");
     this.replies.push(message);
   }
 
-  async deliver(message: Outgoing, redelivered = false): Promise<Handled> {
+  async deliver(message: Outgoing, attempt = 1): Promise<Handled> {
     const { kid, sig, body, route, messageId } = message;
     const delivery: Delivery = {
       route,
@@ -38,8 +41,8 @@ export class DirectBus implements Pick<Bus, "subscribe" | "reply"> {
       inReplyTo: undefined,
       replyTo: "reply.here",
       traceparent: undefined,
-      redelivered,
-      attempt: 1,
+      redelivered: attempt > 1,
+      attempt,
       death: undefined,
     };
     const [verdict] = (await this.#handle?.([delivery])) ?? [];

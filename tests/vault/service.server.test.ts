@@ -225,7 +225,7 @@ describeWithServers(["postgres"], "the vault on the fabric", () => {
     );
     const { reply } = await irc.deliver(other);
     expect(reply).toBeDefined();
-    const answers = served.bus.replies.map(({ body }) => Buffer.from(body).toString());
+    const answers = served.direct.replies.map(({ body }) => Buffer.from(body).toString());
     expect(answers.at(-1)).toContain("envelope.conflict");
     expect(await leaseRows()).toBe(1);
   });
@@ -362,6 +362,18 @@ describeWithServers(["postgres"], "the vault on the fabric", () => {
     const moved = await oftc.checkOut();
     expect(await codeOf(irc.renew(next))).toBe("vault.lease_expired");
     expect(await oftc.renew(moved)).toBeDefined();
+  });
+
+  test("an answer that cannot be given is tried again, but neither for ever nor to no address", async () => {
+    const request = irc.request("checkout", { ticket: irc.ticket(), scope: "session" });
+    served.direct.fails = new FabricError("bus.unavailable", "reconnecting");
+    expect((await served.direct.deliver(request)).verdict).toEqual({ do: "retry", afterMs: 1_000 });
+    expect((await served.direct.deliver(request, 10)).verdict).toEqual({ do: "ack" });
+    served.direct.fails = new FabricError("topic.malformed", "no such address");
+    expect((await served.direct.deliver(request)).verdict).toEqual({ do: "ack" });
+    served.direct.fails = undefined;
+    expect((await irc.ask(request)).version).toBe(1);
+    expect(await leaseRows()).toBe(1);
   });
 
   test("an answer is not a question", async () => {

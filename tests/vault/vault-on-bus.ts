@@ -28,7 +28,7 @@ import {
   timestamp,
   toBase64url,
 } from "@linkspan/envelopes";
-import type { Outgoing } from "@linkspan/fabric";
+import type { Bus, Delivery, Outgoing } from "@linkspan/fabric";
 import { type AuthorityClaim, type EnvelopeVault, serveVault } from "@linkspan/vault";
 import { DirectBus, type Handled } from "./direct-bus.ts";
 import { textOf, type World } from "./world.ts";
@@ -38,12 +38,14 @@ const PARTITIONS = 8;
 export class VaultOnBus {
   readonly world: World;
   readonly vault: EnvelopeVault;
-  readonly bus = new DirectBus();
+  readonly direct = new DirectBus();
   readonly core: Signer;
   readonly coreSeal: SealKeys;
   readonly keys: KeyRing;
   /** Everything that was logged, as a log line would read. */
   readonly logged: string[] = [];
+  /** Set: how daemons ask, instead of directly. */
+  request: ((message: Outgoing) => Promise<Delivery>) | undefined;
   /** Set: who may act, and who not. */
   authority: (claim: AuthorityClaim) => Promise<void> = async () => undefined;
 
@@ -60,13 +62,18 @@ export class VaultOnBus {
     ]);
   }
 
-  static async serve(world: World, vault: EnvelopeVault): Promise<VaultOnBus> {
+  /** @param bus default: requests are handed straight to the vault's handler */
+  static async serve(
+    world: World,
+    vault: EnvelopeVault,
+    bus?: Pick<Bus, "subscribe" | "reply">,
+  ): Promise<VaultOnBus> {
     const served = new VaultOnBus(world, vault, await generateSealKeys());
     const log = (fields: object): void => {
       served.logged.push(JSON.stringify(fields));
     };
     await serveVault({
-      bus: served.bus,
+      bus: bus ?? served.direct,
       leases: vault.leases,
       keys: served.keys,
       signer: served.core,
@@ -158,15 +165,27 @@ export class Daemon {
   }
 
   deliver(message: Outgoing): Promise<Handled> {
-    return this.#served.bus.deliver(message);
+    return this.#served.direct.deliver(message);
   }
 
   /** The answer's payload, proven to be the core's. @throws FabricError the code it refuses with */
   async ask(message: Outgoing): Promise<Record<string, unknown>> {
+    const { request } = this.#served;
+    if (request !== undefined) return this.proven(message, await request(message));
     const { verdict, reply } = await this.deliver(message);
     if (verdict.do === "dead") throw new FabricError(verdict.code, verdict.detail ?? "");
+    if (reply === undefined) throw new Error("there was no answer");
+    const { kid, sig } = reply;
+    return this.proven(message, { body: reply.body, kid, sig });
+  }
+
+  /** @throws FabricError the code in the answer */
+  proven(
+    message: Outgoing,
+    { body, kid, sig }: Pick<Delivery, "body" | "kid" | "sig">,
+  ): Record<string, unknown> {
     const { envelope } = decode(
-      { body: reply?.body ?? new Uint8Array(), kid: reply?.kid, sig: reply?.sig },
+      { body, kid, sig },
       { keys: this.#served.keys, now: this.#served.world.now(), partitions: PARTITIONS },
     );
     if (envelope.metadata.issuer !== "core") throw new Error("answered by another");

@@ -7,6 +7,7 @@
  * answer: it is dead-lettered with its code.
  */
 import {
+  CODES,
   decodeBatch,
   FabricError,
   fromBase64url,
@@ -69,6 +70,9 @@ export interface VaultLog {
 
 const ACK: Verdict = { do: "ack" };
 
+/** Then whoever asked has given up waiting. */
+const MAX_ATTEMPTS = 10;
+
 /** Requests of one batch that are answered at once. */
 const AT_ONCE = 8;
 
@@ -116,8 +120,10 @@ class VaultService {
       await bus.reply(delivery.replyTo, answer);
       return ACK;
     } catch (error) {
+      const { code } = asFabricError(error);
+      log.warn({ event: "vault.unanswered", trace_id: asked.traceId, code });
+      if (CODES[code].retry === "never" || delivery.attempt >= MAX_ATTEMPTS) return ACK;
       // The same request gets the same lease or version again.
-      log.warn({ event: "vault.unanswered", trace_id: asked.traceId, code: asFabricError(error).code });
       return { do: "retry", afterMs: 1_000 };
     }
   }

@@ -1,7 +1,12 @@
 /** What the routes share. */
 import type { Core } from "@linkspan/worker";
 import type { FastifyInstance } from "fastify";
-import type { FastifyBaseLogger, RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerDefault } from "fastify";
+import type {
+  FastifyBaseLogger,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { Registry } from "prom-client";
 import type { HttpMetrics } from "./metrics.ts";
@@ -31,4 +36,3 @@ export type App = FastifyInstance<
 
 /** A resource: registers its routes. */
 export type Routes = (app: App, context: Context) => void;
-

@@ -31,11 +31,7 @@ export function sendStream(context: Context, reply: FastifyReply, cursor: Cursor
     .send(Readable.from(frames(context, cursor, signal), { objectMode: true, highWaterMark: 1 }));
 }
 
-async function* frames(
-  { core }: Context,
-  cursor: Cursor,
-  signal: AbortSignal,
-): AsyncGenerator<string, void> {
+async function* frames({ core }: Context, cursor: Cursor, signal: AbortSignal): AsyncGenerator<string, void> {
   yield `retry: ${RECONNECT_MS}\n\n`;
   try {
     for await (const event of follow(core, cursor, HEARTBEAT_MS, signal)) {

@@ -1,9 +1,17 @@
 /** What a bus tells its owner, to be logged: names and counts, never contents. */
 import type { ErrorCode } from "@linkspan/envelopes";
 
+/** Publishing and consuming have connections of their own; the embedded bus has one. */
+export type LinkName = "publish" | "consume" | "embedded";
+
 export type BusEvent =
-  | { readonly event: "bus.up"; readonly attempt: number }
-  | { readonly event: "bus.down"; readonly reason: string; readonly retryInMs: number }
+  | { readonly event: "bus.up"; readonly link: LinkName; readonly attempt: number }
+  | {
+      readonly event: "bus.down";
+      readonly link: LinkName;
+      readonly reason: string;
+      readonly retryInMs: number;
+    }
   | { readonly event: "bus.blocked"; readonly reason: string }
   | { readonly event: "bus.unblocked" }
   | { readonly event: "bus.fault"; readonly queue?: string; readonly reason: string }

@@ -4,7 +4,7 @@ export { type Clock, type Random, sleep, systemClock } from "./clock.ts";
 export { type ConnectOptions, EmbeddedBroker, type EmbeddedBrokerOptions } from "./embedded/broker.ts";
 export { EmbeddedBus } from "./embedded/bus.ts";
 export { type FaultRates, type Faults, randomFaults } from "./embedded/faults.ts";
-export type { BusEvent, BusListener } from "./events.ts";
+export type { BusEvent, BusListener, LinkName } from "./events.ts";
 export { holdLease, type HoldLeaseOptions, type LeaseAnswer, type Tenure } from "./lease.ts";
 export { isReplyAddress, type Peer, replyAddress } from "./peer.ts";
 export { seededRandom, VirtualClock } from "./virtual-clock.ts";

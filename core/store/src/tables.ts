@@ -68,6 +68,7 @@ export interface Tables {
     state: AuthSessionState;
     step: JsonDefault;
     created_at: Now;
+    changed_at: Now;
     expires_at: Date;
   };
   contacts: {

@@ -24,11 +24,9 @@ export interface ClientOptions {
 }
 
 export interface ClientHandlers {
-  /** The transport is up and the handshake begins. */
-  readonly onOpen: () => void;
   readonly onLine: (line: Line) => void;
-  /** SASL failed or is not offered; `why` is for people. The connection is still there. */
-  readonly onLoginFailed: (why: string) => void;
+  /** SASL was refused (`final`) or is not offered; `why` is for people. The connection is still there. */
+  readonly onLoginFailed: (why: string, final: boolean) => void;
   /** Once, at the end; undefined when it was closed without an error. */
   readonly onClose: (error: Error | undefined) => void;
 }
@@ -71,9 +69,9 @@ export class IrcClient {
     socket.once("close", (error: Error | false) => handlers.onClose(error === false ? undefined : error));
     const library = this.#library;
     library.requestCap(CAPS.filter(wanted));
-    library.on("socket connected", handlers.onOpen);
     library.on("sasl failed", ({ reason }: { reason: string }) => {
-      handlers.onLoginFailed(SASL_FAILURES[reason] ?? reason);
+      const isOffered = reason !== "unsupported_mechanism" && reason !== "capability_missing";
+      handlers.onLoginFailed(SASL_FAILURES[reason] ?? reason, isOffered);
     });
     library.connect({
       nick: options.nick,

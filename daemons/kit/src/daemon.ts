@@ -58,6 +58,8 @@ export interface DaemonContext extends Required<Omit<DaemonOptions, "keys" | "ge
 export interface Daemon extends AsyncDisposable {
   /** Lease epoch while the instance is held. */
   readonly epoch: number | undefined;
+  /** Whether it takes in everything: the term has begun. */
+  readonly isServing: boolean;
   /** Resolves when the daemon has stopped; rejects when it refuses to run. */
   readonly done: Promise<void>;
 }
@@ -69,14 +71,15 @@ export interface Daemon extends AsyncDisposable {
 export function runDaemon(options: DaemonOptions, signal: AbortSignal): Daemon {
   const stopping = new AbortController();
   const stop = AbortSignal.any([signal, stopping.signal]);
-  let epoch: number | undefined;
-  const done = live(options, stop, (held) => {
-    epoch = held;
-  });
+  const standing: Standing = { epoch: undefined, isServing: false };
+  const done = live(options, stop, standing);
   done.catch(() => undefined);
   return {
     get epoch() {
-      return epoch;
+      return standing.epoch;
+    },
+    get isServing() {
+      return standing.isServing;
     },
     done,
     [Symbol.asyncDispose]: async () => {
@@ -86,11 +89,12 @@ export function runDaemon(options: DaemonOptions, signal: AbortSignal): Daemon {
   };
 }
 
-async function live(
-  options: DaemonOptions,
-  stop: AbortSignal,
-  onEpoch: (epoch: number | undefined) => void,
-): Promise<void> {
+interface Standing {
+  epoch: number | undefined;
+  isServing: boolean;
+}
+
+async function live(options: DaemonOptions, stop: AbortSignal, standing: Standing): Promise<void> {
   const clock = options.clock ?? systemClock;
   const { service, instance, bootId } = options;
   const log = options.log.child({ service, instance, boot_id: bootId });
@@ -113,7 +117,6 @@ async function live(
     return leaseOf(reply);
   };
 
-  let heldEpoch: number | undefined;
   const daemon: DaemonContext = {
     ...options,
     clock,
@@ -123,7 +126,7 @@ async function live(
     memory: new Memory(),
     vaultSealKey: () => vaultSealKeyOf(keyRing),
     keysChanged: () => {
-      sayHello(heldEpoch).catch((error: unknown) => log.warn({ event: "hello.unanswered", err: error }));
+      sayHello(standing.epoch).catch((error: unknown) => log.warn({ event: "hello.unanswered", err: error }));
     },
   };
 
@@ -133,14 +136,15 @@ async function live(
       log,
       beat: sayHello,
       work: async (tenure, stopped) => {
-        heldEpoch = tenure.epoch;
-        onEpoch(tenure.epoch);
+        standing.epoch = tenure.epoch;
         log.info({ event: "lease.held", epoch: tenure.epoch });
         try {
-          await serveTerm(daemon, tenure, stopped);
+          await serveTerm(daemon, tenure, stopped, () => {
+            standing.isServing = true;
+          });
         } finally {
-          heldEpoch = undefined;
-          onEpoch(undefined);
+          standing.epoch = undefined;
+          standing.isServing = false;
           log.info({ event: "lease.left", epoch: tenure.epoch, lost: tenure.signal.aborted });
         }
       },

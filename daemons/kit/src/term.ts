@@ -40,11 +40,17 @@ const ASK_AGAIN_EVERY_MS = 5_000;
 const SEND_BATCH = { maxBatch: 64, lingerMs: 0 } as const;
 
 /** Serves until told to stop, or until the lease is lost. @throws FabricError when the term could not begin */
-export async function serveTerm(daemon: DaemonContext, tenure: Tenure, stop: AbortSignal): Promise<void> {
+export async function serveTerm(
+  daemon: DaemonContext,
+  tenure: Tenure,
+  stop: AbortSignal,
+  onBegun: () => void,
+): Promise<void> {
   const lost = tenure.signal;
   const term = new Term(daemon, tenure);
   try {
     await Promise.race([term.begin(), aborted(lost)]);
+    if (!lost.aborted) onBegun();
     await Promise.race([aborted(stop), aborted(lost)]);
     if (!lost.aborted) await Promise.race([term.end(), aborted(lost)]);
   } finally {
@@ -60,7 +66,7 @@ class Term {
   readonly #calls: CoreCalls;
   readonly #identities: Identities;
   readonly #jobs: Jobs;
-  readonly #health: Latest<HealthReport>;
+  readonly #health: Latest<true>;
   readonly #refresh: Latest<true>;
   readonly #requests = new Set<Promise<void>>();
   readonly #sends: Subscription[] = [];
@@ -77,7 +83,11 @@ class Term {
     this.#jobs = new Jobs({ clock, signal, log });
     const onError = (error: unknown) => log.warn({ event: "report.unpublished", err: error });
     const shared = { clock, signal, onError };
-    this.#health = new Latest({ ...shared, everyMs: 1_000, send: (report) => this.#note("health", report) });
+    this.#health = new Latest({
+      ...shared,
+      everyMs: 1_000,
+      send: () => this.#note("health", this.#report()),
+    });
     this.#refresh = new Latest({ ...shared, send: () => this.#identities.refresh() });
     this.#identities = new Identities(
       {
@@ -92,7 +102,7 @@ class Term {
         signal,
         spacing: new Spacing(tuning.openEveryMs, clock),
         checkpointEveryMs: tuning.checkpointEveryMs,
-        onChange: () => this.#health.offer(this.#report()),
+        onChange: () => this.#health.offer(true),
       },
       () => this.#resume(),
     );
@@ -115,7 +125,7 @@ class Term {
       this.#sends.push(await this.#subscribe(bus, queue, (batch) => this.#say(batch)));
     }
     this.#daemon.log.info({ event: "term.begun", identities: this.#identities.all.length });
-    void this.#repeatedly(HEALTH_EVERY_MS, () => this.#health.offer(this.#report()));
+    void this.#repeatedly(HEALTH_EVERY_MS, () => this.#health.offer(true));
     void this.#repeatedly(ASK_AGAIN_EVERY_MS, () => {
       for (const { stream } of this.#identities.all) stream.askAgain();
     });

@@ -1,5 +1,5 @@
 /** What backends want said. */
-import { encode, FabricError, intentId, timestamp, traceIdOf } from "@linkspan/envelopes";
+import { encode, FabricError, INTENT_STATES, intentId, timestamp, traceIdOf } from "@linkspan/envelopes";
 import { type Identity, identityById, intentById, listIntents, stepsOf } from "@linkspan/store";
 import { cancelIntent, type Core, type IntentRequest, recordIntent, resolveIntent } from "@linkspan/worker";
 import { z } from "zod";
@@ -33,20 +33,7 @@ const KeyHeader = z
   })
   .loose();
 
-const State = z.enum([
-  "recorded",
-  "denied",
-  "held",
-  "queued",
-  "attempting",
-  "sent",
-  "delivered",
-  "read",
-  "failed",
-  "uncertain",
-  "expired",
-  "cancelled",
-]);
+const State = z.enum(INTENT_STATES);
 
 const ListQuery = z.object({
   state: State.optional(),
@@ -66,7 +53,8 @@ export const intents: Routes = (app, { core }) => {
         operationId: "recordIntent",
         tags,
         summary: "Say something as a linked identity",
-        description: "The same Idempotency-Key with the same body gives the same intent; with another body, 409.",
+        description:
+          "The same Idempotency-Key with the same body gives the same intent; with another body, 409.",
         headers: KeyHeader,
         body: NewIntent,
         response: answers({ 202: IntentView }),

@@ -113,7 +113,7 @@ export class EmbeddedBus implements Bus {
     this.#state = "reconnecting";
     for (const subscription of this.#subscriptions) subscription.detach();
     const retryInMs = this.#broker.faults.reconnectMs?.() ?? 10;
-    this.#listener?.({ event: "bus.down", reason: "dropped", retryInMs });
+    this.#listener?.({ event: "bus.down", link: "embedded", reason: "dropped", retryInMs });
     this.#broker.clock.after(retryInMs, () => this.#reconnect());
   }
 
@@ -209,7 +209,7 @@ export class EmbeddedBus implements Bus {
   #reconnect(): void {
     if (this.#state !== "reconnecting") return;
     this.#state = "up";
-    this.#listener?.({ event: "bus.up", attempt: 1 });
+    this.#listener?.({ event: "bus.up", link: "embedded", attempt: 1 });
     for (const subscription of this.#subscriptions) subscription.attach();
     this.#wire.clear();
     for (const sending of this.#unconfirmed) this.#enqueue(sending);

@@ -117,12 +117,16 @@ export interface AuthSession {
   readonly state: AuthSessionState;
   readonly step: Record<string, unknown>;
   readonly created_at: Date;
+  /** When it entered its state. */
+  readonly changed_at: Date;
   readonly expires_at: Date;
 }
 
 export async function insertAuthSession(
   on: Queryable,
-  session: Omit<AuthSession, "created_at" | "state" | "step"> & { readonly step: Record<string, unknown> },
+  session: Omit<AuthSession, "created_at" | "changed_at" | "state" | "step"> & {
+    readonly step: Record<string, unknown>;
+  },
 ): Promise<AuthSession> {
   const row = await runFirst(
     on,
@@ -153,7 +157,7 @@ export async function moveAuthSession(
     on,
     sqlFor
       .updateTable("auth_sessions")
-      .set({ state, step: JSON.stringify(step) })
+      .set({ state, step: JSON.stringify(step), changed_at: sql<Date>`now()` })
       .where("id", "=", id),
   );
 }
@@ -166,7 +170,7 @@ export function expireAuthSessions(
     on,
     sqlFor
       .updateTable("auth_sessions")
-      .set({ state: "expired" })
+      .set({ state: "expired", changed_at: sql<Date>`now()` })
       .where("state", "in", ["initiated", "awaiting_user", "completing"])
       .where("expires_at", "<=", sql<Date>`now()`)
       .returning(["id", "identity_id", "workspace_id"]),

@@ -100,6 +100,22 @@ export function apiToken(on: Queryable, tokenHash: Uint8Array): Promise<ApiToken
   );
 }
 
+/** Tokens in force of one workspace; `*` are those for all. */
+export function apiTokensOf(
+  on: Queryable,
+  workspaceId: string,
+): Promise<(ApiToken & { readonly created_at: Date })[]> {
+  return run(
+    on,
+    sqlFor
+      .selectFrom("api_tokens")
+      .select(["name", "workspace_id", "role", "created_at"])
+      .where("workspace_id", "=", workspaceId)
+      .where("revoked_at", "is", null)
+      .orderBy("created_at"),
+  );
+}
+
 export async function revokeApiTokens(on: Queryable, workspaceId: string, name: string): Promise<number> {
   const rows = await run(
     on,
@@ -128,6 +144,24 @@ export function flagsFor(on: Queryable, workspaceId: string): Promise<ConnectorF
       .selectFrom("connector_flags")
       .select(["workspace_id", "service", "enabled"])
       .where("workspace_id", "in", ["*", workspaceId]),
+  );
+}
+
+/** The settings that decide about a service in a workspace, with who and why; `*` as service asks for those of all. */
+export function explainFlags(on: Queryable, workspaceId: string, service: string) {
+  return run(
+    on,
+    sqlFor
+      .selectFrom("connector_flags")
+      .select(["workspace_id", "service", "enabled", "who", "why", "changed_at"])
+      .where("workspace_id", "in", ["*", workspaceId])
+      .where((where) =>
+        where.or([
+          where("service", "=", service),
+          where.and([where("service", "=", "*"), where("workspace_id", "=", "*")]),
+        ]),
+      )
+      .orderBy("changed_at", "desc"),
   );
 }
 

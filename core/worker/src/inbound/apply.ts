@@ -56,7 +56,7 @@ async function refuse(
   error: FabricError,
 ): Promise<void> {
   const metadata = opened?.envelope.metadata;
-  const messageId = metadata?.message_id ?? delivery.messageId;
+  const messageId = metadata?.message_id ?? claimedId(delivery);
   const id = await quarantine(on, {
     code: error.code,
     detail: error.message,
@@ -92,6 +92,11 @@ async function refuse(
     status: "quarantined",
     code: error.code,
   });
+}
+
+/** The transport's own copy, which nobody signed: good enough to name what was refused, if it is an id at all. */
+function claimedId({ messageId }: Delivery): string | undefined {
+  return messageId !== undefined && /^[A-Za-z0-9_-]{43}$/.test(messageId) ? messageId : undefined;
 }
 
 function accountOf(opened: Opened | undefined): string {

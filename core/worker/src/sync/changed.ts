@@ -19,6 +19,9 @@ export function tellChanged(core: Core, changed: Changed): void {
     { mandatory: false, ttlMs: TTL_MS },
   );
   core.bus.publish(message).catch((error: unknown) => {
-    core.log.debug({ event: "changed.dropped", what: changed.what, err: error }, "daemons will ask by themselves");
+    core.log.debug(
+      { event: "changed.dropped", what: changed.what, err: error },
+      "daemons will ask by themselves",
+    );
   });
 }

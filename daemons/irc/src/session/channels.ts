@@ -13,7 +13,6 @@ interface Channel {
   readonly name: string;
   /** Folded nickname to nickname. */
   readonly members: Map<string, string>;
-  topic: string | undefined;
 }
 
 export class Channels {
@@ -43,21 +42,13 @@ export class Channels {
     return [...this.#joined].filter(([, { members }]) => members.has(folded)).map(([name]) => name);
   }
 
-  /** @returns whether it is another topic than the one known */
-  topic(channel: string, topic: string): boolean {
-    const known = this.#joined.get(this.#options.fold(channel));
-    if (known === undefined || known.topic === topic) return false;
-    known.topic = topic;
-    return true;
-  }
-
   /** Follows the line; ask {@link of} before. */
   see({ command, params, nick }: Line): void {
     const { fold, isSelf } = this.#options;
     const [first = "", second = ""] = params;
     switch (command) {
       case "JOIN": {
-        if (isSelf(nick)) this.#joined.set(fold(first), { name: first, members: new Map(), topic: undefined });
+        if (isSelf(nick)) this.#joined.set(fold(first), { name: first, members: new Map() });
         this.#joined.get(fold(first))?.members.set(fold(nick), nick);
         break;
       }

@@ -152,6 +152,7 @@ export class Keeper {
       this.report({ state: "starting", message: "The connection is being opened." });
       credentials = await this.#checkOut(turn);
       this.#connection = await this.#open(credentials, host, signal);
+      this.#context.onChange();
       await aborted(signal);
       return signal.reason;
     } catch (error) {

@@ -76,6 +76,7 @@ export class ScriptedCore {
   decide: (ask: AttemptRequest, envelope: Envelope) => AttemptReply | Promise<AttemptReply> = () => GO;
   #holder: { bootId: string; untilMs: number } | undefined;
   #epoch = 0;
+  #intake = Promise.resolve();
   readonly #sealKeys: SealKeys;
   readonly #leases = new Map<string, SealContext & { readonly identity: string }>();
   readonly #daemons: { readonly signer: Signer; readonly sealKeys: SealKeys }[] = [];
@@ -311,7 +312,18 @@ export class ScriptedCore {
     }
   }
 
+  /** Settles nothing that daemons say, until what is returned is called. */
+  pauseIntake(): () => void {
+    const paused = Promise.withResolvers<void>();
+    this.#intake = paused.promise;
+    return () => {
+      this.#intake = Promise.resolve();
+      paused.resolve();
+    };
+  }
+
   async #take(delivery: Delivery) {
+    await this.#intake;
     const envelope = this.#opened(delivery, delivery.route);
     this.heard.push(envelope);
     if (envelope.action === "inbound_event" && this.acking) {

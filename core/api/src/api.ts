@@ -1,0 +1,53 @@
+/** The HTTP API of a core, listening. */
+import type { Core } from "@linkspan/worker";
+import type { FastifyInstance } from "fastify";
+import type { Registry } from "prom-client";
+import { type AppOptions, buildApp } from "./app.ts";
+import type { ReadinessCheck } from "./context.ts";
+import { httpMetrics } from "./metrics.ts";
+import { checksOf } from "./routes/health.ts";
+
+export interface ApiOptions extends AppOptions {
+  readonly host: string;
+  /** 0 picks a free one. */
+  readonly port: number;
+  /** Served at /metrics; the API adds its own. One API per registry. */
+  readonly registry: Registry;
+  /** Asked by /health/ready beside database, bus and vault. */
+  readonly checks?: readonly ReadinessCheck[];
+}
+
+export interface Api extends AsyncDisposable {
+  readonly url: string;
+  /** For requests without a socket. */
+  readonly app: FastifyInstance;
+}
+
+/**
+ * Resolves when it answers. Disposing stops taking requests, ends streams and long polls, and finishes the rest.
+ *
+ * @throws Error of the network when the address cannot be listened on
+ */
+export async function startApi(core: Core, options: ApiOptions): Promise<Api> {
+  const stop = new AbortController();
+  const app = await buildApp(
+    {
+      core,
+      registry: options.registry,
+      metrics: httpMetrics(options.registry),
+      checks: [...checksOf({ core }), ...(options.checks ?? [])],
+      stopping: stop.signal,
+    },
+    options,
+  );
+  const url = await app.listen({ host: options.host, port: options.port });
+  core.log.info({ event: "api.listening", url }, "the API answers");
+  return {
+    url,
+    app,
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await app.close();
+    },
+  };
+}

@@ -1,0 +1,7 @@
+/** HTTP for backends, Msgr's clients and the people who run it. */
+export { type Api, type ApiOptions, startApi } from "./api.ts";
+export { DEFAULT_WORKSPACE, WORKSPACE_HEADER } from "./auth/caller.ts";
+export { hashToken, newToken, type TokenKind } from "./auth/secrets.ts";
+export type { ReadinessCheck } from "./context.ts";
+export { prometheusMetrics } from "./metrics.ts";
+export { type Problem, ProblemSchema, statusOf } from "./problem.ts";

@@ -1,0 +1,30 @@
+/** The OpenAPI document, made from the schemas that check the requests. */
+import swagger from "@fastify/swagger";
+import { VERSION } from "@linkspan/worker";
+import type { FastifyInstance } from "fastify";
+import { jsonSchemaTransform, jsonSchemaTransformObject } from "fastify-type-provider-zod";
+
+const DESCRIPTION = `Say things as linked identities and read what is said to them.
+
+Every request carries \`Authorization: Bearer lsp_…\`. A token belongs to a workspace and a role; one that is
+for all workspaces names the workspace in \`X-Linkspan-Workspace\` (without it: \`default\`). Errors are
+RFC 9457 problems; branch on \`code\`.`;
+
+/** Before the routes are registered. */
+export async function describeApi(app: FastifyInstance): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: "3.1.0",
+      info: {
+        title: "Linkspan",
+        version: VERSION,
+        description: DESCRIPTION,
+        license: { name: "Apache-2.0", identifier: "Apache-2.0" },
+      },
+      components: { securitySchemes: { token: { type: "http", scheme: "bearer", bearerFormat: "lsp_…" } } },
+      security: [{ token: [] }],
+    },
+    transform: jsonSchemaTransform,
+    transformObject: jsonSchemaTransformObject,
+  });
+}

@@ -1,0 +1,140 @@
+/** Is it alive, can it serve, what does it measure. Open to all: nothing here is about a tenant. */
+import { isFabricError } from "@linkspan/envelopes";
+import { VERSION } from "@linkspan/worker";
+import { z } from "zod";
+import type { Context, ReadinessCheck, Routes } from "../context.ts";
+import { answers } from "../schemas.ts";
+
+const tags = ["health"];
+const CHECK_TIMEOUT_MS = 3_000;
+
+const Readiness = z
+  .object({
+    status: z.enum(["ready", "not_ready"]),
+    checks: z.array(
+      z.object({
+        name: z.string(),
+        ok: z.boolean(),
+        detail: z.string().meta({ description: "what was seen; when not ok, what to do" }),
+      }),
+    ),
+  })
+  .meta({ id: "Readiness" });
+
+const Index = z.object({
+  name: z.string(),
+  version: z.string(),
+  namespace: z.string(),
+  openapi: z.string(),
+  health: z.string(),
+});
+
+export const health: Routes = (app, context) => {
+  app.get(
+    "/",
+    { schema: { operationId: "index", tags, summary: "What this is", response: answers({ 200: Index }) } },
+    () => ({
+      name: "linkspan",
+      version: VERSION,
+      namespace: context.core.namespace.name,
+      openapi: "/openapi.json",
+      health: "/health/ready",
+    }),
+  );
+
+  app.get(
+    "/health/live",
+    {
+      schema: {
+        operationId: "live",
+        tags,
+        summary: "The process answers",
+        response: answers({ 200: z.object({ status: z.literal("live") }) }),
+      },
+    },
+    () => ({ status: "live" as const }),
+  );
+
+  app.get(
+    "/health/ready",
+    {
+      schema: {
+        operationId: "ready",
+        tags,
+        summary: "Everything it needs answers; each check says what to do when it does not",
+        response: answers({ 200: Readiness, 503: Readiness }),
+      },
+    },
+    async (_request, reply) => {
+      const checks = await Promise.all(context.checks.map(run));
+      const ready = !context.stopping.aborted && checks.every((check) => check.ok);
+      return reply
+        .code(ready ? 200 : 503)
+        .header("cache-control", "no-store")
+        .send({ status: ready ? "ready" : "not_ready", checks });
+    },
+  );
+
+  app.get(
+    "/metrics",
+    {
+      schema: {
+        operationId: "metrics",
+        tags,
+        summary: "Prometheus metrics",
+        response: answers({
+          200: { description: "Prometheus text", content: { "text/plain": { schema: z.string() } } },
+        }),
+      },
+    },
+    async (_request, reply) =>
+      reply.type(context.registry.contentType).send(Buffer.from(await context.registry.metrics())),
+  );
+};
+
+async function run({ name, check }: ReadinessCheck) {
+  const late = new Promise<{ ok: boolean; detail: string }>((resolve) => {
+    const timer = setTimeout(
+      () => resolve({ ok: false, detail: `no answer within ${CHECK_TIMEOUT_MS} ms; see linkspan doctor` }),
+      CHECK_TIMEOUT_MS,
+    );
+    timer.unref();
+  });
+  const asked = check().catch((error: unknown) => ({
+    ok: false,
+    detail: isFabricError(error)
+      ? `${error.message}; see linkspan doctor`
+      : "an unexpected fault; see the log",
+  }));
+  return { name, ...(await Promise.race([asked, late])) };
+}
+
+/** What every core needs: its database, its bus, its vault. */
+export function checksOf({ core }: Pick<Context, "core">): ReadinessCheck[] {
+  return [
+    {
+      name: "database",
+      check: async () => {
+        await core.database.query("SELECT 1");
+        return { ok: true, detail: "answers" };
+      },
+    },
+    {
+      name: "bus",
+      check: async () => {
+        const { state, reason } = core.bus.health();
+        const detail = reason ?? state;
+        return { ok: state === "up", detail: state === "up" ? state : `${detail}; is the broker running?` };
+      },
+    },
+    {
+      name: "vault",
+      check: async () => {
+        const vault = await core.vault.health();
+        return vault.state === "open"
+          ? { ok: true, detail: `open with ${vault.backend}` }
+          : { ok: false, detail: `sealed: ${vault.reason}; unseal it` };
+      },
+    },
+  ];
+}

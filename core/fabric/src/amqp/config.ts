@@ -1,0 +1,99 @@
+/** How an AMQP bus is reached and bounded, and how amqplib is told so. */
+import { type ChannelModel, connect, credentials, type Options, type SocketOptions } from "amqplib";
+import type { Backoff, Patience } from "../backoff.ts";
+import type { Clock, Random } from "../clock.ts";
+import type { BusListener } from "../events.ts";
+import type { Peer } from "../peer.ts";
+
+export interface AmqpBusConfig extends Peer {
+  /** `amqp://` or `amqps://`, with host and port, and perhaps user, password and vhost. */
+  readonly url: string;
+  /** The vhost is the namespace; overrides the URL's path. */
+  readonly vhost?: string;
+  /** Default: user and password of the URL. `external`: the client certificate of `tls` signs in. */
+  readonly auth?:
+    | { readonly kind: "plain"; readonly user: string; readonly password: string }
+    | { readonly kind: "external" };
+  readonly tls?: AmqpTls;
+  /** Stamped on every message; the broker refuses any but the connection's own user. */
+  readonly userId?: string;
+  /** Seconds between heartbeats, default 10; twice as long a silence is a dead peer. */
+  readonly heartbeatSeconds?: number;
+  /** Default 10,000. */
+  readonly connectTimeoutMs?: number;
+  /** Unconfirmed messages on the wire; default 1,000 and 16 MiB. */
+  readonly window?: { readonly maxCount: number; readonly maxBytes: number };
+  /** Further publishes that may wait for the window; beyond it they reject with `bus.unavailable`. Default 100,000. */
+  readonly maxWaiting?: number;
+  /** Default 100 ms to 10 s. */
+  readonly reconnect?: Backoff;
+  /** Keeps what declared queues were sent, for `replay`; absent: no stream is declared. */
+  readonly replayBuffer?: ReplayBuffer;
+  readonly patience?: Patience;
+  readonly listener?: BusListener;
+  readonly clock?: Clock;
+  readonly random?: Random;
+}
+
+export interface AmqpTls {
+  /** PEM. */
+  readonly ca?: string | Buffer | readonly (string | Buffer)[];
+  readonly cert?: string | Buffer;
+  readonly key?: string | Buffer;
+  readonly passphrase?: string;
+  readonly servername?: string;
+}
+
+export interface ReplayBuffer {
+  readonly maxBytes: number;
+  readonly maxAgeSeconds: number;
+}
+
+export const DEFAULT_RECONNECT: Backoff = { minMs: 100, maxMs: 10_000 };
+export const DEFAULT_WINDOW = { maxCount: 1_000, maxBytes: 16 * 1024 * 1024 };
+export const DEFAULT_WAITING = 100_000;
+
+/** Opens one connection. @param purpose shown in the broker's list of connections */
+export function openConnection(config: AmqpBusConfig, purpose: string): Promise<ChannelModel> {
+  const name = `${config.service}.${config.instance ?? "primary"} ${purpose}`;
+  return connect(addressOf(config), socketOptionsOf(config, name));
+}
+
+function addressOf(config: AmqpBusConfig): Options.Connect {
+  const url = new URL(config.url);
+  const vhost = config.vhost ?? (decodeURIComponent(url.pathname.slice(1)) || "/");
+  return {
+    protocol: url.protocol.slice(0, -1),
+    hostname: url.hostname.replace(/^\[|\]$/g, ""),
+    ...(url.port === "" ? {} : { port: Number(url.port) }),
+    vhost: encodeURIComponent(vhost),
+    heartbeat: config.heartbeatSeconds ?? 10,
+    credentials: credentialsOf(config, url),
+  };
+}
+
+function credentialsOf({ auth }: AmqpBusConfig, url: URL): NonNullable<Options.Connect["credentials"]> {
+  if (auth?.kind === "external") return credentials.external();
+  if (auth?.kind === "plain") return credentials.plain(auth.user, auth.password);
+  return credentials.plain(
+    decodeURIComponent(url.username) || "guest",
+    decodeURIComponent(url.password) || "guest",
+  );
+}
+
+function socketOptionsOf(config: AmqpBusConfig, name: string): SocketOptions {
+  const { ca, cert, key, passphrase, servername } = config.tls ?? {};
+  const url = new URL(config.url);
+  return {
+    noDelay: true,
+    keepAlive: true,
+    timeout: config.connectTimeoutMs ?? 10_000,
+    credentials: credentialsOf(config, url),
+    clientProperties: { connection_name: name, product: "linkspan" },
+    ...(ca === undefined ? {} : { ca: ca instanceof Array ? [...ca] : (ca as string | Buffer) }),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+    ...(passphrase === undefined ? {} : { passphrase }),
+    ...(servername === undefined ? {} : { servername }),
+  };
+}
