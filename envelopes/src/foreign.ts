@@ -13,111 +13,104 @@
  * The received bytes stay what is stored; this is only how they are read.
  */
 import { createHash } from "node:crypto";
+import { acceptsOf } from "./accepts.ts";
 import { actionOf } from "./actions.ts";
-import { type CanonicalEvent, toCanonicalEvent } from "./canonical-event.ts";
+import { toCanonicalEvent } from "./canonical-event.ts";
 import type { DecodeOptions, Received } from "./decode.ts";
 import { NAMESPACE_WORKSPACE, SCHEMA, timestamp } from "./envelope.ts";
 import { FabricError } from "./errors.ts";
 import { PRIMARY, TRACE_ID } from "./grammar.ts";
 import { eventId, noteId, traceIdOf } from "./identity.ts";
+import { type Members, membersOf, optional, textOf } from "./members.ts";
 import type { Parsed } from "./strict-json.ts";
 import { readInstant } from "./time.ts";
 
-type Members = Readonly<Record<string, unknown>>;
-
 /** Members of metadata that a foreign daemon may set itself. */
-const LIFTED = ["workspace_id", "conversation", "seq", "user_id", "identity_id", "in_reply_to"] as const;
+const LIFTED = ["workspace_id", "conversation", "user_id", "identity_id", "in_reply_to"] as const;
 
 /**
  * @returns an envelope in our form, not yet checked against any schema
  * @throws FabricError `envelope.schema`
  */
-export function liftForeign(
-  { value, text, plain }: Parsed,
-  received: Received,
-  options: DecodeOptions,
-): Parsed {
-  const body = objectOf(value, "the envelope");
-  const { metadata: inner, ...rest } = withoutNulls(objectOf(body.payload ?? {}, "payload"));
-  const where = received.topic ?? received.route;
-  const service = where?.service ?? body.service;
-  const instance = where?.instance ?? PRIMARY;
+export function liftForeign(parsed: Parsed, received: Received, options: DecodeOptions): Parsed {
+  const body = objectOf(parsed.value, "the envelope");
+  const { metadata: inner, ...payload } = withoutNulls(objectOf(body.payload ?? {}, "payload"));
   const claimed: Members = { ...membersOf(inner), ...membersOf(body.metadata) };
+  const where = received.topic ?? received.route;
+  const service = where?.service ?? textOf(body.service) ?? "";
+  const instance = where?.instance ?? PRIMARY;
+  const issuer = `daemon:${service}:${instance}`;
   const metadata: Record<string, unknown> = {
     workspace_id: options.foreignWorkspace ?? NAMESPACE_WORKSPACE,
+    ...Object.fromEntries(
+      LIFTED.flatMap((name) => (claimed[name] == null ? [] : [[name, asText(claimed[name])]])),
+    ),
+    ...optional("seq", claimed.seq ?? undefined),
     instance,
-    issuer: `daemon:${String(service)}:${instance}`,
+    issuer,
   };
-  for (const name of LIFTED) if (claimed[name] != null) metadata[name] = claimed[name];
-  const occurredAt =
-    body.occurred_at == null ? timestamp(options.now) : readInstant(String(body.occurred_at));
-  const lifted = {
+  const occurred_at = body.occurred_at == null ? timestamp(options.now) : readTime(body.occurred_at);
+  const action = textOf(body.action) ?? "";
+  const event = eventOf({ service, action, payload, metadata, occurred_at, instance, claimed });
+  const message_id = event?.id ?? noteId(issuer, action, digest(received.body));
+  const value = {
     schema: body.schema ?? SCHEMA,
     service: body.service,
     action: body.action,
-    trace_id: readTraceId(body.trace_id),
-    occurred_at: occurredAt ?? body.occurred_at,
-    metadata,
-    payload: rest,
+    trace_id: (event === undefined ? readTraceId(body.trace_id) : undefined) ?? traceIdOf(message_id),
+    occurred_at,
+    metadata: { ...optional("conversation", event?.conversation), ...metadata, message_id },
+    payload,
   };
-  identify(lifted, claimed, received.body);
-  return { value: lifted, text, plain };
+  return { ...parsed, value };
 }
 
-interface Lifted {
-  readonly service: unknown;
-  readonly action: unknown;
-  trace_id: unknown;
-  readonly occurred_at: unknown;
-  readonly metadata: Record<string, unknown>;
+interface Draft {
+  readonly service: string;
+  readonly action: string;
   readonly payload: Members;
+  readonly metadata: Members;
+  readonly occurred_at: unknown;
+  readonly instance: string;
+  readonly claimed: Members;
 }
 
-/** Sets `message_id`, and for an event `conversation` and the trace id that follows from it. */
-function identify(lifted: Lifted, claimed: Members, body: Uint8Array): void {
-  const { metadata } = lifted;
-  const event = eventOf(lifted, claimed);
-  if (event === undefined) {
-    const nonce = createHash("sha256").update(body).digest("base64url");
-    metadata.message_id = noteId(String(metadata.issuer), String(lifted.action), nonce);
-    lifted.trace_id ??= traceIdOf(String(metadata.message_id));
-    return;
-  }
-  const { kind, remote_id: remoteId, revision, account } = event.payload;
-  metadata.conversation ??= event.conversation;
-  if (metadata.conversation === undefined) delete metadata.conversation;
-  metadata.message_id = eventId({
-    workspace: String(metadata.workspace_id),
-    service: String(lifted.service),
-    home: String(metadata.instance),
-    account,
-    kind,
-    remoteId,
-    revision,
-  });
-  lifted.trace_id = traceIdOf(String(metadata.message_id));
+interface IdentifiedEvent {
+  readonly id: string;
+  readonly conversation: string | undefined;
 }
 
 /** Undefined for what is no event, and for an event that its schema is about to refuse. */
-function eventOf(lifted: Lifted, claimed: Members): CanonicalEvent | undefined {
-  const { service, action, payload, metadata, occurred_at } = lifted;
-  if (typeof service !== "string" || typeof action !== "string" || typeof occurred_at !== "string")
-    return undefined;
+function eventOf(draft: Draft): IdentifiedEvent | undefined {
+  const { service, action, payload, instance, claimed } = draft;
+  const { workspace_id: workspace, conversation } = draft.metadata;
   const def = actionOf(service, action);
-  if (def?.canonical !== "inbound_event" || !def.payload.safeParse(payload).success) return undefined;
-  return toCanonicalEvent(service, action, payload, {
-    workspaceId: String(metadata.workspace_id),
-    instance: String(metadata.instance),
+  if (def?.canonical !== "inbound_event" || !acceptsOf(def.payload)(payload)) return undefined;
+  if (typeof workspace !== "string" || typeof draft.occurred_at !== "string") return undefined;
+  const event = toCanonicalEvent(service, action, payload, {
+    workspaceId: workspace,
+    instance,
     account: accountOf(payload, claimed),
-    occurredAt: occurred_at,
-    conversation: typeof metadata.conversation === "string" ? metadata.conversation : undefined,
+    occurredAt: draft.occurred_at,
+    conversation: typeof conversation === "string" ? conversation : undefined,
     metadata: claimed,
   });
+  const { kind, remote_id: remoteId, revision, account } = event.payload;
+  const id = eventId({ workspace, service, home: instance, account, kind, remoteId, revision });
+  return { id, conversation: event.conversation };
 }
 
 function accountOf(payload: Members, claimed: Members): string {
-  const account = payload.account ?? claimed.identity_id ?? payload.user_id ?? claimed.user_id;
-  return account == null ? PRIMARY : String(account);
+  return textOf(payload.account ?? claimed.identity_id ?? payload.user_id ?? claimed.user_id) ?? PRIMARY;
+}
+
+/** Numbers become text; anything else is left for the schema to refuse. */
+function asText(value: unknown): unknown {
+  return textOf(value) ?? value;
+}
+
+function readTime(time: unknown): unknown {
+  return readInstant(textOf(time) ?? "") ?? time;
 }
 
 /** @returns undefined when there is none: it then follows from the message id */
@@ -136,10 +129,10 @@ function objectOf(value: unknown, what: string): Members {
   throw new FabricError("envelope.schema", `${what} is not an object`);
 }
 
-function membersOf(value: unknown): Members {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Members) : {};
-}
-
 function withoutNulls(members: Members): Members {
   return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== null));
+}
+
+function digest(body: Uint8Array): string {
+  return createHash("sha256").update(body).digest("base64url");
 }

@@ -54,12 +54,14 @@ describeWithServers(["postgres"], "a secret with a mark", () => {
       secrets.push(secret);
       return { password: Buffer.from(secret), session_token: Buffer.from(secret) };
     };
-    const errors: unknown[] = [];
+    const errors: string[] = [];
+    /** At once: later the secret is wiped, and nothing would be seen. */
+    const shown = (thing: unknown): void => {
+      const json = JSON.stringify({ thing });
+      errors.push(inspect(thing, { depth: 12, showHidden: true }), json, String(thing));
+    };
     const failing = async (attempt: Promise<unknown>): Promise<void> => {
-      await attempt.then(
-        () => expect.unreachable("it should have failed"),
-        (error: unknown) => errors.push(error),
-      );
+      await attempt.then(() => expect.unreachable("it should have failed"), shown);
     };
     const wire: Outgoing[] = [];
 
@@ -95,7 +97,9 @@ describeWithServers(["postgres"], "a secret with a mark", () => {
       await vault.keepHandOver(REF);
       await vault.handOver(REF, marked("taken"));
       const taken = await vault.takeHandOver(REF);
-      errors.push(taken, { taken }, new FabricError("internal", `${String(taken)}`, { cause: taken }));
+      shown(taken);
+      shown([{ taken }]);
+      shown(new FabricError("internal", String(taken), { cause: taken }));
       taken?.wipe();
 
       world.auditFails = new Error("the audit quotes nothing");
@@ -122,7 +126,7 @@ describeWithServers(["postgres"], "a secret with a mark", () => {
       );
       const sinks: Record<string, string> = {
         logs: served.logged.join("\n"),
-        errors: errors.map((error) => inspect(error, { depth: 12, showHidden: true })).join("\n"),
+        errors: errors.join("\n"),
         envelopes: [...envelopes, ...decoded].join("\n"),
         audit: JSON.stringify(await world.audit()),
         tables: await world.dump(),

@@ -15,6 +15,10 @@ test.each<[string, string | Buffer]>([
   ["as an inspected buffer", inspect(bytes)],
   ["as an inspected array", inspect(new Uint8Array(bytes), { breakLength: Number.POSITIVE_INFINITY })],
   ["as a serialised buffer", JSON.stringify(bytes)],
+  [
+    "as a serialised array",
+    JSON.stringify({ deep: new Uint8Array(Buffer.concat([Buffer.from("x"), bytes])) }),
+  ],
   ["in UTF-16", Buffer.from(SECRET, "utf16le")],
 ])("a secret is found %s", (_how, text) => {
   expect(reveals(text, SECRET)).toBe(true);

@@ -31,8 +31,9 @@ function base64Cores(bytes: Buffer): string[] {
 }
 
 export function reveals(haystack: Buffer | string, secret: string): boolean {
-  // Inspected arrays are set in columns.
-  const bytes = typeof haystack === "string" ? Buffer.from(haystack.replace(/,\s+/g, ",")) : haystack;
+  // Inspected arrays are set in columns; serialised ones have their indices between the numbers.
+  const flat = (text: string): string => text.replace(/"\d+":/g, "").replace(/,\s+/g, ",");
+  const bytes = typeof haystack === "string" ? Buffer.from(`${haystack}\n${flat(haystack)}`) : haystack;
   return spellings(secret).some((spelling) => bytes.includes(spelling));
 }
 

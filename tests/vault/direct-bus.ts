@@ -47,6 +47,6 @@ export class DirectBus implements Pick<Bus, "subscribe" | "reply"> {
     };
     const [verdict] = (await this.#handle?.([delivery])) ?? [];
     if (verdict === undefined) throw new Error("nobody serves the vault");
-    return { verdict, reply: this.replies.find(({ inReplyTo }) => inReplyTo === messageId) };
+    return { verdict, reply: this.replies.findLast(({ inReplyTo }) => inReplyTo === messageId) };
   }
 }

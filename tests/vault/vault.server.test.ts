@@ -56,7 +56,7 @@ describeWithServers(["postgres"], "the vault on PostgreSQL", () => {
 
   test("the first writers of a workspace and of a credential agree on one key and one head", async () => {
     const versions = await Promise.all(Array.from({ length: 8 }, () => vault.put(REF, fields("same"))));
-    expect(versions.sort()).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(versions.sort((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
     const { rows } = await world.pool.query("SELECT * FROM vault.workspace_keys");
     expect(rows).toHaveLength(1);
     expect(await passwordOf()).toBe("same");

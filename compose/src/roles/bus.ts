@@ -1,7 +1,7 @@
 /** The bus that the configuration names; the only place where a driver is chosen. */
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { AmqpBus, type Bus, EmbeddedBroker } from "@linkspan/fabric";
+import { type Bus, EmbeddedBroker } from "@linkspan/fabric";
 import type { Config } from "../config.ts";
 
 /** Connects one participant; in one process each role is a participant of its own. */
@@ -13,15 +13,7 @@ export function busOf(config: Config): Connect {
     const broker = new EmbeddedBroker();
     return (service) => Promise.resolve(broker.connect({ service, instance, bootId: randomUUID() }));
   }
-  const tls = tlsOf(config);
-  return (service) =>
-    AmqpBus.connect({
-      url: vhostUrl(url, config.namespace),
-      service,
-      instance,
-      bootId: randomUUID(),
-      ...(tls !== undefined && { tls }),
-    });
+  throw new Error("amqp not yet");
 }
 
 /** A namespace is a vhost; a URL that names one itself wins. */

@@ -13,6 +13,8 @@ export interface ApiOptions extends AppOptions {
   readonly port: number;
   /** Served at /metrics; the API adds its own. One API per registry. */
   readonly registry: Registry;
+  /** Default: the core's. */
+  readonly log?: Core["log"];
   /** Asked by /health/ready beside database, bus and vault. */
   readonly checks?: readonly ReadinessCheck[];
 }
@@ -28,7 +30,8 @@ export interface Api extends AsyncDisposable {
  *
  * @throws Error of the network when the address cannot be listened on
  */
-export async function startApi(core: Core, options: ApiOptions): Promise<Api> {
+export async function startApi(owner: Core, options: ApiOptions): Promise<Api> {
+  const core = options.log === undefined ? owner : { ...owner, log: options.log };
   const stop = new AbortController();
   const app = await buildApp(
     {

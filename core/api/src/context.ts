@@ -23,7 +23,7 @@ export interface Context {
 export interface ReadinessCheck {
   readonly name: string;
   /** Rejects, or tells `ok: false` with what to do. */
-  check(): Promise<{ readonly ok: boolean; readonly detail: string }>;
+  readonly check: () => Promise<{ readonly ok: boolean; readonly detail: string }>;
 }
 
 export type App = FastifyInstance<

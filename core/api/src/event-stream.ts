@@ -4,6 +4,7 @@ import { isFabricError } from "@linkspan/envelopes";
 import type { FastifyReply } from "fastify";
 import type { Context } from "./context.ts";
 import { type Cursor, follow } from "./feed.ts";
+import { sendAsIs } from "./send-as-is.ts";
 import { eventJson } from "./views.ts";
 
 export const STREAM_TYPE = "text/event-stream";
@@ -16,7 +17,11 @@ const RECONNECT_MS = 1_000;
  * Streams until the client leaves or the server stops. A client that does not read stops the reading of the
  * log; an outage of the database ends the stream, and the client resumes by itself.
  */
-export function sendStream(context: Context, reply: FastifyReply, cursor: Cursor): FastifyReply {
+export function sendStream<R extends Pick<FastifyReply, "raw" | "header">>(
+  context: Context,
+  reply: R,
+  cursor: Cursor,
+): R {
   const left = new AbortController();
   const ended = context.metrics.streaming();
   reply.raw.once("close", () => {
@@ -24,11 +29,9 @@ export function sendStream(context: Context, reply: FastifyReply, cursor: Cursor
     ended();
   });
   const signal = AbortSignal.any([left.signal, context.stopping]);
-  return reply
-    .type(STREAM_TYPE)
-    .header("cache-control", "no-store")
-    .header("x-accel-buffering", "no")
-    .send(Readable.from(frames(context, cursor, signal), { objectMode: true, highWaterMark: 1 }));
+  reply.header("x-accel-buffering", "no");
+  const stream = Readable.from(frames(context, cursor, signal), { objectMode: true, highWaterMark: 1 });
+  return sendAsIs(reply, STREAM_TYPE, stream);
 }
 
 async function* frames({ core }: Context, cursor: Cursor, signal: AbortSignal): AsyncGenerator<string, void> {

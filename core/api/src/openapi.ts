@@ -25,6 +25,20 @@ export async function describeApi(app: FastifyInstance): Promise<void> {
       security: [{ token: [] }],
     },
     transform: jsonSchemaTransform,
-    transformObject: jsonSchemaTransformObject,
+    transformObject: (document) => withoutUnused(jsonSchemaTransformObject(document)),
   });
+}
+
+type Document = ReturnType<typeof jsonSchemaTransformObject>;
+
+/** Each named schema comes in two forms, as asked and as answered; most are only answered. */
+function withoutUnused(document: Document): Document {
+  if (!("components" in document)) return document;
+  const paths = JSON.stringify(document.paths);
+  const schemas = Object.fromEntries(
+    Object.entries(document.components?.schemas ?? {}).filter(
+      ([name]) => !name.endsWith("Input") || paths.includes(`"#/components/schemas/${name}"`),
+    ),
+  );
+  return { ...document, components: { ...document.components, schemas } } as Document;
 }

@@ -8,3 +8,6 @@ export type { BusEvent, BusListener, LinkName } from "./events.ts";
 export { holdLease, type HoldLeaseOptions, type LeaseAnswer, type Tenure } from "./lease.ts";
 export { isReplyAddress, type Peer, replyAddress } from "./peer.ts";
 export { seededRandom, VirtualClock } from "./virtual-clock.ts";
+export { AmqpBus } from "./amqp/bus.ts";
+export type { AmqpBusConfig, AmqpTls, ReplayBuffer } from "./amqp/config.ts";
+export type { Replayed, ReplayOptions } from "./amqp/replay.ts";

@@ -33,7 +33,14 @@ export interface ClientHandlers {
 
 /** Capabilities beyond what irc-framework asks for by itself. */
 const CAPS: readonly string[] = [
-  ...["echo-message", "labeled-response", "chghost", "setname", "standard-replies", "draft/message-redaction"],
+  ...[
+    "echo-message",
+    "labeled-response",
+    "chghost",
+    "setname",
+    "standard-replies",
+    "draft/message-redaction",
+  ],
   ...["draft/chathistory", "chathistory"],
 ];
 
@@ -95,11 +102,16 @@ export class IrcClient {
     return this.#library.network.cap.isEnabled(cap);
   }
 
-  /** An ISUPPORT token's value: text, `""` where it stands alone, undefined where the server does not name it. */
+  /** An ISUPPORT token's value as the server wrote it, lists apart: text, `""` where it stands alone, undefined where the server does not name it. */
   token(name: string): string | undefined {
     const value = this.#library.network.options[name];
     if (value === undefined || value === true) return value === true ? "" : undefined;
     return Array.isArray(value) ? value.join("") : String(value);
+  }
+
+  /** Whether the server relays a client's tag of this name (ISUPPORT `CLIENTTAGDENY`). */
+  relaysTag(name: string): boolean {
+    return this.#library.network.supportsTag(name);
   }
 
   /** Symbols before nicknames in NAMES, such as `@+`. */

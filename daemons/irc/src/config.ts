@@ -22,10 +22,11 @@ const NETWORKS: Readonly<Record<string, string>> = {
 /** No blank, comma or control; not one that means a channel, a mask or a prefix to a server. */
 const nick = z
   .string()
-  .regex(/^[^\0-\x20,\x7F!*?@.$:#&+~%0-9-][^\0-\x20,\x7F!*?@.$:#&]{0,29}$/, "not a nickname of 1 to 30 characters");
-const channel = z
-  .string()
-  .regex(/^[#&+!][^\0-\x20,\x7F]{0,199}$/, "not a channel name, such as #linkspan");
+  .regex(
+    /^[^\0-\x20,\x7F!*?@.$:#&+~%0-9-][^\0-\x20,\x7F!*?@.$:#&]{0,29}$/,
+    "not a nickname of 1 to 30 characters",
+  );
+const channel = z.string().regex(/^[#&+!][^\0-\x20,\x7F]{0,199}$/, "not a channel name, such as #linkspan");
 const word = (max: number) =>
   z
     .string()
@@ -66,7 +67,10 @@ const Known = z.strictObject({
     .regex(/^[^\0-\x1F\x7F]{1,100}$/)
     .exactOptional(),
   sasl: z
-    .strictObject({ mechanism: z.enum(["PLAIN", "EXTERNAL"]).default("PLAIN"), account: word(100).exactOptional() })
+    .strictObject({
+      mechanism: z.enum(["PLAIN", "EXTERNAL"]).default("PLAIN"),
+      account: word(100).exactOptional(),
+    })
     .exactOptional()
     .describe("login before registration"),
   nickserv: z
@@ -86,7 +90,10 @@ const Known = z.strictObject({
     .default({ ...PACE })
     .describe("lines that the network bears"),
   withoutCaps: z.array(word(60)).default([]).describe("IRCv3 capabilities not to be used"),
-  membership: z.enum(["all", "own", "none"]).default("all").describe("whose joins, parts and quits are events"),
+  membership: z
+    .enum(["all", "own", "none"])
+    .default("all")
+    .describe("whose joins, parts and quits are events"),
   maxLines: z.int().min(1).max(500).default(40).describe("a message of more lines is refused"),
 });
 
@@ -103,12 +110,18 @@ export type Settings = z.output<typeof Known> & { readonly host: string; readonl
 export function parseSettings(given: Readonly<Record<string, unknown>>): Settings {
   const result = SettingsSchema.safeParse(given);
   if (!result.success) {
-    const faults = result.error.issues.map(({ path, message }) => `${path.join(".") || "settings"}: ${message}`);
+    const faults = result.error.issues.map(
+      ({ path, message }) => `${path.join(".") || "settings"}: ${message}`,
+    );
     throw new FabricError("request.invalid", `the settings have faults: ${faults.join("; ")}`);
   }
-  const { host = NETWORKS[result.data.network], port = result.data.tls === false ? 6667 : 6697 } = result.data;
+  const { host = NETWORKS[result.data.network], port = result.data.tls === false ? 6667 : 6697 } =
+    result.data;
   if (host === undefined) {
-    throw new FabricError("request.invalid", `host: ${result.data.network} is not a known network, so it needs one`);
+    throw new FabricError(
+      "request.invalid",
+      `host: ${result.data.network} is not a known network, so it needs one`,
+    );
   }
   return { ...result.data, host, port };
 }

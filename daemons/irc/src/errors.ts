@@ -26,8 +26,42 @@ const TOO_LONG: ReadonlySet<string> = new Set(["414", "416", "417"]);
 const UNSUPPORTED: ReadonlySet<string> = new Set(["413", "421", "472", "492", "501"]);
 const LATER: ReadonlySet<string> = new Set(["263", "437", "439"]);
 const FORBIDDEN: ReadonlySet<string> = new Set([
-  ...["404", "405", "407", "408", "409", "415", "442", "447", "461", "471", "473", "474", "475", "476", "477"],
-  ...["480", "481", "482", "484", "486", "489", "494", "495", "499", "500", "502", "518", "519", "520", "531", "716", "742"],
+  ...[
+    "404",
+    "405",
+    "407",
+    "408",
+    "409",
+    "415",
+    "442",
+    "447",
+    "461",
+    "471",
+    "473",
+    "474",
+    "475",
+    "476",
+    "477",
+  ],
+  ...[
+    "480",
+    "481",
+    "482",
+    "484",
+    "486",
+    "489",
+    "494",
+    "495",
+    "499",
+    "500",
+    "502",
+    "518",
+    "519",
+    "520",
+    "531",
+    "716",
+    "742",
+  ],
 ]);
 /** Refuses a text rather than a target. */
 const NAMELESS: ReadonlySet<string> = new Set(["411", "412", "413", "417", "421"]);
@@ -67,7 +101,10 @@ export function refusalOf(line: Line, isTarget: (name: string) => boolean): Fabr
 }
 
 /** What a numeric says of a channel that was being joined. */
-export function joinRefusalOf({ command, params }: Line): { channel: string; error: FabricError; why: string } | undefined {
+export function joinRefusalOf({
+  command,
+  params,
+}: Line): { channel: string; error: FabricError; why: string } | undefined {
   const why = JOIN_REFUSALS[command];
   const channel = params[1];
   if (why === undefined || channel === undefined) return undefined;
@@ -213,7 +250,9 @@ export function socketEnding(error: unknown, host: string): Ending {
       retry: "never",
     };
   }
-  if (/^(?:CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_TLS_CERT|HOSTNAME_MISMATCH|ERR_TLS_PINNED)/.test(code)) {
+  if (
+    /^(?:CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_TLS_CERT|HOSTNAME_MISMATCH|ERR_TLS_PINNED)/.test(code)
+  ) {
     return {
       state: "unknown_error",
       code: "platform.forbidden",
@@ -230,7 +269,9 @@ export function socketEnding(error: unknown, host: string): Ending {
     EHOSTUNREACH: `there is no way to ${host}`,
     ENETUNREACH: `there is no way to ${host}`,
   };
-  return disconnected(why[code] ?? (code === "" ? `${host} closed the connection` : `${host} failed (${code})`));
+  return disconnected(
+    why[code] ?? (code === "" ? `${host} closed the connection` : `${host} failed (${code})`),
+  );
 }
 
 function banned(reason: string): Ending {

@@ -50,7 +50,9 @@ export function eventsOf(
       return tagged(line, self, seen);
     case "REDACT": {
       const place = placeOfTarget(line, self, target);
-      return second === "" ? [] : [event("delete", line, self, seen, place, { target: second, native: reason(third) })];
+      return second === ""
+        ? []
+        : [event("delete", line, self, seen, place, { target: second, native: reason(third) })];
     }
     case "JOIN":
       return [change("join", line, self, seen, at(target), account(line, second))];
@@ -80,12 +82,27 @@ export function splitEvent(
   self: Self,
   seen: Seen,
 ): PlatformEvent {
-  const line: Line = { tags: {}, prefix: servers[0], nick: "", user: "", host: servers[0], command: change, params: [] };
-  return event("membership", line, self, seen, { kind: "channel", name: channel }, {
-    text: change,
-    among: channel,
-    native: { servers: [...servers], count: nicks.length, nicks: nicks.slice(0, MAX_NICKS) },
-  });
+  const line: Line = {
+    tags: {},
+    prefix: servers[0],
+    nick: "",
+    user: "",
+    host: servers[0],
+    command: change,
+    params: [],
+  };
+  return event(
+    "membership",
+    line,
+    self,
+    seen,
+    { kind: "channel", name: channel },
+    {
+      text: change,
+      among: channel,
+      native: { servers: [...servers], count: nicks.length, nicks: nicks.slice(0, MAX_NICKS) },
+    },
+  );
 }
 
 /** The moment that the server gave a line, if it gave one that can be believed. */
@@ -203,7 +220,11 @@ function cursorOf(line: Line, seen: Seen): Record<string, unknown> {
   };
 }
 
-function nativeOf(line: Line, self: Self, more: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
+function nativeOf(
+  line: Line,
+  self: Self,
+  more: Readonly<Record<string, unknown>> = {},
+): Record<string, unknown> {
   const { account } = line.tags;
   return {
     network: self.network,
@@ -215,7 +236,15 @@ function nativeOf(line: Line, self: Self, more: Readonly<Record<string, unknown>
   };
 }
 
-const TARGETED: ReadonlySet<string> = new Set(["PRIVMSG", "NOTICE", "TAGMSG", "JOIN", "PART", "KICK", "TOPIC"]);
+const TARGETED: ReadonlySet<string> = new Set([
+  "PRIVMSG",
+  "NOTICE",
+  "TAGMSG",
+  "JOIN",
+  "PART",
+  "KICK",
+  "TOPIC",
+]);
 
 function reason(text: string): Record<string, unknown> {
   return text === "" ? {} : { reason: text };

@@ -17,6 +17,7 @@ declare module "irc-framework" {
   export interface NetworkInfo {
     options: Record<string, unknown>;
     cap: { enabled: string[]; available: Map<string, string>; isEnabled(name: string): boolean };
+    supportsTag(name: string): boolean;
   }
 
   export class Client extends EventEmitter {

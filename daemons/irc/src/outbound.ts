@@ -93,7 +93,10 @@ function spokenOf({ payload }: OutboundAction): Spoken {
 function commandOf(named: string | undefined): Spoken["command"] {
   const command = (named ?? "PRIVMSG").toUpperCase();
   if (command === "PRIVMSG" || command === "NOTICE" || command === "ACTION") return command;
-  throw new FabricError("platform.unsupported", `only PRIVMSG, NOTICE and ACTION are said, not ${command.slice(0, 20)}`);
+  throw new FabricError(
+    "platform.unsupported",
+    `only PRIVMSG, NOTICE and ACTION are said, not ${command.slice(0, 20)}`,
+  );
 }
 
 function mediaLine({ kind, name, url }: Media): string {
@@ -115,7 +118,10 @@ function shifted(entities: readonly Entity[], by: number): Entity[] {
 
 function say(spoken: Spoken, place: Place, self: Self, maxParts: number): Write[] {
   if (spoken.target !== undefined && !sameName(self, spoken.target, place.name)) {
-    throw new FabricError("platform.forbidden", "the command's target is not the conversation it was allowed for");
+    throw new FabricError(
+      "platform.forbidden",
+      "the command's target is not the conversation it was allowed for",
+    );
   }
   const emote = spoken.command === "ACTION";
   const command = spoken.command === "NOTICE" ? "NOTICE" : "PRIVMSG";
@@ -138,7 +144,8 @@ function say(spoken: Spoken, place: Place, self: Self, maxParts: number): Write[
 }
 
 function placeIn({ conversation }: OutboundAction, self: Self): Place {
-  if (conversation === undefined) throw new FabricError("platform.not_found", "a message needs a conversation");
+  if (conversation === undefined)
+    throw new FabricError("platform.not_found", "a message needs a conversation");
   return placeOf(self, conversation);
 }
 

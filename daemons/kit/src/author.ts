@@ -52,7 +52,7 @@ export class Author {
       remoteId: payload.remote_id,
       revision: payload.revision,
     });
-    return this.#write(service, "inbound_event", payload as unknown as Payload, event.occurredAt, {
+    return this.#write(service, "inbound_event", { ...payload }, event.occurredAt, {
       workspace_id: identity.workspaceId,
       message_id: id,
       conversation: event.conversation,

@@ -16,12 +16,7 @@ test("reads what is given, fills in the rest, and leaves other programs' variabl
 test("tells every fault in one message, by the variable's name and without its value", () => {
   const env = { LINKSPAN_DAEMON_INSTANCE: "Secret Name", LINKSPAN_DAEMON_COLOUR: "blue" };
   expect(() => parseConfig(env)).toThrow(
-    expect.objectContaining({
-      code: "request.invalid",
-      message: expect.stringMatching(
-        /INSTANCE[^]*BUS_URL[^]*LINKSPAN_DAEMON_COLOUR: there is no such setting/,
-      ),
-    }),
+    /INSTANCE[^]*BUS_URL[^]*LINKSPAN_DAEMON_COLOUR: there is no such setting/,
   );
   expect(() => parseConfig(env)).not.toThrow(/Secret Name/);
 });

@@ -1,3 +1,4 @@
+import { FabricError } from "@linkspan/envelopes";
 import { expect, test } from "vitest";
 import { StubConnector } from "./testing/stub-connector.ts";
 import { eventually, World } from "./testing/world.ts";
@@ -30,11 +31,10 @@ test("one identity that cannot be opened does not keep the others from it, and i
   };
   await world.up(connector);
   const states = world.core.payloads("bridge_state").filter(({ account }) => account === "id-2");
-  expect(states.find(({ state }) => state === "unknown_error")).toMatchObject({
-    code: "internal",
-    message: expect.stringMatching(/\w/),
-    retry_at: expect.stringMatching(/Z$/),
-  });
+  const failed = states.find(({ state }) => state === "unknown_error");
+  expect(failed?.code).toBe("internal");
+  expect(failed?.message).toMatch(/\w/);
+  expect(failed?.retry_at).toMatch(/Z$/);
   expect(failures).toBe(2);
 });
 
@@ -42,7 +42,6 @@ test("a refused login is reported and left alone until something changes", async
   await using world = await World.make();
   world.core.link("id-1");
   const connector = new StubConnector();
-  const { FabricError } = await import("@linkspan/envelopes");
   let right = false;
   connector.onOpen = async (_identity, host) => {
     if (!right) throw new FabricError("platform.auth_expired", "the password is wrong");
@@ -115,10 +114,8 @@ test("a lease that is lost stops everything at once, and is waited for again", a
 test("another partition count or generation than the namespace's is refused for good", async () => {
   await using world = await World.make();
   const { daemon } = await world.start(new StubConnector(), { partitions: 8 });
-  await expect(daemon.done).rejects.toMatchObject({
-    code: "request.invalid",
-    message: expect.stringMatching(/2 partitions in generation 1.*configured for 8/),
-  });
+  await expect(daemon.done).rejects.toMatchObject({ code: "request.invalid" });
+  await expect(daemon.done).rejects.toThrow(/2 partitions in generation 1.*configured for 8/);
   const other = await world.start(new StubConnector(), { generation: 7 });
   await expect(other.daemon.done).rejects.toMatchObject({ code: "request.invalid" });
 });

@@ -38,8 +38,8 @@ export interface DaemonKeys {
  * @throws FabricError `request.invalid` for a file that is none of ours, or that others may read
  */
 export async function readKeyFile(path: string): Promise<DaemonKeys | undefined> {
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return undefined;
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
     throw error;
   });
   if (text === undefined) return undefined;

@@ -23,7 +23,7 @@ export class Turnstile {
       };
       const onAbort = () => {
         this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
-        reject(signal?.reason);
+        reject(signal?.reason as Error);
       };
       signal?.addEventListener("abort", onAbort, { once: true });
       this.#waiting.push(waiter);

@@ -6,7 +6,7 @@ import type { CanonicalEvent, EventContext } from "../canonical-event.ts";
 import type { MsgrIrcInbound } from "../payloads/msgr.ts";
 import { channelRef, identityRef } from "../refs.ts";
 import { readInstant } from "../time.ts";
-import { textOf } from "./text.ts";
+import { textOf } from "../members.ts";
 
 export function fromIrc(message: MsgrIrcInbound, context: EventContext): CanonicalEvent {
   const network = message.network ?? textOf(context.metadata?.network) ?? context.instance;

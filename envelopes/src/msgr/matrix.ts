@@ -3,7 +3,7 @@ import type { CanonicalEvent, EventContext } from "../canonical-event.ts";
 import type { Media } from "../payloads/events.ts";
 import type { MsgrMatrixEvent } from "../payloads/msgr.ts";
 import { channelRef, identityRef } from "../refs.ts";
-import { type Members, membersOf, optional, textOf } from "./text.ts";
+import { type Members, membersOf, optional, textOf } from "../members.ts";
 
 const MEDIA: Readonly<Record<string, Media["kind"]>> = {
   "m.image": "image",
@@ -39,7 +39,7 @@ export function fromMatrix(event: MsgrMatrixEvent, context: EventContext): Canon
 }
 
 function mediaOf(content: Members): Media[] | undefined {
-  const kind = MEDIA[String(content.msgtype)];
+  const kind = MEDIA[textOf(content.msgtype) ?? ""];
   if (kind === undefined) return undefined;
   const info = membersOf(content.info);
   return [

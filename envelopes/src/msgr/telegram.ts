@@ -7,7 +7,7 @@ import type { CanonicalEvent, EventContext } from "../canonical-event.ts";
 import type { Entity, Media } from "../payloads/events.ts";
 import type { MsgrTelegramUpdate } from "../payloads/msgr.ts";
 import { channelRef, identityRef } from "../refs.ts";
-import { type Members, membersOf, optional, textOf } from "./text.ts";
+import { type Members, membersOf, optional, textOf } from "../members.ts";
 
 const ENTITIES: Readonly<Record<string, Entity["type"]>> = {
   MessageEntityBold: "bold",
@@ -60,8 +60,8 @@ export function fromTelegram(update: MsgrTelegramUpdate, context: EventContext):
 function chatOf({ chat_id, update_type, sender }: MsgrTelegramUpdate): string {
   if (typeof chat_id === "string" && /^(?:user|chat|channel):/.test(chat_id)) return chat_id;
   if (update_type?.includes("Channel")) return `channel:${chat_id}`;
-  const from = membersOf(sender).user_id ?? sender;
-  return from !== undefined && String(from) === String(chat_id) ? `user:${chat_id}` : `peer:${chat_id}`;
+  const from = textOf(membersOf(sender).user_id ?? sender);
+  return from === String(chat_id) ? `user:${chat_id}` : `peer:${chat_id}`;
 }
 
 function senderOf(sender: unknown): string | undefined {
@@ -82,7 +82,7 @@ function nameOf(sender: Members): string | undefined {
 /** Both count UTF-16 code units; entities that have no canonical form are left out. */
 function entitiesOf(entities: MsgrTelegramUpdate["entities"], text: string): Entity[] | undefined {
   const known = (entities ?? []).flatMap((entity): Entity[] => {
-    const type = ENTITIES[String(entity.type ?? entity._)];
+    const type = ENTITIES[textOf(entity.type ?? entity._) ?? ""];
     const { offset, length } = entity;
     if (type === undefined || !Number.isInteger(offset) || !Number.isInteger(length)) return [];
     const [from, count] = [offset as number, length as number];
@@ -94,6 +94,6 @@ function entitiesOf(entities: MsgrTelegramUpdate["entities"], text: string): Ent
 
 function mediaOf(media: MsgrTelegramUpdate["media"]): Media[] | undefined {
   if (media === undefined) return undefined;
-  const type = String(media.type ?? media._ ?? "");
+  const type = textOf(media.type ?? media._) ?? "";
   return [{ kind: type.includes("Photo") || media.photo !== undefined ? "image" : "file" }];
 }

@@ -8,7 +8,7 @@ import type { MsgrXmppInbound } from "../payloads/msgr.ts";
 import { channelRef, identityRef } from "../refs.ts";
 import { readInstant } from "../time.ts";
 import { readMessageStanza } from "./stanza.ts";
-import { membersOf, optional, textOf } from "./text.ts";
+import { membersOf, optional, textOf } from "../members.ts";
 
 export function fromXmpp(inbound: MsgrXmppInbound, context: EventContext): CanonicalEvent {
   const read = contentOf(inbound);

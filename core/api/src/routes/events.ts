@@ -7,6 +7,7 @@ import type { Context, Routes } from "../context.ts";
 import { sendStream, STREAM_TYPE } from "../event-stream.ts";
 import { awaitPage, readPage } from "../feed.ts";
 import { answers, limitOf } from "../schemas.ts";
+import { sendAsIs } from "../send-as-is.ts";
 import { eventJson, EventView } from "../views.ts";
 
 const Position = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
@@ -51,18 +52,15 @@ export const events: Routes = (app, context) => {
     async (request, reply) => {
       const { cursor, limit, wait_ms } = request.query;
       const after = request.headers["last-event-id"] ?? cursor;
-      if (request.headers.accept?.includes(STREAM_TYPE) === true)
-        return stream(context, request, reply, after);
       const from = await positionOf(context, request, after);
+      if (request.headers.accept?.includes(STREAM_TYPE) === true) return sendStream(context, reply, from);
       const found =
         wait_ms === 0
           ? await readPage(context.core, from, limit)
           : await awaitPage(context.core, from, limit, patience(context, reply, wait_ms));
       const next = found.at(-1)?.position ?? from.after;
-      return reply
-        .type("application/json; charset=utf-8")
-        .header("cache-control", "no-store")
-        .send(Buffer.from(`{"events":[${found.map(eventJson).join(",")}],"next_cursor":${next}}`));
+      const text = `{"events":[${found.map(eventJson).join(",")}],"next_cursor":${next}}`;
+      return sendAsIs(reply, "application/json; charset=utf-8", Buffer.from(text));
     },
   );
 
@@ -78,19 +76,12 @@ export const events: Routes = (app, context) => {
         response: answers({ 200: Stream }),
       },
     },
-    (request, reply) =>
-      stream(context, request, reply, request.headers["last-event-id"] ?? request.query.cursor),
+    async (request, reply) => {
+      const after = request.headers["last-event-id"] ?? request.query.cursor;
+      return sendStream(context, reply, await positionOf(context, request, after));
+    },
   );
 };
-
-async function stream(
-  context: Context,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  after: number | "latest",
-): Promise<FastifyReply> {
-  return sendStream(context, reply, await positionOf(context, request, after));
-}
 
 async function positionOf({ core }: Context, request: FastifyRequest, after: number | "latest") {
   const { workspaceId } = callerOf(request);
@@ -98,8 +89,8 @@ async function positionOf({ core }: Context, request: FastifyRequest, after: num
 }
 
 /** Ends with the time given, with the client, or with the server. */
-function patience({ stopping }: Context, reply: FastifyReply, waitMs: number): AbortSignal {
+function patience({ stopping }: Context, { raw }: Pick<FastifyReply, "raw">, waitMs: number): AbortSignal {
   const left = new AbortController();
-  reply.raw.once("close", () => left.abort());
+  raw.once("close", () => left.abort());
   return AbortSignal.any([left.signal, stopping, AbortSignal.timeout(waitMs)]);
 }

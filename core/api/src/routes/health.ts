@@ -4,6 +4,7 @@ import { VERSION } from "@linkspan/worker";
 import { z } from "zod";
 import type { Context, ReadinessCheck, Routes } from "../context.ts";
 import { answers } from "../schemas.ts";
+import { sendAsIs } from "../send-as-is.ts";
 
 const tags = ["health"];
 const CHECK_TIMEOUT_MS = 3_000;
@@ -88,7 +89,7 @@ export const health: Routes = (app, context) => {
       },
     },
     async (_request, reply) =>
-      reply.type(context.registry.contentType).send(Buffer.from(await context.registry.metrics())),
+      sendAsIs(reply, context.registry.contentType, Buffer.from(await context.registry.metrics())),
   );
 };
 

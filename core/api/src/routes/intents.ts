@@ -10,20 +10,18 @@ import { IntentDetailView, intentView, IntentView, stepView } from "../views.ts"
 
 const tags = ["intents"];
 
-const NewIntent = z
-  .strictObject({
-    identity_id: Name,
-    user_id: Name.optional().meta({ description: "default: the identity's user" }),
-    service: Service.optional().meta({ description: "must be the identity's, if given" }),
-    action: z
-      .string()
-      .regex(/^[a-z][a-z0-9_]{0,63}$/)
-      .default("outbound_message"),
-    conversation: z.string().max(2_048).optional().meta({ description: "a msgr://channels/ reference" }),
-    payload: Open,
-    expires_at: Time.optional().meta({ description: "default: in a day" }),
-  })
-  .meta({ id: "NewIntent" });
+const NewIntent = z.strictObject({
+  identity_id: Name,
+  user_id: Name.optional().meta({ description: "default: the identity's user" }),
+  service: Service.optional().meta({ description: "must be the identity's, if given" }),
+  action: z
+    .string()
+    .regex(/^[a-z][a-z0-9_]{0,63}$/)
+    .default("outbound_message"),
+  conversation: z.string().max(2_048).optional().meta({ description: "a msgr://channels/ reference" }),
+  payload: Open,
+  expires_at: Time.optional().meta({ description: "default: in a day" }),
+});
 
 const KeyHeader = z
   .object({

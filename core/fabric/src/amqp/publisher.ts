@@ -61,8 +61,9 @@ export class Publisher {
         return;
       }
       const { key, content, options } = encoded;
-      const sending: Sending = { key, content, options, resolve, reject, returned: false, over: false };
-      if (signal !== undefined && !giveUpOn(sending, signal)) return;
+      let sending: Sending = { key, content, options, resolve, reject, returned: false, over: false };
+      if (signal !== undefined) sending = abortable(sending, signal);
+      if (sending.over) return;
       this.#waiting.push(sending);
       this.#flush();
     });
@@ -223,16 +224,23 @@ function isRefusal(fault: unknown): boolean {
   return fault instanceof Error && "code" in fault && (fault.code === 403 || fault.code === 406);
 }
 
-/** @returns false when it is too late already */
-function giveUpOn(sending: Sending, signal: AbortSignal): boolean {
+function abortable(plain: Sending, signal: AbortSignal): Sending {
   const giveUp = (): void => {
     sending.over = true;
-    sending.reject(new FabricError("bus.timeout", "the publish was called off"));
+    plain.reject(new FabricError("bus.timeout", "the publish was called off"));
   };
-  if (signal.aborted) {
-    giveUp();
-    return false;
-  }
-  signal.addEventListener("abort", giveUp, { once: true });
-  return true;
+  const sending: Sending = {
+    ...plain,
+    resolve: () => {
+      signal.removeEventListener("abort", giveUp);
+      plain.resolve();
+    },
+    reject: (error) => {
+      signal.removeEventListener("abort", giveUp);
+      plain.reject(error);
+    },
+  };
+  if (signal.aborted) giveUp();
+  else signal.addEventListener("abort", giveUp, { once: true });
+  return sending;
 }

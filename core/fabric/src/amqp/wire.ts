@@ -1,5 +1,12 @@
 /** How messages look on AMQP: routing keys, properties and headers, both ways. */
-import { type ErrorCode, FabricError, isErrorCode, parseRoutingKey, type Route, routingKey } from "@linkspan/envelopes";
+import {
+  type ErrorCode,
+  FabricError,
+  isErrorCode,
+  parseRoutingKey,
+  type Route,
+  routingKey,
+} from "@linkspan/envelopes";
 import type { Message, Options } from "amqplib";
 import type { Binding, Death, Outgoing } from "../bus.ts";
 import type { MutableDelivery } from "../intake/item.ts";
@@ -42,13 +49,13 @@ export class Wire {
   /** @throws FabricError `topic.malformed` */
   encode(message: Outgoing): Encoded {
     const options = this.#properties(message, message.mandatory !== false);
-    return { key: this.#keyOf(message.route), content: bufferOf(message.body), options };
+    return { key: this.keyOf(message.route), content: bufferOf(message.body), options };
   }
 
   /** An answer goes to one process; its route travels as the type, since the key is the address. */
   encodeReply(to: string, message: Outgoing): Encoded {
     const options = this.#properties(message, false);
-    options.type = this.#keyOf(message.route);
+    options.type = this.keyOf(message.route);
     return { key: to, content: bufferOf(message.body), options };
   }
 
@@ -109,8 +116,8 @@ export class Wire {
     return options;
   }
 
-  /** Checking a route costs more than sending it; namespaces have few. */
-  #keyOf(route: Route): string {
+  /** Checking a route costs more than sending it; namespaces have few. @throws FabricError `topic.malformed` */
+  keyOf(route: Route): string {
     const name = `${route.service}.${route.instance}.${route.action}.${route.partition}`;
     let key = this.#keys.get(name);
     if (key === undefined) {
@@ -148,7 +155,11 @@ export function bindingKey({ service, instance, action, partition }: Binding): s
   return `${service ?? "*"}.${shard}.${action ?? "*"}.${place}`;
 }
 
-function deliveryOf({ content, fields, properties }: Message, route: Route, death: Death | undefined): MutableDelivery {
+function deliveryOf(
+  { content, fields, properties }: Message,
+  route: Route,
+  death: Death | undefined,
+): MutableDelivery {
   const headers: Record<string, unknown> = properties.headers ?? {};
   const replyTo = text(properties.replyTo);
   return {

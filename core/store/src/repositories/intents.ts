@@ -301,15 +301,18 @@ export function expiredIntents(on: Queryable, limit: number): Promise<{ id: stri
   );
 }
 
-/** Intents of one identity that nothing was attempted of. */
-export function lockWaitingIntents(on: Queryable, identityId: string): Promise<{ id: string }[]> {
+/** Intents of one identity that are not settled, locked. */
+export function lockUnsettledIntents(
+  on: Queryable,
+  identityId: string,
+): Promise<{ readonly id: string; readonly state: IntentState }[]> {
   return run(
     on,
     sqlFor
       .selectFrom("intents")
-      .select("id")
+      .select(["id", "state"])
       .where("identity_id", "=", identityId)
-      .where("state", "in", ["recorded", "held", "queued"])
+      .where("state", "in", ["recorded", "held", "queued", "attempting"])
       .forUpdate(),
   );
 }

@@ -21,9 +21,9 @@ export interface Supervised {
 }
 
 const FIRST_WAIT_MS = 50;
-const LONGEST_WAIT_MS = 10_000;
+const LONGEST_WAIT_MS = 5_000;
 /** A run this long was a good one: the next wait is short again. */
-const SOUND_RUN_MS = 10_000;
+const SOUND_RUN_MS = 3_000;
 
 export class Supervisor {
   readonly #with: Supervised;

@@ -6,7 +6,7 @@ import {
   dequeue,
   type Identity,
   identityById,
-  lockWaitingIntents,
+  lockUnsettledIntents,
   moveIntent,
   type Queryable,
   updateIdentity,
@@ -31,7 +31,7 @@ export async function unlink(
       throw new FabricError("request.not_found", "no such identity in this workspace");
     }
     await updateIdentity(client, identityId, { state: "unlinked", bridge_state: "logged_out" });
-    await denyWaiting(client, identityId);
+    await endUnsettled(client, identityId);
     await audit(client, { workspaceId, actor, action: "identity.unlinked", subject: identityId });
     return known;
   });
@@ -40,10 +40,12 @@ export async function unlink(
   tellChanged(core, { what: "assignments", service: identity.service, instance: identity.instance });
 }
 
-async function denyWaiting(on: Queryable, identityId: string): Promise<void> {
-  const waiting = await lockWaitingIntents(on, identityId);
-  for (const { id } of waiting) {
-    await moveIntent(on, id, { state: "denied", code: "policy.denied", detail: "the identity was unlinked" });
+/** What was not attempted is denied; what is being said right now is in doubt until the daemon reports. */
+async function endUnsettled(on: Queryable, identityId: string): Promise<void> {
+  const detail = "the identity was unlinked";
+  for (const { id, state } of await lockUnsettledIntents(on, identityId)) {
+    if (state === "attempting") await moveIntent(on, id, { state: "uncertain", code: "send.uncertain", detail });
+    else await moveIntent(on, id, { state: "denied", code: "policy.denied", detail });
     await dequeue(on, id);
   }
 }

@@ -12,7 +12,8 @@ export interface BackfillOptions {
   readonly write: (line: string) => void;
   readonly emit: (events: readonly PlatformEvent[]) => void;
   readonly eventsOf: (line: Line, seen: Seen) => readonly PlatformEvent[];
-  readonly fold: (name: string) => string;
+  /** The conversation that a target names. */
+  readonly conversation: (target: string) => string;
   /** Whether this server id has not been handed over yet; from now on it counts as handed over. */
   readonly learn: (id: string) => boolean;
   /** The moment up to which lines without an id have been seen. */
@@ -26,7 +27,7 @@ interface Fetch {
   readonly target: string;
   /** How many more to fetch, over all pages. */
   left: number;
-  readonly held: (readonly PlatformEvent[])[];
+  readonly held: PlatformEvent[];
   readonly done: PromiseWithResolvers<void>;
   timer: NodeJS.Timeout | undefined;
 }
@@ -44,7 +45,7 @@ const OVERLAP_MS = 10_000;
 export class Backfill {
   readonly #options: Required<BackfillOptions>;
   readonly #fetches = new Map<string, Fetch>();
-  /** Lines of open history batches, by folded target. */
+  /** Lines of open history batches. */
   readonly #pages = new Map<string, Page[]>();
 
   constructor(options: BackfillOptions) {
@@ -58,24 +59,29 @@ export class Backfill {
   }
 
   /** The latest, or what comes after a server's id or a moment. @throws FabricError `platform.*` */
-  async fetch(target: string, after: Readonly<Record<string, unknown>> | undefined, limit: number): Promise<void> {
+  async fetch(
+    target: string,
+    after: Readonly<Record<string, unknown>> | undefined,
+    limit: number,
+  ): Promise<void> {
     const from = selectorOf(after);
-    const command = from === undefined ? `CHATHISTORY LATEST ${target} *` : `CHATHISTORY AFTER ${target} ${from}`;
+    const command =
+      from === undefined ? `CHATHISTORY LATEST ${target} *` : `CHATHISTORY AFTER ${target} ${from}`;
     await this.#fetch(target, limit, command);
   }
 
-  /** @returns whether a live line's events are held back until the history before them is here */
-  hold(target: string, events: readonly PlatformEvent[]): boolean {
-    const fetch = this.#fetches.get(this.#options.fold(target));
-    if (fetch === undefined || events.length === 0) return false;
-    fetch.held.push(events);
+  /** @returns whether a live event is held back until the history before it is here */
+  hold(event: PlatformEvent): boolean {
+    const fetch = this.#fetches.get(event.conversation);
+    if (fetch === undefined) return false;
+    fetch.held.push(event);
     if (fetch.held.length >= MAX_HELD) this.#finish(fetch);
     return true;
   }
 
   /** A line within a history batch. */
   collect(target: string, line: Line, seen: Seen): void {
-    const key = this.#options.fold(target);
+    const key = this.#options.conversation(target);
     const page = this.#pages.get(key) ?? [];
     this.#pages.set(key, page);
     if (page.length < MAX_PAGE) page.push({ line, seen });
@@ -83,25 +89,28 @@ export class Backfill {
 
   /** A history batch has ended. */
   end(target: string): void {
-    const key = this.#options.fold(target);
+    const key = this.#options.conversation(target);
     const page = this.#pages.get(key) ?? [];
     this.#pages.delete(key);
-    for (const { line, seen } of page) if (this.#isNew(line)) this.#options.emit(this.#options.eventsOf(line, seen));
+    for (const { line, seen } of page)
+      if (this.#isNew(line)) this.#options.emit(this.#options.eventsOf(line, seen));
     const fetch = this.#fetches.get(key);
     if (fetch === undefined) return;
     fetch.left -= page.length;
     const last = page.at(-1)?.line;
-    const next = last === undefined ? undefined : selectorOf({ ...last.tags, server_time: last.tags["time"] });
+    const next =
+      last === undefined ? undefined : selectorOf({ ...last.tags, server_time: last.tags["time"] });
     if (page.length < this.#options.pageSize || fetch.left <= 0 || next === undefined) this.#finish(fetch);
     else this.#ask(fetch, `CHATHISTORY AFTER ${fetch.target} ${next}`);
   }
 
   /** `FAIL CHATHISTORY <code> <subcommand> <target> … :<description>` */
   refused({ params }: Line): void {
-    const keys = new Set(params.map((param) => this.#options.fold(param)));
-    for (const [key, fetch] of this.#fetches) {
-      if (!keys.has(key)) continue;
-      fetch.done.reject(new FabricError("platform.not_found", `the server refuses this history (${params[1] ?? ""})`));
+    for (const fetch of this.#fetches.values()) {
+      if (!params.includes(fetch.target)) continue;
+      fetch.done.reject(
+        new FabricError("platform.not_found", `the server refuses this history (${params[1] ?? ""})`),
+      );
       this.#finish(fetch);
     }
   }
@@ -109,13 +118,15 @@ export class Backfill {
   /** The connection ended: what was held is handed over, what was asked for does not come. */
   close(): void {
     for (const fetch of this.#fetches.values()) {
-      fetch.done.reject(new FabricError("platform.unavailable", "the connection ended before its history came"));
+      fetch.done.reject(
+        new FabricError("platform.unavailable", "the connection ended before its history came"),
+      );
       this.#finish(fetch);
     }
   }
 
   #fetch(target: string, limit: number, command: string): Promise<void> {
-    const key = this.#options.fold(target);
+    const key = this.#options.conversation(target);
     const under = this.#fetches.get(key);
     if (under !== undefined) return under.done.promise;
     const fetch: Fetch = { target, left: limit, held: [], done: Promise.withResolvers(), timer: undefined };
@@ -136,8 +147,8 @@ export class Backfill {
 
   #finish(fetch: Fetch): void {
     clearTimeout(fetch.timer);
-    this.#fetches.delete(this.#options.fold(fetch.target));
-    for (const events of fetch.held) this.#options.emit(events);
+    this.#fetches.delete(this.#options.conversation(fetch.target));
+    this.#options.emit(fetch.held.splice(0));
     fetch.done.resolve();
   }
 
@@ -155,5 +166,7 @@ export class Backfill {
 function selectorOf(cursor: Readonly<Record<string, unknown>> | undefined): string | undefined {
   const { msgid, server_time } = cursor ?? {};
   if (typeof msgid === "string" && /^[^\0-\x20]+$/.test(msgid)) return `msgid=${msgid}`;
-  return typeof server_time === "string" && /^[0-9TZ:.-]+$/.test(server_time) ? `timestamp=${server_time}` : undefined;
+  return typeof server_time === "string" && /^[0-9TZ:.-]+$/.test(server_time)
+    ? `timestamp=${server_time}`
+    : undefined;
 }

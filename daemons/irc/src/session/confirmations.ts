@@ -119,7 +119,9 @@ export class Confirmations {
   }
 
   #pong(token: string | undefined, at: Date): void {
-    const index = this.#pending.findIndex((pending) => pending.token !== undefined && pending.token === token);
+    const index = this.#pending.findIndex(
+      (pending) => pending.token !== undefined && pending.token === token,
+    );
     for (const pending of this.#pending.splice(0, index + 1)) this.#said(pending, at, undefined);
   }
 

@@ -144,7 +144,8 @@ export function joinLines(wishes: readonly Wish[]): string[] {
   const lines: string[] = [];
   let [names, keys]: [string[], string[]] = [[], []];
   const flush = () => {
-    if (names.length > 0) lines.push(["JOIN", names.join(","), ...(keys.length > 0 ? [keys.join(",")] : [])].join(" "));
+    if (names.length > 0)
+      lines.push(["JOIN", names.join(","), ...(keys.length > 0 ? [keys.join(",")] : [])].join(" "));
     [names, keys] = [[], []];
   };
   const ordered = [...wishes].sort((a, b) => Number(a.key === undefined) - Number(b.key === undefined));

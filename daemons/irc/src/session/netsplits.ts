@@ -86,7 +86,14 @@ export class Netsplits implements Disposable {
     const key = `${change} ${servers.join(" ")}`;
     const nowMs = performance.now();
     const known = this.#waves.get(key);
-    const wave: Wave = known ?? { change, servers, seen, channels: new Map(), beganMs: nowMs, timer: undefined };
+    const wave: Wave = known ?? {
+      change,
+      servers,
+      seen,
+      channels: new Map(),
+      beganMs: nowMs,
+      timer: undefined,
+    };
     this.#waves.set(key, wave);
     const nicks = wave.channels.get(channel);
     if (nicks === undefined) wave.channels.set(channel, [nick]);

@@ -64,6 +64,7 @@ export interface SessionOptions {
 
 const HISTORY = /^(?:draft\/)?chathistory$|^znc\.in\/playback$/;
 const MAX_BACKFILL = 5_000;
+const MAX_QUERIES = 50;
 const QUIT_REASON = "Linkspan";
 
 export class Session {
@@ -192,7 +193,8 @@ export class Session {
         onClose: (error) => this.#onClose(error),
       },
     );
-    if (sasl?.mechanism === "PLAIN" && password === undefined) this.#end(loginRefused("there is no password"));
+    if (sasl?.mechanism === "PLAIN" && password === undefined)
+      this.#end(loginRefused("there is no password"));
   }
 
   get self(): Self {
@@ -274,7 +276,10 @@ export class Session {
     if (confirmations === undefined || !isOpen(window)) throw notNow("the time to say it is over");
     const source = this.#source === undefined ? SOURCE_BYTES : Buffer.byteLength(this.#source) + 1;
     if (source + Buffer.byteLength(` ${write.command} ${target} :${write.text}\r\n`) > MAX_LINE_BYTES) {
-      throw new FabricError("platform.too_long", "the server would cut it: our address on the network is too long");
+      throw new FabricError(
+        "platform.too_long",
+        "the server would cut it: our address on the network is too long",
+      );
     }
     const { lines, said } = confirmations.expect({ ...write, tags: this.#tagsOf(write) }, key);
     let left = false;
@@ -325,8 +330,8 @@ export class Session {
   }
 
   #tagsOf({ replyTo }: Write & { do: "say" }): string[] {
-    if (replyTo === undefined || !this.#client.has("message-tags")) return [];
-    return isDenied("draft/reply", this.#client.token("CLIENTTAGDENY")) ? [] : [`+draft/reply=${tagValue(replyTo)}`];
+    if (replyTo === undefined || !this.#client.relaysTag("draft/reply")) return [];
+    return [`+draft/reply=${tagValue(replyTo)}`];
   }
 
   #slowedBy(error: unknown): void {
@@ -357,7 +362,8 @@ export class Session {
   /** Something private, such as a password: it is confirmed like anything, so that its echo is no event. */
   #sayQuietly(target: string, text: string): void {
     const confirmations = this.#confirmations ?? this.#confirming();
-    for (const line of confirmations.expect({ command: "PRIVMSG", target, text }, "").lines) this.#client.write(line);
+    for (const line of confirmations.expect({ command: "PRIVMSG", target, text }, "").lines)
+      this.#client.write(line);
   }
 
   #confirming(): Confirmations {
@@ -405,6 +411,7 @@ export class Session {
       this.#backfill?.collect(history.params[0] ?? "", line, seen);
       return;
     }
+    if (line.command === "CHATHISTORY") this.#queryMissed(line);
     if (line.command === "ERROR") this.#ending ??= endingOf(line.params.at(-1) ?? "");
     if (this.isWelcome) this.#options.memory.seenUntil = serverTime(line) ?? seen.receivedAt;
     this.#handshake.see(line);
@@ -450,7 +457,9 @@ export class Session {
         break;
       case "KICK":
         if (this.#nickname.isSelf(second)) {
-          this.#tell(`${nick} kicked us from ${first}${third === "" ? "" : ` (${third})`}; join it again to go back`);
+          this.#tell(
+            `${nick} kicked us from ${first}${third === "" ? "" : ` (${third})`}; join it again to go back`,
+          );
         }
         break;
       case "NOTICE":
@@ -475,7 +484,8 @@ export class Session {
     if (this.#options.settings.membership !== "all") return false;
     if (line.command === "QUIT") {
       const [left, right] = within(batch, /^netsplit$/)?.params ?? [];
-      const named: Servers | undefined = left !== undefined && right !== undefined ? [left, right] : undefined;
+      const named: Servers | undefined =
+        left !== undefined && right !== undefined ? [left, right] : undefined;
       return this.#netsplits.quit(line.nick, named ?? splitServers(line.params[0] ?? ""), shared, seen);
     }
     return line.command === "JOIN" && this.#netsplits.join(line.nick, this.#fold(line.params[0] ?? ""), seen);
@@ -489,10 +499,7 @@ export class Session {
   }
 
   #emit(event: PlatformEvent): void {
-    const { native } = event.payload;
-    const target = String(native?.["target"] ?? "");
-    const place = isChannel(this.self, target) ? target : event.payload.sender.name;
-    if (this.#backfill?.hold(place, [event]) !== true) this.#events.put([event]);
+    if (this.#backfill?.hold(event) !== true) this.#events.put([event]);
   }
 
   /** The topic that a channel has when we come in is news only if it changed while we were away. */
@@ -511,15 +518,27 @@ export class Session {
 
   #joined(channel: string): void {
     if (this.#gapFrom !== undefined && this.#hasHistory && this.#options.memory.wants(channel)) {
-      this.#close_gap(channel, this.#gapFrom);
+      this.#closeGap(channel, this.#gapFrom);
     }
   }
 
-  #close_gap(target: string, from: Date): void {
+  /** `CHATHISTORY TARGETS <nick> <time>`: a query in which something was said meanwhile. */
+  #queryMissed({ params }: Line): void {
+    const [what, target = ""] = params;
+    if (what !== "TARGETS" || this.#gapFrom === undefined || isChannel(this.self, target)) return;
+    this.#closeGap(target, this.#gapFrom);
+  }
+
+  #closeGap(target: string, from: Date): void {
     this.#backfill?.since(target, from, MAX_BACKFILL).catch((error: unknown) => {
       this.#options.host.log.warn({ event: "irc.gap_open", err: error });
       this.#tell(`what was said in ${target} since ${from.toISOString()} could not be fetched`);
     });
+  }
+
+  #conversation(target: string): string {
+    const kind = isChannel(this.self, target) ? "channel" : "query";
+    return conversationOf(this.self, { kind, name: this.#fold(target) });
   }
 
   get #hasHistory(): boolean {
@@ -543,7 +562,7 @@ export class Session {
       write: (line) => this.#writeSoon(line),
       emit: (events) => this.#events.put(events),
       eventsOf: (line, seen) => eventsOf(line, this.self, seen),
-      fold: (name) => this.#fold(name),
+      conversation: (target) => this.#conversation(target),
       learn: (id) => this.#options.memory.learn(id),
       seenUntil: () => this.#gapFrom,
       pageSize: Number(this.#client.token("CHATHISTORY") || 0) || 100,
@@ -551,6 +570,10 @@ export class Session {
     this.#options.memory.gate.restart();
     this.#tell(this.#gap());
     this.#joins.start();
+    if (this.#gapFrom !== undefined && this.#hasHistory) {
+      const [from, until] = [this.#gapFrom, new Date()].map((moment) => `timestamp=${moment.toISOString()}`);
+      this.#writeSoon(`CHATHISTORY TARGETS ${from} ${until} ${MAX_QUERIES}`);
+    }
     if (!this.#nickname.isWanted) {
       this.#regain();
       this.#nickname.recover(this.#client.token("MONITOR") !== undefined);
@@ -573,7 +596,10 @@ export class Session {
     const nick = this.#nickname.current;
     const named = this.#nickname.isWanted ? nick : `${nick}, as ${settings.nick} is taken and asked back`;
     const more = news === "" ? "" : `: ${news}`;
-    const state: BridgeState = { state: "connected", message: `Connected to ${settings.network} as ${named}${more}.` };
+    const state: BridgeState = {
+      state: "connected",
+      message: `Connected to ${settings.network} as ${named}${more}.`,
+    };
     if (!this.#over.signal.aborted) host.state(state);
   }
 
@@ -612,13 +638,13 @@ function usernameOf(nick: string): string {
   return nick.replace(/[^A-Za-z0-9]/g, "").slice(0, 10) || "user";
 }
 
-/** CLIENTTAGDENY: names, or `*` for all but those marked with `-`. */
-function isDenied(tag: string, denied: string | undefined): boolean {
-  const names = (denied ?? "").split(",");
-  return names[0] === "*" ? !names.includes(`-${tag}`) : names.includes(tag);
-}
-
-const ESCAPES: Readonly<Record<string, string>> = { ";": "\\:", " ": "\\s", "\\": "\\\\", "\r": "\\r", "\n": "\\n" };
+const ESCAPES: Readonly<Record<string, string>> = {
+  ";": "\\:",
+  " ": "\\s",
+  "\\": "\\\\",
+  "\r": "\\r",
+  "\n": "\\n",
+};
 
 function tagValue(value: string): string {
   return value.replaceAll("\0", "").replace(/[; \\\r\n]/g, (character) => ESCAPES[character] ?? "");

@@ -30,7 +30,10 @@ export function splitText(text: string, entities: readonly Entity[], maxBytes: n
     const line = text.slice(from, to);
     if (/^[ \t]*$/.test(withoutControls(line))) return [];
     if (styles === undefined && Buffer.byteLength(line) <= maxBytes) return [withoutControls(line)];
-    return fill(piecesOf(line, (at) => styles?.[from + at] ?? 0), maxBytes);
+    return fill(
+      piecesOf(line, (at) => styles?.[from + at] ?? 0),
+      maxBytes,
+    );
   });
 }
 

@@ -47,7 +47,7 @@ export async function tryLink(request: Envelope, context: LinkContext): Promise<
     return await outcomeOf(identity, credentials, context, attempt.signal);
   } catch (error) {
     context.signal.throwIfAborted();
-    const cause = attempt.signal.aborted ? attempt.signal.reason : error;
+    const cause: unknown = attempt.signal.aborted ? attempt.signal.reason : error;
     context.log.warn({ event: "link.failed", err: cause });
     const { code } = failureOf(cause);
     const message = isFabricError(cause) ? cause.message : CODES[code].help;

@@ -64,7 +64,8 @@ export class EventStream {
   #cursor: Cursor | undefined;
   #repeats = 0;
   #answered = true;
-  #idle: (() => void)[] = [];
+  readonly #idle: (() => void)[] = [];
+  readonly #empty: (() => void)[] = [];
 
   constructor(options: EventStreamOptions) {
     this.#options = {
@@ -89,7 +90,7 @@ export class EventStream {
   /** Resolves once the event has a place in the window. Order of calls is order of events. */
   put(message: Outgoing, cursor: Cursor | undefined): Promise<void> {
     const { signal } = this.#options;
-    if (signal.aborted) return Promise.reject(signal.reason);
+    if (signal.aborted) return Promise.reject(signal.reason as Error);
     const entry: Entry = { message, cursor, state: "sent", acknowledged: false, sentAtMs: 0 };
     if (this.#waiting.length === 0 && this.#hasRoom()) {
       this.#admit(entry);
@@ -130,6 +131,12 @@ export class EventStream {
   confirmed(): Promise<void> {
     if (this.#isIdle()) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  /** Resolves when the core has acknowledged everything, or the stream is aborted. */
+  acknowledgedAll(): Promise<void> {
+    if (this.#pending.length === 0 || this.#options.signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => this.#empty.push(resolve));
   }
 
   #hasRoom(): boolean {
@@ -207,6 +214,7 @@ export class EventStream {
       cursor = entry.cursor ?? cursor;
     }
     this.#pending.splice(0, done);
+    if (this.#pending.length === 0) wake(this.#empty);
     if (cursor === undefined || this.#options.signal.aborted) return;
     this.#cursor = cursor;
     this.#options.onCheckpoint(cursor);
@@ -219,7 +227,7 @@ export class EventStream {
       this.#admit(next.entry);
       next.resolve();
     }
-    if (this.#isIdle()) this.#wakeIdle();
+    if (this.#isIdle()) wake(this.#idle);
   }
 
   #isIdle(): boolean {
@@ -227,12 +235,13 @@ export class EventStream {
     return this.#unconfirmed === 0 && this.#waiting.length === 0 && !this.#halted;
   }
 
-  #wakeIdle(): void {
-    for (const resolve of this.#idle.splice(0)) resolve();
-  }
-
   #abandon(): void {
     for (const { reject } of this.#waiting.splice(0)) reject(this.#options.signal.reason);
-    this.#wakeIdle();
+    wake(this.#idle);
+    wake(this.#empty);
   }
+}
+
+function wake(waiting: (() => void)[]): void {
+  for (const resolve of waiting.splice(0)) resolve();
 }

@@ -16,6 +16,8 @@ export class Identities {
   readonly #context: Omit<KeeperContext, "ticketFor">;
   readonly #resume: () => Promise<readonly ResumedIdentity[]>;
   readonly #keepers = new Map<string, Keeper>();
+  /** Closing, but still waiting for acks; the next connection of the same identity waits for them to go. */
+  readonly #leaving = new Map<string, { readonly keeper: Keeper; readonly left: Promise<void> }>();
   readonly #tickets = new Map<string, Ticket>();
   #refreshing: Promise<void> | undefined;
 
@@ -46,19 +48,26 @@ export class Identities {
 
   /** An event's fate: the core has it. An ack that names no known account is for any of them. */
   acknowledged(account: string, acked: Ack["acked"]): void {
-    const named = this.#keepers.get(account);
-    const keepers = named === undefined ? this.all : [named];
+    const everybody = [...this.all, ...[...this.#leaving.values()].map(({ keeper }) => keeper)];
+    const named = everybody.filter(({ identity }) => identity.identityId === account);
+    const keepers = named.length === 0 ? everybody : named;
     for (const { message_id, status, code } of acked) {
       if (status === "quarantined") this.#context.log.warn({ event: "event.quarantined", message_id, code });
       for (const { stream } of keepers) stream.acknowledged(message_id);
     }
   }
 
+  /** Nothing is said as this identity from now on; resolves when its connection is closed. */
   async close(identityId: string, last?: BridgeState): Promise<void> {
     const keeper = this.#keepers.get(identityId);
+    if (keeper === undefined) return this.#leaving.get(identityId)?.left;
     this.#keepers.delete(identityId);
     this.#tickets.delete(identityId);
-    await keeper?.close(last);
+    const left = keeper.close(last).finally(() => {
+      if (this.#leaving.get(identityId)?.keeper === keeper) this.#leaving.delete(identityId);
+    });
+    this.#leaving.set(identityId, { keeper, left });
+    await left;
     this.#context.onChange();
   }
 
@@ -76,7 +85,7 @@ export class Identities {
     const ticketFor = (id: string, signal: AbortSignal) => this.#ticketFor(id, signal);
     const keeper = new Keeper(identity, { ...this.#context, ticketFor });
     this.#keepers.set(identity.identityId, keeper);
-    keeper.start();
+    keeper.start(this.#leaving.get(identity.identityId)?.left);
     this.#context.onChange();
   }
 

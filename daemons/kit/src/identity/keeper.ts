@@ -51,6 +51,8 @@ export interface KeeperContext {
 }
 
 const CLOSE_WITHIN_MS = 3_000;
+/** How long a closing identity waits for acks: each one saves an event from being read twice. */
+const LAST_ACKS_WITHIN_MS = 1_000;
 const SENDS_AT_ONCE = 8;
 const UP: ReadonlySet<string> = new Set(["connected", "backfilling", "running"]);
 
@@ -63,6 +65,7 @@ export class Keeper {
   readonly #log: Logger;
   readonly #reporter: Reporter;
   readonly #closing: AbortController;
+  readonly #waiting = new Set<() => void>();
   #identity: LinkedIdentity;
   #turn: AbortController;
   #connection: Connection | undefined;
@@ -102,8 +105,9 @@ export class Keeper {
     return this.#connection !== undefined && UP.has(this.state.state);
   }
 
-  start(): void {
-    this.#done ??= this.#run();
+  /** @param after what must have ended first, such as an older connection of the same identity */
+  start(after: Promise<void> = Promise.resolve()): void {
+    this.#done ??= after.then(() => this.#run());
   }
 
   /** Opens the connection anew, with other settings if given. */
@@ -112,8 +116,24 @@ export class Keeper {
     this.#turn.abort(new Restart());
   }
 
+  /** Resolves when something can be said, or when the time is over. */
+  async up(withinMs: number, signal: AbortSignal): Promise<void> {
+    if (this.isUp) return;
+    const over = childOf(signal);
+    const woken = new Promise<void>((resolve) => this.#waiting.add(resolve));
+    await Promise.race([woken, pause(this.#context.clock, withinMs, over.signal)]);
+    over.abort();
+  }
+
   report(state: BridgeState): void {
-    if (this.#reporter.state(state)) this.#context.onChange();
+    if (this.#reporter.state(state)) this.#changed();
+  }
+
+  #changed(): void {
+    this.#context.onChange();
+    if (!this.isUp) return;
+    for (const resolve of this.#waiting) resolve();
+    this.#waiting.clear();
   }
 
   /** Closes the connection, waits for confirmations within bounds, gives the credentials back; never rejects. */
@@ -123,6 +143,7 @@ export class Keeper {
     if (this.#context.signal.aborted) return;
     if (last !== undefined) this.report(last);
     await within(CLOSE_WITHIN_MS, this.stream.confirmed());
+    await within(LAST_ACKS_WITHIN_MS, this.stream.acknowledgedAll());
     await within(CLOSE_WITHIN_MS, this.#reporter.flush());
   }
 
@@ -152,7 +173,7 @@ export class Keeper {
       this.report({ state: "starting", message: "The connection is being opened." });
       credentials = await this.#checkOut(turn);
       this.#connection = await this.#open(credentials, host, signal);
-      this.#context.onChange();
+      this.#changed();
       await aborted(signal);
       return signal.reason;
     } catch (error) {

@@ -74,11 +74,7 @@ export async function sayPart(part: Part, context: PartContext): Promise<PartEnd
   pace.giveBack(part.cost);
   if (answer === undefined) return unsaid(context, "bus.timeout", backoffMs(context.attempt, LATER));
   if (answer.decision === "sent") return { kind: "known" };
-  if (answer.decision === "stop") {
-    // Our own question, answered too late: nothing was written under it.
-    if (answer.code === "bus.timeout") return unsaid(context, "bus.timeout", 0);
-    return { kind: "stopped" };
-  }
+  if (answer.decision === "stop") return { kind: "stopped" };
   return inDoubt(part, answer, askedMs, context);
 }
 

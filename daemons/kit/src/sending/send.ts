@@ -35,6 +35,8 @@ export interface SendContext {
   readonly signal: AbortSignal;
 }
 
+/** How long a connection on its way up is waited for; a longer wait is the core's to do. */
+const LONGEST_WAIT_MS = 2_000;
 /** How long before an intent's time a platform is searched for it, milliseconds: clocks differ. */
 const SEARCH_MARGIN_MS = 5 * 60_000;
 
@@ -50,6 +52,8 @@ export async function sendIntent(opened: Opened, context: SendContext): Promise<
     return refuseTicket(error, answers, context);
   }
   const keeper = context.keeperOf(metadata.identity_id ?? "");
+  await keeper?.up(LONGEST_WAIT_MS, context.signal);
+  context.signal.throwIfAborted();
   const absent = absence(keeper, attemptNamed(metadata.ticket), context.clock);
   if (keeper?.connection === undefined || absent !== undefined) {
     return settleEnd(absent ?? UNAVAILABLE, 0, 1, answers, context);

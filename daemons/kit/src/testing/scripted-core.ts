@@ -216,6 +216,27 @@ export class ScriptedCore {
     return id;
   }
 
+  /** An outbound message signed by somebody who is not enrolled. */
+  sayAsStranger(identityId: string, payload: Payload): Promise<void> {
+    return this.#forge(identityId, payload, "core", signerFromSeed(randomBytes(32)));
+  }
+
+  /** An outbound message that the core's key signs in another's name. */
+  sayAsDaemon(identityId: string, payload: Payload): Promise<void> {
+    return this.#forge(identityId, payload, this.issuer, this.signer);
+  }
+
+  #forge(identityId: string, payload: Payload, issuer: string, signer: Signer): Promise<void> {
+    const envelope = this.#envelope(this.service, "outbound_message", payload, {
+      issuer,
+      workspace_id: WORKSPACE,
+      instance: this.instance,
+      message_id: intentId(WORKSPACE, randomUUID()),
+      identity_id: identityId,
+    });
+    return this.bus.publish({ ...this.#outgoing(envelope), ...encode(envelope, signer) });
+  }
+
   /** Asks the daemon something and opens its answer. */
   async request(action: string, payload: Payload, metadata: Partial<Metadata> = {}): Promise<Envelope> {
     const id = noteId("core", action, randomUUID());

@@ -1,0 +1,246 @@
+/** A core with its API: real database, real vault, embedded bus, everything that it logs kept. */
+import { createHash, randomBytes, randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Writable } from "node:stream";
+import { type Api, hashToken, newToken, prometheusMetrics, startApi } from "@linkspan/api";
+import {
+  encode,
+  eventId,
+  KeyRing,
+  type Signer,
+  signerFromSeed,
+  timestamp,
+  toBase64url,
+  traceIdOf,
+} from "@linkspan/envelopes";
+import { EmbeddedBroker } from "@linkspan/fabric";
+import {
+  appendEvents,
+  audit,
+  Database,
+  insertApiToken,
+  insertIdentity,
+  keyRecords,
+  migrate,
+  openNamespace,
+  type Role,
+  saveKeyRecord,
+  updateIdentity,
+} from "@linkspan/store";
+import { EnvelopeVault, FileKeyBackend, PgSecretStore } from "@linkspan/vault";
+import { type Core, startWorker, Wakes } from "@linkspan/worker";
+import pino from "pino";
+import { Registry } from "prom-client";
+import type { PostgresServer } from "../servers/postgres.ts";
+
+export interface Answer<T = Record<string, unknown>> {
+  readonly status: number;
+  readonly headers: Record<string, unknown>;
+  readonly body: T;
+}
+
+interface Asked {
+  readonly as?: string;
+  readonly body?: unknown;
+  readonly headers?: Record<string, string>;
+  readonly address?: string;
+}
+
+export class ApiWorld implements AsyncDisposable {
+  readonly core: Core;
+  readonly api: Api;
+  /** Everything logged, down to trace. */
+  readonly logged: string[];
+  /** For all workspaces. */
+  readonly owner: string;
+  readonly #resources: AsyncDisposableStack;
+  readonly #daemon: Signer = signerFromSeed(randomBytes(32));
+  #events = 0;
+
+  private constructor(
+    parts: { core: Core; api: Api; logged: string[]; owner: string },
+    resources: AsyncDisposableStack,
+  ) {
+    this.core = parts.core;
+    this.api = parts.api;
+    this.logged = parts.logged;
+    this.owner = parts.owner;
+    this.#resources = resources;
+  }
+
+  static async start(server: PostgresServer): Promise<ApiWorld> {
+    await using stack = new AsyncDisposableStack();
+    const directory = await mkdtemp(join(tmpdir(), "linkspan-api-"));
+    stack.defer(() => rm(directory, { recursive: true, force: true }));
+    const name = `api_${randomUUID().replaceAll("-", "")}`;
+    const database = stack.use(new Database(await server.createDatabase(name)));
+    await migrate(database);
+    const registry = new Registry();
+    const logged: string[] = [];
+    const core = await openCore(database, registry, logged, directory, stack);
+    stack.use(await startWorker(core));
+    const owner = await tokenIn(core, { name: "root", role: "owner", workspace: "*" });
+    const api = stack.use(await startApi(core, { host: "127.0.0.1", port: 0, registry }));
+    return new ApiWorld({ core, api, logged, owner }, stack.move());
+  }
+
+  token(name: string, role: Role, workspace = "acme"): Promise<string> {
+    return tokenIn(this.core, { name, role, workspace });
+  }
+
+  /** A request without a socket; `as` is a token. */
+  async ask<T = Record<string, unknown>>(
+    method: "GET" | "POST" | "PUT" | "DELETE",
+    url: string,
+    asked: Asked = {},
+  ): Promise<Answer<T>> {
+    const answer = await this.api.app.inject({
+      method,
+      url,
+      headers: {
+        ...(asked.as !== undefined && { authorization: `Bearer ${asked.as}` }),
+        ...(asked.body !== undefined && { "content-type": "application/json" }),
+        ...asked.headers,
+      },
+      ...(asked.body !== undefined && { payload: JSON.stringify(asked.body) }),
+      ...(asked.address !== undefined && { remoteAddress: asked.address }),
+    });
+    const body = (answer.body === "" ? undefined : JSON.parse(answer.body)) as T;
+    return { status: answer.statusCode, headers: answer.headers, body };
+  }
+
+  /** An account that is linked, on an instance that nobody holds. */
+  async identity(id: string, workspace = "acme", user = "u1"): Promise<void> {
+    await insertIdentity(this.core.database.pool, {
+      id,
+      workspace_id: workspace,
+      user_id: user,
+      service: "irc",
+      instance: "primary",
+      settings: { nick: id, network: "libera", learned_thing: "not for show" },
+    });
+    await updateIdentity(this.core.database.pool, id, { state: "linked", bridge_state: "connected" });
+  }
+
+  /** Commits one event as the worker does. @returns the bytes that were signed */
+  async event(text: string, workspace = "acme", account = "alice"): Promise<Buffer> {
+    this.#events += 1;
+    const remote_id = `m${this.#events}`;
+    const messageId = eventId({
+      workspace,
+      service: "irc",
+      home: "primary",
+      account,
+      kind: "message",
+      remoteId: remote_id,
+      revision: "0",
+    });
+    const conversation = `msgr://channels/${workspace}/bridge/irc/libera/%23a`;
+    const at = timestamp(new Date());
+    const { body, kid, sig } = encode(
+      {
+        schema: "msgr.bridge.v1",
+        service: "irc",
+        action: "inbound_event",
+        trace_id: traceIdOf(messageId),
+        occurred_at: at,
+        metadata: {
+          issuer: "daemon:irc:primary",
+          workspace_id: workspace,
+          instance: "primary",
+          message_id: messageId,
+          conversation,
+        },
+        payload: {
+          kind: "message",
+          remote_id,
+          revision: "0",
+          account,
+          sender: { ref: "msgr://identity/bridges/irc/libera/bob", name: "bob", is_self: false },
+          sent_at: at,
+          text,
+        },
+      },
+      this.#daemon,
+    );
+    const row = {
+      workspaceId: workspace,
+      messageId: Buffer.from(messageId, "base64url"),
+      content: sha256(body),
+      leaf: sha256(body),
+      service: "irc",
+      account,
+      conversation,
+      fanOut: true,
+      kid,
+      sig,
+      body,
+    };
+    await appendEvents(this.core.database.pool, [row]);
+    this.core.wakes.local("unsequenced");
+    return Buffer.from(body);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#resources.disposeAsync();
+  }
+}
+
+async function openCore(
+  database: Database,
+  registry: Registry,
+  logged: string[],
+  directory: string,
+  stack: AsyncDisposableStack,
+): Promise<Core> {
+  const namespace = await openNamespace(database.pool, "main", 8);
+  const signer = signerFromSeed(randomBytes(32));
+  await saveKeyRecord(database.pool, {
+    kid: signer.kid,
+    public_key_b64u: toBase64url(signer.publicKey),
+    issuers: ["core"],
+    purposes: ["envelope", "ticket"],
+    services: ["*"],
+    workspaces: ["*"],
+    not_before: "2020-01-01T00:00:00.000Z",
+    not_after: "2120-01-01T00:00:00.000Z",
+  });
+  const secrets = new PgSecretStore(database.pool);
+  await secrets.migrate();
+  const backend = await FileKeyBackend.open({ path: join(directory, "vault.key"), production: false });
+  const vault = new EnvelopeVault({ store: secrets, backend, audit: (tx, entry) => audit(tx, entry) });
+  await vault.unseal();
+  const sink = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      logged.push(chunk.toString("utf8"));
+      done();
+    },
+  });
+  return {
+    database,
+    bus: stack.use(new EmbeddedBroker().connect("core")),
+    vault,
+    signer,
+    keys: new KeyRing(await keyRecords(database.pool)),
+    namespace: { name: "main", ...namespace, signatures: "required" },
+    wakes: stack.use(new Wakes()),
+    log: pino({ level: "trace" }, sink),
+    now: () => new Date(),
+    metrics: prometheusMetrics(registry),
+  };
+}
+
+async function tokenIn(
+  core: Core,
+  { name, role, workspace }: { name: string; role: Role; workspace: string },
+): Promise<string> {
+  const token = newToken("lsp");
+  await insertApiToken(core.database.pool, hashToken(token), { name, role, workspace_id: workspace });
+  return token;
+}
+
+function sha256(bytes: Uint8Array): Buffer {
+  return createHash("sha256").update(bytes).digest();
+}

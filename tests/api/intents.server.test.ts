@@ -1,0 +1,191 @@
+/** Intents over HTTP: recorded once, answered alike, seen by their own workspace only. */
+import { randomUUID } from "node:crypto";
+import { intentById, moveIntent } from "@linkspan/store";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { describeWithServers } from "../servers/available.ts";
+import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
+import { ApiWorld } from "./api-world.ts";
+
+interface Intent {
+  readonly id: string;
+  readonly state: string;
+  readonly code?: string;
+  readonly steps: readonly { readonly state: string }[];
+  readonly payload: unknown;
+}
+
+const CONVERSATION = "msgr://channels/acme/bridge/irc/libera/%23a";
+
+describeWithServers(["postgres"], "intents over HTTP", () => {
+  let server: PostgresServer;
+  let world: ApiWorld;
+  let backend: string;
+
+  beforeAll(async () => {
+    server = await startPostgres();
+  });
+  afterAll(async () => {
+    await server?.[Symbol.asyncDispose]();
+  });
+  beforeEach(async () => {
+    world = await ApiWorld.start(server);
+    await world.identity("alice");
+    backend = await world.token("shop", "backend");
+    return () => world[Symbol.asyncDispose]();
+  });
+
+  const say = (text: string, over: object = {}) => ({
+    identity_id: "alice",
+    user_id: "u1",
+    conversation: CONVERSATION,
+    payload: { text },
+    ...over,
+  });
+  const record = (key: string, body: unknown, as = backend) =>
+    world.ask<Intent & { code?: string }>("POST", "/v1/intents", {
+      as,
+      body,
+      headers: { "idempotency-key": key },
+    });
+
+  test("the same key with the same body is one intent, at once and later", async () => {
+    const both = await Promise.all([record("k1", say("hi")), record("k1", say("hi"))]);
+    const later = await record("k1", say("hi"));
+
+    expect(both.map((answer) => answer.status)).toEqual([202, 202]);
+    expect(both[0]?.body.state).toBe("queued");
+    expect(both[0]?.headers["location"]).toBe(`/v1/intents/${both[0]?.body.id}`);
+    expect(new Set([...both, later].map((answer) => answer.body.id)).size).toBe(1);
+    const list = await world.ask<{ intents: Intent[] }>("GET", "/v1/intents", { as: backend });
+    expect(list.body.intents).toHaveLength(1);
+  });
+
+  test("the same key with another body is a conflict, and changes nothing", async () => {
+    const first = await record("k1", say("hi"));
+    const second = await record("k1", say("bye"));
+
+    expect(second.status).toBe(409);
+    expect(second.body.code).toBe("intent.conflict");
+    const read = await world.ask<Intent>("GET", `/v1/intents/${first.body.id}`, { as: backend });
+    expect(read.body.payload).toEqual({ text: "hi" });
+    expect(read.body.steps.map((step) => step.state)).toEqual(["queued"]);
+  });
+
+  test("another workspace has the same key for itself, and sees nothing of this one's", async () => {
+    const other = await world.token("rival", "backend", "rival");
+    await world.identity("eve", "rival");
+    const mine = await record("k1", say("hi"));
+
+    const theirs = await record(
+      "k1",
+      { identity_id: "eve", conversation: CONVERSATION.replace("acme", "rival"), payload: { text: "hi" } },
+      other,
+    );
+    expect(theirs.status).toBe(202);
+    expect(theirs.body.id).not.toBe(mine.body.id);
+    expect((await record("k2", say("hi"), other)).body.code).toBe("request.not_found");
+    expect((await record("k3", say("hi", { identity_id: "eve" }))).body.code).toBe("request.not_found");
+    for (const path of [`/v1/intents/${mine.body.id}`, "/v1/identities/alice"]) {
+      expect((await world.ask("GET", path, { as: other })).status).toBe(404);
+    }
+    const cancelled = await world.ask("POST", `/v1/intents/${mine.body.id}/cancel`, { as: other });
+    expect(cancelled.status).toBe(404);
+    expect((await intentById(world.core.database.pool, mine.body.id))?.state).toBe("queued");
+  });
+
+  test("a conversation of another workspace is refused", async () => {
+    const answer = await record("k1", say("hi", { conversation: CONVERSATION.replace("acme", "rival") }));
+    expect(answer.status).toBe(400);
+  });
+
+  test.each([
+    ["no key", undefined, { payload: { text: "x" } }, "request.invalid"],
+    ["an unknown member", "k", { surprise: 1 }, "request.invalid"],
+    ["another service", "k", { service: "matrix" }, "request.invalid"],
+    ["NUL", "k", { payload: { text: "a\0b" } }, "envelope.schema"],
+    ["a lone surrogate", "k", { payload: { text: "\ud800" } }, "envelope.not_canonical"],
+    ["a member that the action has not", "k", { payload: { text: "x", colour: "red" } }, "envelope.schema"],
+    ["an action that is asked of daemons", "k", { action: "link_account" }, "envelope.schema"],
+    ["no such action", "k", { action: "sing" }, "action.unsupported"],
+    ["a time that is none", "k", { expires_at: "tomorrow" }, "request.invalid"],
+  ])("%s is refused before anything is written", async (_name, key, over, code) => {
+    const answer = await world.ask<{ code: string }>("POST", "/v1/intents", {
+      as: backend,
+      body: say("hi", over),
+      ...(key !== undefined && { headers: { "idempotency-key": key } }),
+    });
+    expect(answer.body.code).toBe(code);
+    expect(answer.headers["content-type"]).toContain("application/problem+json");
+    const list = await world.ask<{ intents: Intent[] }>("GET", "/v1/intents", { as: backend });
+    expect(list.body.intents).toEqual([]);
+  });
+
+  test("a queued intent is cancelled, with an audit entry", async () => {
+    const { body } = await record("k1", say("hi"));
+    const cancelled = await world.ask<Intent>("POST", `/v1/intents/${body.id}/cancel`, { as: backend });
+    expect(cancelled.body.state).toBe("cancelled");
+
+    const auditor = await world.token("eyes", "auditor");
+    const trail = await world.ask<{ entries: { action: string; actor: string }[] }>(
+      "GET",
+      `/v1/audit?subject=${body.id}`,
+      { as: auditor },
+    );
+    expect(trail.body.entries.map(({ action, actor }) => [action, actor])).toEqual([
+      ["intent.cancelled", "token:shop"],
+      ["intent.queued", "core"],
+      ["intent.recorded", "token:shop"],
+    ]);
+  });
+
+  test("an uncertain intent is settled by an operator, once, and by nobody else", async () => {
+    const operator = await world.token("night", "operator");
+    const { body } = await record("k1", say("hi"));
+    const resolve = (outcome: string, as = operator) =>
+      world.ask<Intent & { detail?: string }>("POST", `/v1/intents/${body.id}/resolve`, {
+        as,
+        body: { outcome },
+      });
+    expect((await resolve("sent")).body.code).toBe("request.invalid");
+    await moveIntent(world.core.database.pool, body.id, { state: "uncertain", code: "send.uncertain" });
+
+    expect((await resolve("sent", backend)).status).toBe(403);
+    const settled = await resolve("sent");
+    expect(settled.body).toMatchObject({ state: "sent", detail: "settled by token:night" });
+    expect(settled.body.code).toBeUndefined();
+    expect((await resolve("sent")).body.state).toBe("sent");
+    expect((await resolve("failed")).status).toBe(400);
+  });
+
+  test("pages go back to the first intent", async () => {
+    const ids = [];
+    for (const key of ["a", "b", "c"]) ids.push((await record(key, say(key))).body.id);
+    const seen: string[] = [];
+    let before: string | undefined;
+    do {
+      const query = before === undefined ? "" : `&before=${before}`;
+      const page = await world.ask<{ intents: Intent[]; next_before?: string }>(
+        "GET",
+        `/v1/intents?limit=2${query}`,
+        { as: backend },
+      );
+      seen.push(...page.body.intents.map((intent) => intent.id));
+      before = page.body.next_before;
+    } while (before !== undefined);
+    expect(seen).toEqual(ids.toReversed());
+    expect(JSON.stringify(await world.ask("GET", "/v1/intents", { as: backend }))).not.toContain('"payload"');
+  });
+
+  test("nothing that was said, and no token, reaches the log", async () => {
+    const canary = `canary-${randomUUID()}`;
+    await record("k1", say(canary));
+    await record("k1", say(`${canary} again`));
+    await record("k2", say(canary, { payload: { text: canary, colour: canary } }));
+    await record("k3", say(canary), "lsp_wrong");
+    const lines = world.logged.join("");
+    expect(lines).toContain("http.answered");
+    expect(lines).not.toContain(canary);
+    expect(lines).not.toContain(backend);
+    expect(lines).not.toContain("lsp_");
+  });
+});
