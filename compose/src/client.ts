@@ -1,37 +1,41 @@
 /** The HTTP API as commands see it. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { FabricError } from "@linkspan/envelopes";
+import { CODES, type ErrorCode, FabricError } from "@linkspan/envelopes";
 import type { Config } from "./config.ts";
+import { parseEvents, type StreamEvent } from "./sse.ts";
 
-/** Where the all-in-one leaves its owner's token for the commands beside it. */
+/** Where the all-in-one leaves its owner's token and its address for the commands beside it. */
 export const TOKEN_FILE = "owner.token";
+export const URL_FILE = "api.url";
 
 export interface Client {
   readonly url: string;
+  /** As configured: the one that requests are about. */
+  readonly workspace: string | undefined;
   get<T>(path: string): Promise<T>;
   send<T>(
     method: "POST" | "PUT" | "DELETE",
     path: string,
     body?: unknown,
-    headers?: Record<string, string>,
+    headers?: Readonly<Record<string, string>>,
   ): Promise<T>;
-  /** Server-sent events from `path`; ends when the server closes or `signal` aborts. */
+  /** Server-sent events from `path`; ends when the server closes, rejects when `signal` aborts. */
   stream(path: string, signal: AbortSignal, lastEventId?: string): AsyncIterable<StreamEvent>;
-}
-
-export interface StreamEvent {
-  readonly id: string | undefined;
-  readonly event: string;
-  readonly data: string;
 }
 
 /** @throws FabricError `request.unauthorized` when no token is to be found */
 export async function connect(config: Config): Promise<Client> {
-  const url = (config.core_url ?? `http://${config.host}:${config.port}`).replace(/\/$/, "");
+  const url = await addressOf(config);
   const token = config.token ?? (await readToken(config.data));
+  const own = {
+    authorization: `Bearer ${token}`,
+    // `*` is no workspace: a token for all of them acts for all when it names none.
+    ...(config.workspace !== undefined &&
+      config.workspace !== "*" && { "x-linkspan-workspace": config.workspace }),
+  };
   const call = async (path: string, init: RequestInit): Promise<Response> => {
-    const headers = { authorization: `Bearer ${token}`, ...(init.headers as Record<string, string>) };
+    const headers = { ...own, ...(init.headers as Record<string, string>) };
     const response = await fetch(`${url}${path}`, { ...init, headers }).catch((cause: unknown) => {
       throw new FabricError("bus.unavailable", `nothing answers at ${url}; is linkspan up running?`, {
         cause,
@@ -42,6 +46,7 @@ export async function connect(config: Config): Promise<Client> {
   };
   return {
     url,
+    workspace: config.workspace,
     get: async (path) => parse(await call(path, {})),
     send: async (method, path, body, headers = {}) =>
       parse(
@@ -57,9 +62,14 @@ export async function connect(config: Config): Promise<Client> {
         ...(lastEventId !== undefined && { "last-event-id": lastEventId }),
       };
       const response = await call(path, { signal, headers });
-      if (response.body !== null) yield* parseEvents(response.body);
+      if (response.body !== null) yield* parseEvents(response.body as AsyncIterable<Uint8Array>);
     },
   };
+}
+
+async function addressOf({ core_url, data, host, port }: Config): Promise<string> {
+  const written = async () => (await readFile(join(data, URL_FILE), "utf8").catch(() => "")).trim();
+  return (core_url ?? ((await written()) || `http://${host}:${port}`)).replace(/\/$/, "");
 }
 
 async function readToken(data: string): Promise<string> {
@@ -68,7 +78,7 @@ async function readToken(data: string): Promise<string> {
   } catch (cause) {
     throw new FabricError(
       "request.unauthorized",
-      "set LINKSPAN_TOKEN, or LINKSPAN_DATA to the data directory",
+      `no token in ${data}: start linkspan up, or set LINKSPAN_DATA to its data directory, or LINKSPAN_TOKEN`,
       { cause },
     );
   }
@@ -79,44 +89,33 @@ async function parse<T>(response: Response): Promise<T> {
   return (text === "" ? undefined : JSON.parse(text)) as T;
 }
 
-async function problem(response: Response): Promise<Error> {
+/** What the API answers, or, when something else answers in its place, only that. */
+async function problem(response: Response): Promise<FabricError> {
   const text = await response.text();
-  try {
-    const { code, detail, title } = JSON.parse(text) as {
-      code?: FabricError["code"];
-      detail?: string;
-      title?: string;
-    };
-    if (code !== undefined) return new FabricError(code, detail ?? title ?? `HTTP ${response.status}`);
-  } catch (cause) {
-    return new FabricError("internal", `HTTP ${response.status}`, { cause });
+  const told = parseProblem(text);
+  if (told?.code === undefined || !Object.hasOwn(CODES, told.code)) {
+    return new FabricError(
+      "internal",
+      `${response.url} answered ${response.status} and not as Linkspan does`,
+    );
   }
-  return new FabricError("internal", `HTTP ${response.status}`);
+  const { code, detail, title, retry_after_ms: retryAfterMs } = told;
+  return new FabricError(code, detail ?? title ?? `HTTP ${response.status}`, {
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+  });
 }
 
-/** WHATWG event stream: fields by line, an event per blank line; comments are dropped. */
-async function* parseEvents(body: ReadableStream<Uint8Array>): AsyncIterable<StreamEvent> {
-  let rest = "";
-  for await (const chunk of body.pipeThrough(
-    new TextDecoderStream() as never,
-  ) as unknown as AsyncIterable<string>) {
-    const blocks = (rest + chunk).split("\n\n");
-    rest = blocks.pop() ?? "";
-    for (const block of blocks) {
-      const fields = new Map<string, string[]>();
-      for (const line of block.split("\n")) {
-        const at = line.indexOf(":");
-        if (at <= 0) continue;
-        const name = line.slice(0, at);
-        fields.set(name, [...(fields.get(name) ?? []), line.slice(at + 1).replace(/^ /, "")]);
-      }
-      const data = fields.get("data");
-      if (data === undefined) continue;
-      yield {
-        id: fields.get("id")?.[0],
-        event: fields.get("event")?.[0] ?? "message",
-        data: data.join("\n"),
-      };
-    }
+interface ToldProblem {
+  readonly code?: ErrorCode;
+  readonly detail?: string;
+  readonly title?: string;
+  readonly retry_after_ms?: number;
+}
+
+function parseProblem(text: string): ToldProblem | undefined {
+  try {
+    return JSON.parse(text) as ToldProblem;
+  } catch {
+    return undefined; // not JSON, so not ours
   }
 }

@@ -72,6 +72,17 @@ const SETTINGS = {
     z.string().min(1).optional(),
     "API token for commands; default the owner's, from the data directory",
   ],
+  workspace: [
+    z
+      .string()
+      .regex(/^(\*|[A-Za-z0-9_-]{1,64})$/)
+      .optional(),
+    "Workspace that commands are about; default the token's, or default",
+  ],
+  irc_private_hosts: [
+    z.enum(["allow", "refuse"]).optional(),
+    "Whether users may name IRC servers on private addresses; default: in development",
+  ],
   retention_days: [
     z.coerce.number().int().min(1).default(90),
     "How long bodies and histories are kept, days",
@@ -88,43 +99,65 @@ const Schema = z.strictObject(
 export type Config = z.output<typeof Schema>;
 
 const PREFIX = "LINKSPAN_";
-/** Read by the daemons' own entry points, or before this, and not here. */
-const ELSEWHERE = /^LINKSPAN_(DAEMON_|CONFIG$)/;
+/** Read by the daemons' own entry points and by the tests, or before this, and not here. */
+const ELSEWHERE = /^LINKSPAN_(DAEMON_|TEST_|CONFIG$)/;
+/** Settings that hold a secret: each may also stand in a file that `LINKSPAN_<NAME>_FILE` names. */
+const SECRETS = ["database_url", "amqp_url", "redis_url", "token"] as const satisfies (keyof Settings)[];
 
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
 }
 
 /**
- * Pure but for nothing: variables win over the file.
+ * Pure. Variables win over the file.
  *
  * @param file parsed YAML, or undefined when there is none
- * @throws ConfigError that names every fault at once
+ * @throws ConfigError that names every fault at once, and no value
  */
 export function parseConfig(env: Readonly<Record<string, string | undefined>>, file: unknown): Config {
+  const given: unknown = file ?? {};
+  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+    throw new ConfigError("configuration:\n  the file does not hold settings, as `name: value`");
+  }
   const fromEnv = Object.entries(env)
     .filter(
       ([name, value]) =>
         name.startsWith(PREFIX) && !ELSEWHERE.test(name) && value !== undefined && value !== "",
     )
     .map(([name, value]) => [name.slice(PREFIX.length).toLowerCase(), value]);
-  const parsed = Schema.safeParse({ ...(file ?? {}), ...Object.fromEntries(fromEnv) });
+  const parsed = Schema.safeParse({ ...given, ...Object.fromEntries(fromEnv) });
   const faults = parsed.success ? combinations(parsed.data) : parsed.error.issues.map(describe);
   if (!parsed.success || faults.length > 0) throw new ConfigError(`configuration:\n  ${faults.join("\n  ")}`);
   return { ...parsed.data, data: resolve(parsed.data.data) };
 }
 
-/** Reads the file that `LINKSPAN_CONFIG` names, if it names one. @throws ConfigError */
+/** Reads the files that `LINKSPAN_CONFIG` and `LINKSPAN_<NAME>_FILE` name. @throws ConfigError */
 export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const withSecrets: Record<string, string | undefined> = { ...env };
+  for (const name of SECRETS) {
+    const variable = PREFIX + name.toUpperCase();
+    const file = env[`${variable}_FILE`];
+    delete withSecrets[`${variable}_FILE`];
+    if (file !== undefined && file !== "") withSecrets[variable] = readText(file).trim();
+  }
   const file = env.LINKSPAN_CONFIG;
-  if (file === undefined || file === "") return parseConfig(env, undefined);
+  return parseConfig(withSecrets, file === undefined || file === "" ? undefined : readYaml(file));
+}
+
+function readYaml(path: string): unknown {
+  const text = readText(path);
   try {
-    return parseConfig(env, parseYaml(readFileSync(file, "utf8")));
-  } catch (error) {
-    if (error instanceof ConfigError) throw error;
-    throw new ConfigError(`configuration: ${file} cannot be read: ${(error as Error).message}`, {
-      cause: error,
-    });
+    return parseYaml(text);
+  } catch (cause) {
+    throw new ConfigError(`configuration: ${path} is not YAML`, { cause });
+  }
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (cause) {
+    throw new ConfigError(`configuration: ${path} cannot be read: ${(cause as Error).message}`, { cause });
   }
 }
 
@@ -140,7 +173,7 @@ function combinations(config: Config): string[] {
   );
   refuse(
     config.amqp_url === undefined && !config.roles.includes("core"),
-    "roles: without core, daemons need amqp_url, because the embedded bus lives in one process",
+    "roles: without core, this process needs amqp_url, because the embedded bus lives in one process",
   );
   refuse(
     config.roles.includes("api") && !config.roles.includes("core") && config.database_url === undefined,
@@ -167,15 +200,21 @@ export function redacted(config: Config): Record<string, unknown> {
 function withoutPassword(text: string): string {
   const parsed = new URL(text);
   if (parsed.password !== "") parsed.password = "secret";
+  for (const name of new Set(parsed.searchParams.keys())) {
+    if (/pass|secret|token|key/i.test(name)) parsed.searchParams.set(name, "secret");
+  }
   return parsed.toString();
 }
 
 /** Every variable with its default, commented out. */
 export function envExample(): string {
+  const secrets: readonly string[] = SECRETS;
   const lines = Object.entries(SETTINGS).map(([name, [schema, about]]) => {
     const fallback = schema.safeParse(undefined).data;
     const value = Array.isArray(fallback) ? fallback.join(",") : (fallback ?? "");
-    return `# ${about}\n# ${PREFIX}${name.toUpperCase()}=${value}\n`;
+    const variable = PREFIX + name.toUpperCase();
+    const beside = secrets.includes(name) ? `; or ${variable}_FILE` : "";
+    return `# ${about}${beside}\n# ${variable}=${value}\n`;
   });
-  return `# Settings of Linkspan. A YAML file named by LINKSPAN_CONFIG holds the same, in lower case without the prefix.\n\n${lines.join("\n")}`;
+  return `# Settings of Linkspan, with their defaults. A YAML file that LINKSPAN_CONFIG names holds the same, in lower\n# case without the prefix; variables win over it.\n\n${lines.join("\n")}`;
 }

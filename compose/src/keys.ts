@@ -2,7 +2,14 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, open, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { type KeyRecord, type Signer, signerFromSeed, timestamp, toBase64url } from "@linkspan/envelopes";
+import {
+  FabricError,
+  type KeyRecord,
+  type Signer,
+  signerFromSeed,
+  timestamp,
+  toBase64url,
+} from "@linkspan/envelopes";
 
 /** @returns 32 bytes kept in `<data>/<name>`, drawn on first use */
 export async function seedFile(data: string, name: string): Promise<Uint8Array> {
@@ -21,9 +28,11 @@ export async function seedFile(data: string, name: string): Promise<Uint8Array> 
   return parseSeed(await readFile(path, "utf8"), path);
 }
 
-/** @throws Error when the text is not 32 bytes in hexadecimal */
+/** @throws FabricError `request.invalid` when the text is not 32 bytes in hexadecimal */
 export function parseSeed(text: string, path: string): Uint8Array {
-  if (!/^[0-9a-f]{64}\s*$/i.test(text)) throw new Error(`${path} does not hold 32 bytes in hexadecimal`);
+  if (!/^\s*[0-9a-f]{64}\s*$/i.test(text)) {
+    throw new FabricError("request.invalid", `${path} does not hold 32 bytes in hexadecimal`);
+  }
   return Buffer.from(text.trim(), "hex");
 }
 

@@ -4,7 +4,9 @@ import { styleText } from "node:util";
 export interface Output {
   /** One result: the object as a line of JSON, or the text. */
   result(object: unknown, text: string): void;
-  /** Progress, for people only. */
+  /** A sentence between results, for people only. */
+  say(text: string): void;
+  /** What is going on, for people who wait at a terminal. */
   progress(text: string): void;
   good(text: string): string;
   bad(text: string): string;
@@ -16,6 +18,9 @@ export function outputTo(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteStream,
     stdout.isTTY && !json ? styleText(style, text) : text;
   return {
     result: (object, text) => void stdout.write(`${json ? JSON.stringify(object) : text}\n`),
+    say: (text) => {
+      if (!json) stdout.write(`${text}\n`);
+    },
     progress: (text) => {
       if (!json && stderr.isTTY) stderr.write(`${text}\n`);
     },

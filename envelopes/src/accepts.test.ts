@@ -15,14 +15,14 @@ const schemas = [
   ),
 ];
 
-test.each(schemas)("%s: quickly accepts what conforms, and nothing that does not", (_name, schema) => {
+test.each(schemas)("%s: gives the answers of Zod", (_name, schema) => {
   const accepts = acceptsOf(schema);
   fc.assert(
     fc.property(valuesOf(schema), mutations, (value, mutate) => {
       expect(schema.safeParse(value).success).toBe(true);
       expect(accepts(value)).toBe(true);
       const other = mutate(value);
-      if (accepts(other)) expect(schema.safeParse(other).success).toBe(true);
+      expect(accepts(other)).toBe(schema.safeParse(other).success);
     }),
     { numRuns: 40 },
   );

@@ -1,9 +1,8 @@
 /**
- * A quick yes to the question whether a JSON value conforms to a Zod schema. Zod stays the source and has the
- * last word: what is not accepted here is given to Zod, which refuses it and says why, or accepts it after
- * all. So this may be too strict, and must never be too lax; a property test holds it to that.
- *
- * It knows the kinds of schema that the envelope and its payloads use, and asks Zod about any other.
+ * The question whether a JSON value conforms to a Zod schema, answered quickly. Zod is the source: the schema is
+ * compiled from its definition, a property test holds both to the same answers, and kinds of schema that are
+ * not known here are put to Zod itself. Zod's own parsing copies each value and collects every fault; on the
+ * hot path neither is wanted.
  */
 import type { z } from "zod";
 import type { $ZodCheckDef, $ZodTypes } from "zod/v4/core";

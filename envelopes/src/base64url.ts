@@ -3,7 +3,7 @@
 /** @returns undefined unless `text` is the one unpadded base64url spelling of its bytes */
 export function fromBase64url(text: string): Uint8Array<ArrayBuffer> | undefined {
   const bytes = Buffer.from(text, "base64url");
-  return bytes.toString("base64url") === text ? (bytes as Buffer<ArrayBuffer>) : undefined;
+  return bytes.toString("base64url") === text ? bytes : undefined;
 }
 
 /** Either alphabet, with or without padding, but never both alphabets, junk or stray bits. */

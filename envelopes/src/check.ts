@@ -4,6 +4,7 @@ import { acceptsOf } from "./accepts.ts";
 import { type ActionDef, actionOf } from "./actions.ts";
 import { type Envelope, EnvelopeSchema } from "./envelope.ts";
 import { FabricError } from "./errors.ts";
+import { faultOf } from "./fault.ts";
 import { checkLimits } from "./limits.ts";
 import type { Parsed } from "./strict-json.ts";
 
@@ -39,15 +40,5 @@ function payloadSchema(action: ActionDef, envelope: Envelope): z.ZodType {
 }
 
 function conform(schema: z.ZodType, value: unknown, at: string): void {
-  if (acceptsOf(schema)(value)) return;
-  const result = schema.safeParse(value);
-  if (!result.success) throw new FabricError("envelope.schema", describe(result.error, at));
-}
-
-/** Where and what is wrong, in the schema's own words: never a value, which may be private. */
-function describe(error: z.ZodError, at: string): string {
-  const issue = error.issues[0];
-  if (issue === undefined) return at;
-  const path = [at, ...issue.path.map(String)].filter((part) => part !== "").join(".");
-  return `${path === "" ? "envelope" : path}: ${issue.code.replaceAll("_", " ")}`;
+  if (!acceptsOf(schema)(value)) throw new FabricError("envelope.schema", faultOf(schema, value, at));
 }

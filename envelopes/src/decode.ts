@@ -78,7 +78,7 @@ export function decodeBatch(
   options: DecodeOptions,
 ): Promise<(Opened | FabricError)[]> {
   return new Promise((resolve) => {
-    const results: (Opened | FabricError)[] = new Array(batch.length);
+    const results: (Opened | FabricError)[] = [];
     let next = 0;
     let inFlight = 0;
     let bytesInFlight = 0;

@@ -12,7 +12,7 @@ export function reference(): string {
     `## Envelope\n\n${code(shapeOf(EnvelopeSchema))}`,
     "## Actions",
     "The capability is what a ticket must grant. Members with `?` may be absent, never null; `object` is open.",
-    ...SERVICES.map(service),
+    ...services(),
     `## Errors\n\n${errors()}`,
   ];
   return `${sections.join("\n\n")}\n`;
@@ -32,14 +32,32 @@ const TOPICS = `## Topics
 
 AMQP routing key: \`<service>.<instance|_>.<action>.<pNN>\`.`;
 
-function service(name: string): string {
+/** Each payload is written out where it first occurs. */
+function services(): string[] {
+  const written = new Map<string, string>();
+  return SERVICES.map((name) => service(name, written));
+}
+
+function service(name: string, written: Map<string, string>): string {
   const actions = actionsOf(name);
   const table = [
     "| action | stands for | direction | capability |",
     "|---|---|---|---|",
     ...actions.map(row),
   ].join("\n");
-  return [`### ${name}`, table, ...actions.map(payload)].join("\n\n");
+  const known: string[] = [];
+  const payloads = actions.flatMap((action) => {
+    const text = payload(action);
+    const where = written.get(text);
+    if (where !== undefined) {
+      known.push(`\`${action.name}\` (${where})`);
+      return [];
+    }
+    written.set(text, `${name} \`${action.name}\``);
+    return [`\`${action.name}\`\n\n${code(text)}`];
+  });
+  const same = known.length === 0 ? [] : [`As above: ${known.join(", ")}.`];
+  return [`### ${name}`, table, ...payloads, ...same].join("\n\n");
 }
 
 function row({ name, canonical, direction, capability }: ActionDef): string {
@@ -55,7 +73,7 @@ const DIRECTIONS: Readonly<Record<ActionDef["direction"], string>> = {
 
 function payload(action: ActionDef): string {
   const answer = action.reply === undefined ? "" : `\n→ ${shapeOf(action.reply)}`;
-  return `\`${action.name}\`\n\n${code(`${shapeOf(action.payload)}${answer}`)}`;
+  return `${shapeOf(action.payload)}${answer}`;
 }
 
 function errors(): string {
@@ -72,7 +90,7 @@ function shapeOf(schema: z.ZodType): string {
 /** A JSON Schema as one would write the type down. */
 function shape(schema: JsonSchema, depth: number): string {
   const options = schema.anyOf ?? schema.oneOf;
-  if (options !== undefined) return options.map((option) => shape(option as JsonSchema, depth)).join("\n| ");
+  if (options !== undefined) return options.map((option) => shape(option, depth)).join("\n| ");
   if (schema.const !== undefined) return JSON.stringify(schema.const);
   if (schema.enum !== undefined) return choice(schema.enum);
   if (schema.type === "array") return `[${shape(schema.items as JsonSchema, depth)}, …]`;

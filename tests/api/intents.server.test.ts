@@ -14,30 +14,35 @@ interface Intent {
   readonly payload: unknown;
 }
 
-const CONVERSATION = "msgr://channels/acme/bridge/irc/libera/%23a";
+const channel = (workspace: string) => `msgr://channels/${workspace}/bridge/irc/libera/%23a`;
 
 describeWithServers(["postgres"], "intents over HTTP", () => {
   let server: PostgresServer;
   let world: ApiWorld;
+  /** Each test has a workspace of its own, with an account `alice-<workspace>`. */
+  let workspace: string;
+  let alice: string;
   let backend: string;
 
   beforeAll(async () => {
     server = await startPostgres();
+    world = await ApiWorld.start(server);
   });
   afterAll(async () => {
+    await world?.[Symbol.asyncDispose]();
     await server?.[Symbol.asyncDispose]();
   });
   beforeEach(async () => {
-    world = await ApiWorld.start(server);
-    await world.identity("alice");
-    backend = await world.token("shop", "backend");
-    return () => world[Symbol.asyncDispose]();
+    workspace = `ws-${randomUUID()}`;
+    alice = `alice-${workspace}`;
+    await world.identity(alice, workspace);
+    backend = await world.token("shop", "backend", workspace);
   });
 
   const say = (text: string, over: object = {}) => ({
-    identity_id: "alice",
+    identity_id: alice,
     user_id: "u1",
-    conversation: CONVERSATION,
+    conversation: channel(workspace),
     payload: { text },
     ...over,
   });
@@ -72,20 +77,22 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
   });
 
   test("another workspace has the same key for itself, and sees nothing of this one's", async () => {
-    const other = await world.token("rival", "backend", "rival");
-    await world.identity("eve", "rival");
+    const rival = `rival-${randomUUID()}`;
+    const eve = `eve-${rival}`;
+    const other = await world.token("rival", "backend", rival);
+    await world.identity(eve, rival);
     const mine = await record("k1", say("hi"));
 
     const theirs = await record(
       "k1",
-      { identity_id: "eve", conversation: CONVERSATION.replace("acme", "rival"), payload: { text: "hi" } },
+      { identity_id: eve, conversation: channel(rival), payload: { text: "hi" } },
       other,
     );
     expect(theirs.status).toBe(202);
     expect(theirs.body.id).not.toBe(mine.body.id);
     expect((await record("k2", say("hi"), other)).body.code).toBe("request.not_found");
-    expect((await record("k3", say("hi", { identity_id: "eve" }))).body.code).toBe("request.not_found");
-    for (const path of [`/v1/intents/${mine.body.id}`, "/v1/identities/alice"]) {
+    expect((await record("k3", say("hi", { identity_id: eve }))).body.code).toBe("request.not_found");
+    for (const path of [`/v1/intents/${mine.body.id}`, `/v1/identities/${alice}`]) {
       expect((await world.ask("GET", path, { as: other })).status).toBe(404);
     }
     const cancelled = await world.ask("POST", `/v1/intents/${mine.body.id}/cancel`, { as: other });
@@ -94,7 +101,7 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
   });
 
   test("a conversation of another workspace is refused", async () => {
-    const answer = await record("k1", say("hi", { conversation: CONVERSATION.replace("acme", "rival") }));
+    const answer = await record("k1", say("hi", { conversation: channel("rival") }));
     expect(answer.status).toBe(400);
   });
 
@@ -125,7 +132,7 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
     const cancelled = await world.ask<Intent>("POST", `/v1/intents/${body.id}/cancel`, { as: backend });
     expect(cancelled.body.state).toBe("cancelled");
 
-    const auditor = await world.token("eyes", "auditor");
+    const auditor = await world.token("eyes", "auditor", workspace);
     const trail = await world.ask<{ entries: { action: string; actor: string }[] }>(
       "GET",
       `/v1/audit?subject=${body.id}`,
@@ -139,7 +146,7 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
   });
 
   test("an uncertain intent is settled by an operator, once, and by nobody else", async () => {
-    const operator = await world.token("night", "operator");
+    const operator = await world.token("night", "operator", workspace);
     const { body } = await record("k1", say("hi"));
     const resolve = (outcome: string, as = operator) =>
       world.ask<Intent & { detail?: string }>("POST", `/v1/intents/${body.id}/resolve`, {

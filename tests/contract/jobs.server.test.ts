@@ -76,7 +76,7 @@ describeWithServers(["redis"], "jobs on Redis", () => {
       };
       const run = JOBS_CASES[found];
       expect(run).toBeDefined();
-      if (run !== undefined) await expect(runCase(run, subject)).rejects.toThrow();
+      if (run !== undefined) await expect(runCase(run, subject)).rejects.toBeInstanceOf(Error);
     });
   });
 });

@@ -3,7 +3,7 @@ import { type EnvelopeVault, LEASE_TERMS } from "@linkspan/vault";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
-import { type Daemon, VaultOnBus } from "./vault-on-bus.ts";
+import { type Daemon, type Lease, VaultOnBus } from "./vault-on-bus.ts";
 import { codeOf, fields, REF, World } from "./world.ts";
 
 const IRC = "daemon:irc:libera";
@@ -79,8 +79,43 @@ describeWithServers(["postgres"], "the vault on the fabric", () => {
       capabilities: ["session", "admin"],
       actions: ["link_account"],
     };
-    expect(await irc.opened(await irc.checkOut(linking))).toEqual({ code: "123456", password: "new" });
+    const ticket = irc.ticket(linking);
+    const request = irc.request("checkout", { ticket, scope: "session" });
+    const handed = { ...((await irc.ask(request)) as unknown as Lease), ticket };
+    expect(await irc.opened(handed)).toEqual({ code: "123456", password: "new" });
     expect(await irc.opened(await irc.checkOut(linking))).toEqual({ password: "correct horse" });
+    // The very same request, redelivered, gets the very same again.
+    const again = { ...((await irc.ask(request)) as unknown as Lease), ticket };
+    expect(await irc.opened(again)).toEqual({ code: "123456", password: "new" });
+    expect(await vault.takeHandOver(REF)).toBeUndefined();
+  });
+
+  test("what a daemon took and found good becomes the credential, while its time lasts", async () => {
+    const linking: Partial<TicketClaims> = { actions: ["link_account"] };
+    await vault.handOver(REF, fields("tried"));
+    await irc.checkOut(linking);
+    expect(await vault.keepHandOver(REF)).toBe(2);
+    expect(await vault.keepHandOver(REF)).toBeUndefined();
+    expect(await irc.opened(await irc.checkOut())).toEqual({ password: "tried" });
+
+    await vault.handOver(REF, fields("too late"));
+    await irc.checkOut(linking);
+    world.nowMs += 300_000;
+    expect(await vault.keepHandOver(REF)).toBeUndefined();
+    expect(await irc.opened(await irc.checkOut())).toEqual({ password: "tried" });
+  });
+
+  test("what a daemon writes back while linking is not undone by what was typed in", async () => {
+    await vault.handOver(REF, fields("typed in"));
+    const lease = await irc.checkOut({ actions: ["link_account"] });
+    await irc.writeBack(lease, fields("session"));
+    expect(await vault.keepHandOver(REF)).toBeUndefined();
+    const next = await irc.checkOut();
+    expect(await irc.opened(next)).toEqual({ password: "session" });
+
+    await vault.handOver(REF, fields("not taken yet"));
+    await irc.writeBack(next, fields("refreshed meanwhile"));
+    expect(await vault.keepHandOver(REF)).toBe(4);
   });
 
   test("only the daemon's own key opens it, and only as this lease of this identity", async () => {

@@ -174,6 +174,8 @@ export class CredentialLeases {
         requestId,
         fence: lease.fence,
       });
+      // All fields were written: what the daemon took before is part of them, or was refused.
+      await tx.handOvers.removeTaken(head.secretId);
       await this.#record(tx, "vault.write_back", lease, { version });
       return version;
     });
@@ -223,8 +225,9 @@ export class CredentialLeases {
     const stored = await versions.read(tx, head, now);
     if (!request.linking) return stored ?? new Secret({});
     try {
-      const handed = await versions.takeHandOver(tx, head, now);
-      if (handed === undefined) return stored ?? new Secret({});
+      const handOver = await tx.handOvers.take(head.secretId, request.requestId, now);
+      if (handOver === undefined) return stored ?? new Secret({});
+      const handed = await versions.openHandOver(tx, head, handOver, now);
       const fields = { ...stored?.reveal(), ...handed.reveal() };
       for (const name of handed.names) stored?.get(name)?.fill(0);
       return new Secret(fields);

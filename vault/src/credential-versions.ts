@@ -118,19 +118,23 @@ export class CredentialVersions {
     const packed = packFields(fields);
     try {
       const sealed = await this.#dataKeys.use(key, now, (dataKey) => sealVersion(dataKey, binding, packed));
-      const handOver: HandOver = { handOverId, keyVersion: key.keyVersion, sealed, expiresAt };
+      const handOver: HandOver = {
+        handOverId,
+        keyVersion: key.keyVersion,
+        sealed,
+        expiresAt,
+        takenBy: undefined,
+      };
       await tx.handOvers.put(head.secretId, handOver);
     } finally {
       packed.fill(0);
     }
   }
 
-  /** @returns undefined when nothing waits; the caller disposes of the secret */
-  async takeHandOver(tx: StoreTransaction, head: Head, now: Date): Promise<Secret | undefined> {
-    const taken = await tx.handOvers.take(head.secretId, now);
-    if (taken === undefined) return undefined;
-    const binding = bindingOf(handOverRef(head.ref), taken.handOverId, 1, taken.keyVersion);
-    return this.#open(tx, binding, taken.sealed, now);
+  /** @param handOver one of this head; the caller disposes of the secret */
+  openHandOver(tx: StoreTransaction, head: Head, handOver: HandOver, now: Date): Promise<Secret> {
+    const { handOverId, keyVersion, sealed } = handOver;
+    return this.#open(tx, bindingOf(handOverRef(head.ref), handOverId, 1, keyVersion), sealed, now);
   }
 
   async #row(tx: StoreTransaction, head: Head, version: number): Promise<VersionRow> {

@@ -127,10 +127,11 @@ export class EnvelopeVault implements Vault {
     const taking: { secret?: Secret } = {};
     try {
       await this.#store.transaction(async (tx) => {
+        const now = this.#now();
         const head = await tx.secrets.lock(ref);
-        const secret = await this.#versions.takeHandOver(tx, head, this.#now());
-        if (secret === undefined) return;
-        taking.secret = secret;
+        const handOver = await tx.handOvers.remove(head.secretId, now);
+        if (handOver === undefined || handOver.takenBy !== undefined) return;
+        taking.secret = await this.#versions.openHandOver(tx, head, handOver, now);
         await this.#record(tx, "vault.hand_over_taken", ref, { kind: ref.kind });
       });
       return taking.secret;
@@ -142,8 +143,10 @@ export class EnvelopeVault implements Vault {
 
   keepHandOver(ref: CredentialRef): Promise<number | undefined> {
     return this.#writing(ref, async (tx, head, append) => {
-      using secret = await this.#versions.takeHandOver(tx, head, this.#now());
-      if (secret === undefined) return undefined;
+      const now = this.#now();
+      const handOver = await tx.handOvers.remove(head.secretId, now);
+      if (handOver === undefined) return undefined;
+      using secret = await this.#versions.openHandOver(tx, head, handOver, now);
       const version = await append(secret.reveal());
       await this.#record(tx, "vault.put", ref, { kind: ref.kind, version, handed_over: true });
       return version;

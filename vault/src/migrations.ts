@@ -83,15 +83,16 @@ CREATE INDEX leases_by_identity ON vault.leases (workspace_id, identity_id) WHER
 CREATE INDEX leases_by_daemon ON vault.leases (daemon) WHERE ended_at IS NULL;
 CREATE INDEX leases_by_expiry ON vault.leases (expires_at);
 
--- What a person has just typed in: one per credential, taken once, gone after minutes.
+-- What a person has just typed in: one per credential, taken once (by one request), gone after minutes.
 CREATE TABLE vault.hand_overs (
-  secret_id   uuid        PRIMARY KEY REFERENCES vault.secrets,
-  hand_over_id uuid       NOT NULL,
-  key_version integer     NOT NULL,
-  nonce       bytea       NOT NULL CHECK (length(nonce) = 12),
-  ciphertext  bytea       NOT NULL CHECK (length(ciphertext) >= 16),
-  commitment  bytea       NOT NULL CHECK (length(commitment) = 32),
-  expires_at  timestamptz NOT NULL
+  secret_id    uuid        PRIMARY KEY REFERENCES vault.secrets,
+  hand_over_id uuid        NOT NULL,
+  key_version  integer     NOT NULL,
+  nonce        bytea       NOT NULL CHECK (length(nonce) = 12),
+  ciphertext   bytea       NOT NULL CHECK (length(ciphertext) >= 16),
+  commitment   bytea       NOT NULL CHECK (length(commitment) = 32),
+  taken_by     text,
+  expires_at   timestamptz NOT NULL
 );
 `,
   },

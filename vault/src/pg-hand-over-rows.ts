@@ -7,6 +7,7 @@ interface Columns {
   nonce: Buffer;
   ciphertext: Buffer;
   commitment: Buffer;
+  taken_by: string | null;
   expires_at: Date;
 }
 
@@ -28,11 +29,32 @@ export class PgHandOverRows implements HandOverRows {
     );
   }
 
-  async take(secretId: string, now: Date): Promise<HandOver | undefined> {
-    const { rows } = await this.#tx.query<Columns>(
-      "DELETE FROM vault.hand_overs WHERE secret_id = $1 RETURNING *",
-      [secretId],
+  take(secretId: string, requestId: string, now: Date): Promise<HandOver | undefined> {
+    return this.#good(
+      `UPDATE vault.hand_overs SET taken_by = $2
+       WHERE secret_id = $1 AND coalesce(taken_by, $2) = $2 RETURNING *`,
+      [secretId, requestId],
+      now,
     );
+  }
+
+  remove(secretId: string, now: Date): Promise<HandOver | undefined> {
+    return this.#good("DELETE FROM vault.hand_overs WHERE secret_id = $1 RETURNING *", [secretId], now);
+  }
+
+  async removeTaken(secretId: string): Promise<void> {
+    await this.#tx.query("DELETE FROM vault.hand_overs WHERE secret_id = $1 AND taken_by IS NOT NULL", [
+      secretId,
+    ]);
+  }
+
+  async sweep(now: Date): Promise<number> {
+    const { rowCount } = await this.#tx.query("DELETE FROM vault.hand_overs WHERE expires_at <= $1", [now]);
+    return rowCount ?? 0;
+  }
+
+  async #good(sql: string, values: readonly string[], now: Date): Promise<HandOver | undefined> {
+    const { rows } = await this.#tx.query<Columns>(sql, [...values]);
     const [row] = rows;
     if (row === undefined || row.expires_at <= now) return undefined;
     return {
@@ -40,19 +62,7 @@ export class PgHandOverRows implements HandOverRows {
       keyVersion: row.key_version,
       sealed: { nonce: row.nonce, bytes: row.ciphertext, commitment: row.commitment },
       expiresAt: row.expires_at,
+      takenBy: row.taken_by ?? undefined,
     };
-  }
-
-  async dropWorkspace(workspaceId: string): Promise<void> {
-    await this.#tx.query(
-      `DELETE FROM vault.hand_overs
-       WHERE secret_id IN (SELECT secret_id FROM vault.secrets WHERE workspace_id = $1)`,
-      [workspaceId],
-    );
-  }
-
-  async sweep(now: Date): Promise<number> {
-    const { rowCount } = await this.#tx.query("DELETE FROM vault.hand_overs WHERE expires_at <= $1", [now]);
-    return rowCount ?? 0;
   }
 }

@@ -112,13 +112,18 @@ export interface HandOver {
   readonly keyVersion: number;
   readonly sealed: SealedVersion;
   readonly expiresAt: Date;
+  /** `message_id` of the checkout that took it. */
+  readonly takenBy: string | undefined;
 }
 
 export interface HandOverRows {
   /** Replaces what waits for the same credential. */
   put(secretId: string, handOver: HandOver): Promise<void>;
-  /** Removes and returns it; undefined when there is none that is still good. */
-  take(secretId: string, now: Date): Promise<HandOver | undefined>;
-  dropWorkspace(workspaceId: string): Promise<void>;
+  /** For the first request that asks, and for that request again; undefined when there is none that is still good. */
+  take(secretId: string, requestId: string, now: Date): Promise<HandOver | undefined>;
+  /** Removes and returns it, taken or not; undefined when there is none that is still good. */
+  remove(secretId: string, now: Date): Promise<HandOver | undefined>;
+  /** Removes it if it was taken. */
+  removeTaken(secretId: string): Promise<void>;
   sweep(now: Date): Promise<number>;
 }

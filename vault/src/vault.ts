@@ -45,16 +45,26 @@ export interface Vault {
 
   /**
    * Keeps what a person has just typed in, for a link flow: the next checkout with a ticket to link gets it,
-   * once, beside the stored credential. It replaces what was waiting.
+   * once, beside the stored credential. Then it waits for `keepHandOver`, until its time is over. It replaces
+   * what was waiting.
    *
    * @param ttlMs at most and by default 300,000
    */
   handOver(ref: CredentialRef, fields: CredentialFields, ttlMs?: number): Promise<void>;
 
-  /** Takes what was handed over, once. @returns undefined when nothing waits or it is too old; dispose of it */
+  /**
+   * Takes what was handed over, once, and ends the hand-over.
+   *
+   * @returns undefined when nothing waits, it is too old, or a daemon took it; dispose of it
+   */
   takeHandOver(ref: CredentialRef): Promise<Secret | undefined>;
 
-  /** Makes what was handed over the credential. @returns its version; undefined when nothing waited */
+  /**
+   * Makes what was handed over the credential, also after a daemon took and tried it.
+   *
+   * @returns its version; undefined when there is none or it is too old, and when the daemon has written back
+   *   fields of its own since
+   */
   keepHandOver(ref: CredentialRef): Promise<number | undefined>;
 
   /** Ends leases at once. @returns how many were in force */

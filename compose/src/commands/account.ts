@@ -1,4 +1,4 @@
-/** `linkspan link`, `send`, `events`: what a person does with an account. */
+/** `linkspan link`, `send`, `events`, `identities`: what a person does with an account. */
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
@@ -7,12 +7,23 @@ import type { Client } from "../client.ts";
 import type { Output } from "../output.ts";
 
 interface SessionView {
-  readonly data: {
-    readonly id: string;
-    readonly identity_id: string;
-    readonly state: string;
-    readonly metadata: { readonly message?: string; readonly code?: FabricError["code"] };
+  readonly id: string;
+  readonly identity_id: string;
+  readonly state: string;
+  readonly metadata: {
+    readonly message?: string;
+    readonly code?: FabricError["code"];
+    readonly step?: string;
+    readonly fields?: readonly FieldView[];
   };
+}
+
+interface FieldView {
+  readonly name: string;
+  readonly label: string;
+  readonly required: boolean;
+  readonly secret: boolean;
+  readonly example?: string;
 }
 
 export interface IntentView {
@@ -21,6 +32,153 @@ export interface IntentView {
   readonly code?: FabricError["code"];
   readonly detail?: string;
   readonly remote_ids: readonly string[];
+}
+
+interface IdentityView {
+  readonly id: string;
+  readonly workspace_id: string;
+  readonly user_id: string;
+  readonly service: string;
+  readonly name?: string;
+  readonly state: string;
+  readonly bridge_state: string;
+  readonly bridge_detail: { readonly message?: string };
+}
+
+const LOOK_MS = 150;
+const UNDER_WAY = new Set(["recorded", "queued", "attempting"]);
+const SAID = new Set(["sent", "delivered", "read"]);
+
+export interface LinkOptions {
+  readonly user: string;
+  readonly field: readonly (readonly [name: string, value: string])[];
+  /** Secrets are read from files, never from arguments. */
+  readonly secretFile: readonly (readonly [name: string, path: string])[];
+  readonly instance?: string;
+  /** One that asked for more. */
+  readonly session?: string;
+}
+
+/**
+ * Opens a session, hands over the fields, waits for the outcome.
+ *
+ * @returns the identity's id; undefined when the session asks for more
+ * @throws FabricError as the connector refused
+ */
+export async function link(
+  client: Client,
+  out: Output,
+  service: string,
+  options: LinkOptions,
+): Promise<string | undefined> {
+  const credentials = {
+    ...Object.fromEntries(options.field),
+    ...Object.fromEntries(options.secretFile.map(([name, path]) => [name, readSecret(path)])),
+  };
+  const id = options.session ?? (await open(client, service, options)).id;
+  const path = `/api/bridges/${service}/sessions/${id}/credentials`;
+  let { data } = await client.send<{ data: SessionView }>("POST", path, { credentials });
+  while (data.state === "completing") {
+    out.progress(`${service}: linking…`);
+    await pause(LOOK_MS);
+    ({ data } = await client.get<{ data: SessionView }>(`/api/bridges/sessions/${id}`));
+  }
+  const { state, metadata, identity_id } = data;
+  if (state === "linked") {
+    await connected(client, out, identity_id);
+    out.result(data, `${out.good("linked")} ${service} as identity ${identity_id}`);
+    return identity_id;
+  }
+  if (state === "awaiting_user") {
+    out.result(data, asking(service, data, options));
+    return undefined;
+  }
+  throw new FabricError(metadata.code ?? "request.invalid", metadata.message ?? `the session is ${state}`);
+}
+
+async function open(client: Client, service: string, options: LinkOptions): Promise<SessionView> {
+  const { user, instance } = options;
+  const body = { user_id: user, ...(instance !== undefined && { instance }) };
+  return (await client.send<{ data: SessionView }>("POST", `/api/bridges/${service}/sessions`, body)).data;
+}
+
+function asking(service: string, { id, metadata }: SessionView, { user }: LinkOptions): string {
+  const fields = (metadata.fields ?? []).map(({ name, label, secret }) =>
+    secret ? `  --secret-file ${name}=FILE   ${label}` : `  --field ${name}=…   ${label}`,
+  );
+  const what = metadata.message ?? metadata.step ?? "more is needed";
+  return [`${what}:`, ...fields, `linkspan link ${service} --user ${user} --session ${id} …`].join("\n");
+}
+
+const CONNECT_LOOKS = 100;
+
+/** An account is linked before it is connected; who sends at once should not have to know. */
+async function connected(client: Client, out: Output, id: string): Promise<void> {
+  for (let look = 0; look < CONNECT_LOOKS; look++) {
+    const { bridge_state, bridge_detail } = await client.get<IdentityView>(`/v1/identities/${id}`);
+    if (bridge_state === "connected") return;
+    out.progress(`${bridge_state}… ${bridge_detail.message ?? ""}`);
+    await pause(LOOK_MS);
+  }
+}
+
+export interface SendOptions {
+  readonly identity: string;
+  readonly user?: string;
+  /** A channel reference, or `<network>/<channel or nick>` of the identity's service. */
+  readonly to: string;
+  readonly wait: boolean;
+  readonly key?: string;
+}
+
+/** @returns the intent as it stands; with `wait`, once it is settled */
+export async function send(
+  client: Client,
+  out: Output,
+  text: string,
+  options: SendOptions,
+): Promise<IntentView> {
+  const body = {
+    identity_id: options.identity,
+    ...(options.user !== undefined && { user_id: options.user }),
+    conversation: await conversationOf(client, options),
+    payload: { text },
+  };
+  const key = options.key ?? randomUUID();
+  let intent = await client.send<IntentView>("POST", "/v1/intents", body, { "idempotency-key": key });
+  while (options.wait && UNDER_WAY.has(intent.state)) {
+    out.progress(`${intent.id}: ${intent.state}…`);
+    await pause(LOOK_MS);
+    intent = await client.get<IntentView>(`/v1/intents/${intent.id}`);
+  }
+  const why = intent.detail ?? intent.code;
+  const state = wasSaid(intent) ? out.good(intent.state) : out.dim(intent.state);
+  out.result(intent, `${state} ${intent.id}${why === undefined ? "" : ` (${why})`}`);
+  return intent;
+}
+
+export function wasSaid(intent: IntentView): boolean {
+  return SAID.has(intent.state);
+}
+
+async function conversationOf(client: Client, { to, identity: id }: SendOptions): Promise<string> {
+  if (to.startsWith("msgr://")) return to;
+  const { workspace_id, service } = await client.get<IdentityView>(`/v1/identities/${id}`);
+  return channelRef(workspace_id, service, placeOf(service, id, to));
+}
+
+/** On IRC what is no channel is a nick, and only this account sees what is said with it (contract section 6). */
+function placeOf(service: string, identity: string, to: string): string[] {
+  const [network = "", ...rest] = to.split("/");
+  const name = rest.join("/");
+  if (service !== "irc" || name === "") return to.split("/");
+  return /^[#&+!]/.test(name) ? [network, name] : [network, `~${identity}`, name];
+}
+
+export interface EventsOptions {
+  readonly follow: boolean;
+  readonly cursor: number | "latest";
+  readonly limit: number;
 }
 
 interface EventView {
@@ -36,131 +194,36 @@ interface EventView {
   };
 }
 
-const LOOK_MS = 200;
-const OPEN = new Set(["initiated", "completing"]);
-const UNDER_WAY = new Set(["recorded", "queued", "attempting"]);
+const AGAIN_MS = 1_000;
 
-export interface LinkOptions {
-  readonly user: string;
-  /** `name=value` settings. */
-  readonly field: readonly string[];
-  /** `name=path`: secrets are read from files, never from arguments. */
-  readonly secretFile: readonly string[];
-  readonly instance?: string;
-}
-
-/** Opens a session, hands over the fields, waits for the outcome. @returns the identity's id */
-export async function link(
-  client: Client,
-  out: Output,
-  service: string,
-  options: LinkOptions,
-): Promise<string> {
-  const opened = await client.send<SessionView>("POST", `/api/bridges/${service}/sessions`, {
-    user_id: options.user,
-    ...(options.instance !== undefined && { instance: options.instance }),
-  });
-  const credentials = {
-    ...Object.fromEntries(options.field.map(pair)),
-    ...Object.fromEntries(
-      options.secretFile.map(pair).map(([name, path]) => [name, readFileSync(path, "utf8").trim()]),
-    ),
-  };
-  const id = opened.data.id;
-  let session = await client.send<SessionView>("POST", `/api/bridges/${service}/sessions/${id}/credentials`, {
-    credentials,
-  });
-  while (OPEN.has(session.data.state)) {
-    out.progress(`${service}: ${session.data.state}…`);
-    await pause(LOOK_MS);
-    session = await client.get<SessionView>(`/api/bridges/sessions/${id}`);
-  }
-  const { state, metadata, identity_id } = session.data;
-  if (state === "linked") {
-    out.result(session.data, `${out.good("linked")} ${service} as identity ${identity_id}`);
-    return identity_id;
-  }
-  throw new FabricError(metadata.code ?? "request.invalid", metadata.message ?? `the session is ${state}`);
-}
-
-export interface SendOptions {
-  readonly identity: string;
-  readonly user: string;
-  /** A channel reference, or `<network>/<channel>` of the identity's service. */
-  readonly to: string;
-  readonly wait: boolean;
-  readonly key?: string;
-}
-
-/** @returns the intent as it stands; with `wait`, once it is settled */
-export async function send(
-  client: Client,
-  out: Output,
-  text: string,
-  options: SendOptions,
-): Promise<IntentView> {
-  const body = {
-    identity_id: options.identity,
-    user_id: options.user,
-    conversation: await conversationOf(client, options),
-    payload: { text },
-  };
-  const key = options.key ?? randomUUID();
-  let intent = await client.send<IntentView>("POST", "/v1/intents", body, { "idempotency-key": key });
-  while (options.wait && UNDER_WAY.has(intent.state)) {
-    out.progress(`${intent.id}: ${intent.state}…`);
-    await pause(LOOK_MS);
-    intent = await client.get<IntentView>(`/v1/intents/${intent.id}`);
-  }
-  const paint = ["sent", "delivered", "read"].includes(intent.state) ? out.good : out.dim;
-  out.result(
-    intent,
-    `${paint(intent.state)} ${intent.id}${intent.detail === undefined ? "" : ` (${intent.detail})`}`,
-  );
-  return intent;
-}
-
-async function conversationOf(client: Client, options: SendOptions): Promise<string> {
-  if (options.to.startsWith("msgr://")) return options.to;
-  const identity = await client.get<{ workspace_id: string; service: string }>(
-    `/v1/identities/${options.identity}`,
-  );
-  return channelRef(identity.workspace_id, identity.service, options.to.split("/"));
-}
-
-export interface EventsOptions {
-  readonly follow: boolean;
-  readonly cursor: number;
-  readonly limit: number;
-}
-
-/** Prints events after the cursor; with `follow`, until aborted, resuming where the stream broke. */
+/** Prints events after the cursor; with `follow`, until aborted, going on where the stream broke. */
 export async function events(
   client: Client,
   out: Output,
   options: EventsOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  let cursor = options.cursor;
-  if (!options.follow) {
-    const page = await client.get<{ events: EventView[] }>(
-      `/v1/events?cursor=${cursor}&limit=${options.limit}`,
-    );
+  const { cursor, limit, follow } = options;
+  if (!follow) {
+    const page = await client.get<{ events: EventView[] }>(`/v1/events?cursor=${cursor}&limit=${limit}`);
     for (const event of page.events) show(out, event);
     return;
   }
+  let last: number | undefined;
   while (!signal.aborted) {
     try {
-      for await (const message of client.stream("/v1/events/stream", signal, String(cursor))) {
+      const from = last === undefined ? undefined : String(last);
+      for await (const message of client.stream(`/v1/events/stream?cursor=${cursor}`, signal, from)) {
         const event = JSON.parse(message.data) as EventView;
         show(out, event);
-        cursor = event.position;
+        last = event.position;
       }
     } catch (error) {
       if (signal.aborted) return;
+      if (error instanceof FabricError && error.code !== "bus.unavailable") throw error;
       out.progress(`the stream broke (${(error as Error).message}); trying again`);
     }
-    await pause(1_000, undefined, { signal }).catch(() => undefined);
+    await pause(AGAIN_MS, undefined, { signal }).catch(() => undefined);
   }
 }
 
@@ -174,8 +237,21 @@ function show(out: Output, event: EventView): void {
   );
 }
 
-function pair(text: string): [string, string] {
-  const at = text.indexOf("=");
-  if (at <= 0) throw new FabricError("request.invalid", `${text} is not name=value`);
-  return [text.slice(0, at), text.slice(at + 1)];
+export async function identities(client: Client, out: Output, { user }: { user?: string }): Promise<void> {
+  const query = user === undefined ? "" : `?${new URLSearchParams({ user_id: user })}`;
+  const { identities: all } = await client.get<{ identities: IdentityView[] }>(`/v1/identities${query}`);
+  for (const one of all) {
+    const state = one.bridge_state === "connected" ? out.good(one.bridge_state) : out.bad(one.bridge_state);
+    out.result(one, `${one.id}  ${one.service}  ${one.name ?? one.state}  ${one.user_id}  ${state}`);
+  }
+}
+
+function readSecret(path: string): string {
+  try {
+    return readFileSync(path, "utf8").trim();
+  } catch (cause) {
+    throw new FabricError("request.invalid", `${path} cannot be read: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
 }

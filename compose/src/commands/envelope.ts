@@ -6,10 +6,9 @@
  *   verify --keys F  DSSE JSON → `ok <kid> <message_id>` or `<code> <detail>`
  *   id               identity array → `<message_id> <trace_id>`
  *
- * Each line stands alone; a line that fails does not stop the rest.
+ * Each line stands alone: one that fails becomes `<code> <detail>` and does not stop the rest.
  */
 import { readFileSync } from "node:fs";
-import { createInterface } from "node:readline";
 import {
   canonicalText,
   decode,
@@ -21,23 +20,34 @@ import {
   isFabricError,
   KeyRing,
   type KeyRecord,
+  KeyRecordSchema,
   messageId,
   parseTopic,
   signerFromSeed,
   toDsse,
   traceIdOf,
 } from "@linkspan/envelopes";
+import { z } from "zod";
 import { parseSeed } from "../keys.ts";
+import { linesOf, MAX_LINE_BYTES } from "../lines.ts";
+import { parseLine } from "../strict-line.ts";
 
-/** One line to one line. @throws FabricError for a line that cannot be */
-export type Filter = (line: string) => string;
+/** What one line became. */
+export interface Answer {
+  readonly text: string;
+  /** The same as a line of JSON, for `--json`. */
+  readonly json: string;
+}
 
-export const canonicalFilter: Filter = (line) => canonicalText(parseJson(line));
+/** One value to one line. @throws FabricError for a value that cannot be */
+export type Filter = (value: unknown) => Answer;
+
+export const canonicalFilter: Filter = (value) => asIs(canonicalText(value));
 
 /** @param path file with 32 bytes in hexadecimal */
 export function signFilter(path: string): Filter {
-  const signer = signerFromSeed(parseSeed(readFileSync(path, "utf8"), path));
-  return (line) => JSON.stringify(toDsse(ENVELOPE_TYPE, encode(parseJson(line) as Envelope, signer)));
+  const signer = signerFromSeed(parseSeed(readText(path), path));
+  return (value) => asIs(JSON.stringify(toDsse(ENVELOPE_TYPE, encode(value as Envelope, signer))));
 }
 
 export interface VerifyOptions {
@@ -49,54 +59,117 @@ export interface VerifyOptions {
 }
 
 export function verifyFilter(options: VerifyOptions): Filter {
-  const { keys } = JSON.parse(readFileSync(options.keys, "utf8")) as { keys: KeyRecord[] };
-  const ring = new KeyRing(keys);
+  const keys = new KeyRing(readKeys(options.keys));
   const topic = options.topic === undefined ? undefined : parseTopic(options.topic);
-  const now = options.at === undefined ? new Date() : new Date(options.at);
-  if (Number.isNaN(now.getTime())) throw new FabricError("request.invalid", "--at is not a time");
-  return (line) => {
-    const { type, body, kid, sig } = fromDsse(parseJson(line));
-    if (type !== ENVELOPE_TYPE)
-      throw new FabricError("envelope.bad_signature", "it is signed as another type");
+  const at = options.at === undefined ? undefined : new Date(options.at);
+  if (Number.isNaN(at?.getTime())) throw new FabricError("request.invalid", "--at is not a time");
+  return (value) => {
+    refuseOddSignature(value);
+    const { type, body, kid, sig } = fromDsse(value);
+    if (type !== ENVELOPE_TYPE) {
+      throw new FabricError(
+        "envelope.bad_signature",
+        `the signature is for another type than ${ENVELOPE_TYPE}`,
+      );
+    }
     const received = { body, kid, sig, ...(topic !== undefined && { topic }) };
-    const opened = decode(received, { keys: ring, now, signatures: "required" });
-    return `ok ${opened.kid} ${opened.envelope.metadata.message_id}`;
+    const opened = decode(received, { keys, now: at ?? new Date(), signatures: "required" });
+    const { message_id } = opened.envelope.metadata;
+    return { text: `ok ${kid} ${message_id}`, json: JSON.stringify({ ok: true, kid, message_id }) };
   };
 }
 
-export const idFilter: Filter = (line) => {
-  const identity = parseJson(line);
-  if (!Array.isArray(identity) || identity.length === 0) {
-    throw new FabricError("envelope.schema", "an identity is an array of strings");
+/**
+ * Base64 of either alphabet is taken, but the URL alphabet goes without padding, as in the AMQP header: one
+ * signature has one spelling in each.
+ */
+function refuseOddSignature(value: unknown): void {
+  const { signatures } = (value ?? {}) as { signatures?: unknown };
+  const [first] = Array.isArray(signatures) ? (signatures as unknown[]) : [];
+  const { sig } = (first ?? {}) as { sig?: unknown };
+  if (first !== undefined && (sig === undefined || sig === null || sig === "")) {
+    throw new FabricError("envelope.unsigned", "there is no signature");
   }
-  const id = messageId(identity as string[]);
-  return `${id} ${traceIdOf(id)}`;
+  if (typeof sig === "string" && /[-_]/.test(sig) && sig.endsWith("=")) {
+    throw new FabricError("envelope.bad_signature", "the signature is base64url with padding");
+  }
+}
+
+export const idFilter: Filter = (value) => {
+  if (!isIdentity(value)) {
+    throw new FabricError("envelope.schema", "an identity is an array of strings and safe integers");
+  }
+  const message_id = messageId(value);
+  const trace_id = traceIdOf(message_id);
+  return { text: `${message_id} ${trace_id}`, json: JSON.stringify({ message_id, trace_id }) };
 };
 
-/** @returns how many lines failed */
+function isIdentity(value: unknown): value is (string | number)[] {
+  return (
+    Array.isArray(value) &&
+    value.length > 0 &&
+    value.every((item) => typeof item === "string" || Number.isSafeInteger(item))
+  );
+}
+
+/**
+ * @param write resolves when the next line may come
+ * @returns how many lines failed
+ */
 export async function filterLines(
-  input: NodeJS.ReadableStream,
+  input: AsyncIterable<Uint8Array>,
   filter: Filter,
-  write: (line: string) => void,
+  write: (answer: Answer) => Promise<void>,
 ): Promise<number> {
   let failures = 0;
-  for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
-    if (line.trim() === "") continue;
-    try {
-      write(filter(line));
-    } catch (error) {
-      if (!isFabricError(error)) throw error;
-      failures += 1;
-      write(`${error.code} ${error.message.replaceAll("\n", " ")}`);
-    }
+  for await (const line of linesOf(input)) {
+    const answer = answerTo(line, filter);
+    if (isFabricError(answer)) failures += 1;
+    await write(isFabricError(answer) ? failed(answer) : answer);
   }
   return failures;
 }
 
-function parseJson(line: string): unknown {
+function answerTo(line: Uint8Array | undefined, filter: Filter): Answer | FabricError {
   try {
-    return JSON.parse(line);
+    if (line === undefined) {
+      throw new FabricError("envelope.too_large", `the line is longer than ${MAX_LINE_BYTES} bytes`);
+    }
+    return filter(parseLine(line));
+  } catch (error) {
+    if (isFabricError(error)) return error;
+    throw error;
+  }
+}
+
+function failed({ code, message }: FabricError): Answer {
+  const detail = message.replaceAll(/[\u0000-\u001f\u007f\u2028\u2029]+/g, " ");
+  return { text: `${code} ${detail}`, json: JSON.stringify({ ok: false, code, detail }) };
+}
+
+function asIs(json: string): Answer {
+  return { text: json, json };
+}
+
+const KeyFile = z.object({ keys: z.array(KeyRecordSchema.strip()) });
+
+function readKeys(path: string): readonly KeyRecord[] {
+  const text = readText(path);
+  try {
+    return KeyFile.parse(JSON.parse(text)).keys;
   } catch (cause) {
-    throw new FabricError("envelope.malformed", "the line is not JSON", { cause });
+    throw new FabricError("request.invalid", `${path} does not hold {"keys": [...]} with key records`, {
+      cause,
+    });
+  }
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (cause) {
+    throw new FabricError("request.invalid", `${path} cannot be read: ${(cause as Error).message}`, {
+      cause,
+    });
   }
 }

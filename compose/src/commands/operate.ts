@@ -1,4 +1,5 @@
-/** `linkspan quarantine`, `audit`, `daemon enrol`, `token`: what operators do. */
+/** `linkspan quarantine`, `audit`, `replay`, `daemon enrol`, `token`: what operators do. */
+import { writeFile } from "node:fs/promises";
 import type { Client } from "../client.ts";
 import type { Output } from "../output.ts";
 
@@ -17,7 +18,7 @@ export async function listQuarantine(client: Client, out: Output, options: { sta
   const { entries } = await client.get<{ entries: QuarantineView[] }>(
     `/v1/quarantine?state=${options.state}&limit=${options.limit}`,
   );
-  if (entries.length === 0) out.result([], "nothing is in quarantine");
+  if (entries.length === 0) out.progress("nothing is in quarantine");
   for (const entry of entries) {
     out.result(
       entry,
@@ -61,48 +62,88 @@ export async function showAudit(client: Client, out: Output, options: { subject?
   }
 }
 
-export async function enrolDaemon(
-  client: Client,
-  out: Output,
-  service: string,
-  instance: string,
-): Promise<void> {
-  const issued = await client.send<{ token: string; core_kid: string; expires_at: string }>(
-    "POST",
-    "/v1/enrolment-tokens",
-    {
-      service,
-      instance,
-    },
-  );
-  out.result(
-    issued,
-    `Give the daemon this one-time token before ${issued.expires_at}:\n  ${issued.token}\nIt must see the core's key id:\n  ${issued.core_kid}`,
-  );
+interface Issued {
+  readonly token: string;
+  readonly core_kid: string;
+  readonly expires_at: string;
+}
+
+export interface Enrolment {
+  readonly service: string;
+  readonly instance: string;
+  /** Written for its owner only; the token is then not shown. */
+  readonly tokenFile?: string;
+}
+
+export async function enrolDaemon(client: Client, out: Output, enrolment: Enrolment): Promise<void> {
+  const { service, instance, tokenFile } = enrolment;
+  const issued = await client.send<Issued>("POST", "/v1/enrolment-tokens", { service, instance });
+  const { token, ...shown } = issued;
+  if (tokenFile === undefined) {
+    out.result(
+      issued,
+      `Give the daemon this token before ${issued.expires_at}; it is good once:\n  ${token}`,
+    );
+  } else {
+    await writeFile(tokenFile, `${token}\n`, { mode: 0o600, flag: "wx" });
+    out.result({ ...shown, token_file: tokenFile }, `Good once, before ${issued.expires_at}: ${tokenFile}`);
+  }
+  out.progress(`The daemon must see the core's key id ${issued.core_kid}.`);
 }
 
 export async function createToken(
   client: Client,
   out: Output,
-  wanted: { name: string; role: string; workspace: string },
+  wanted: { readonly name: string; readonly role: string },
 ): Promise<void> {
   const created = await client.send<{ token: string }>("POST", "/v1/tokens", {
-    name: wanted.name,
-    role: wanted.role,
-    workspace_id: wanted.workspace,
+    ...wanted,
+    ...(client.workspace !== undefined && { workspace_id: client.workspace }),
   });
-  out.result(created, `${created.token}\nIt is shown once.`);
+  out.result(created, created.token);
+  out.progress("It is shown this once.");
 }
 
-export async function replay(
-  client: Client,
-  out: Output,
-  options: { subscriber: string; from: number; to?: number },
-): Promise<void> {
-  const done = await client.send<{ count: number; marker: string }>("POST", "/v1/replays", {
-    subscriber: options.subscriber,
-    from: options.from,
-    ...(options.to !== undefined && { to: options.to }),
-  });
-  out.result(done, `${done.count} events sent again to ${options.subscriber}, marked ${done.marker}`);
+export interface ReplayOptions {
+  readonly subscriber: string;
+  /** Exclusive. */
+  readonly from: number;
+  /** Inclusive; default the newest. */
+  readonly to?: number;
+}
+
+interface ReplayView {
+  readonly marker: string;
+  readonly count: number;
+  readonly skipped: number;
+  readonly last: number;
+  readonly done: boolean;
+}
+
+/** Page by page: each request replays some, and says where to go on. */
+export async function replay(client: Client, out: Output, options: ReplayOptions): Promise<void> {
+  const { subscriber, to } = options;
+  let from = options.from;
+  let marker: string | undefined;
+  let count = 0;
+  let skipped = 0;
+  for (;;) {
+    const page: ReplayView = await client.send("POST", "/v1/replays", {
+      subscriber,
+      from,
+      ...(to !== undefined && { to }),
+      ...(marker !== undefined && { marker }),
+    });
+    count += page.count;
+    skipped += page.skipped;
+    marker = page.marker;
+    from = page.last;
+    if (page.done) break;
+    out.progress(`${count} so far…`);
+  }
+  const left = skipped === 0 ? "" : `; ${skipped} do not fit into a note and were left out`;
+  out.result(
+    { subscriber, marker, count, skipped, last: from },
+    `${count} events sent again to ${subscriber}, marked ${marker}${left}`,
+  );
 }

@@ -3,12 +3,15 @@
  * opened in the order of its needs, and closed in the reverse: daemons hang up first, the database goes last.
  */
 import { once } from "node:events";
+import type { Logger } from "pino";
 import type { Config } from "../config.ts";
+import type { Output } from "../output.ts";
 import { newMetrics, runApi } from "../roles/api.ts";
-import { busOf } from "../roles/bus.ts";
-import { type OpenCore, openCore, openDatabase, runCore } from "../roles/core.ts";
+import { busOf, type Connect } from "../roles/bus.ts";
 import { connectorsOf } from "../roles/connectors.ts";
-import { runAlone, runBeside } from "../roles/daemons.ts";
+import { type OpenCore, openCore, openDatabase, runCore } from "../roles/core.ts";
+import { runAlone, runBeside, untilServing } from "../roles/daemons.ts";
+import { Failures } from "../roles/failures.ts";
 import { runJobs } from "../roles/jobs.ts";
 import { logTo } from "../roles/log.ts";
 
@@ -16,40 +19,65 @@ import { logTo } from "../roles/log.ts";
 export interface Running extends AsyncDisposable {
   /** Of the HTTP API; undefined when this process has no such role. */
   readonly url: string | undefined;
+  /** Rejects when a part of it ended that should not have. Never resolves. */
+  readonly failed: Promise<never>;
 }
 
 /** Starts what the configuration says; when something fails, what was started is stopped again. */
 export async function start(config: Config): Promise<Running> {
   await using stack = new AsyncDisposableStack();
   const log = logTo(config);
-  const connect = busOf(config);
-  const has = (role: "core" | "api") => config.roles.includes(role);
-  let url: string | undefined;
-  let opened: OpenCore | undefined;
-
-  if (has("core") || has("api")) {
-    const { registry, metrics } = newMetrics();
-    const { database, url: databaseUrl } = await openDatabase(config, log, stack);
-    const bus = stack.use(await connect("core"));
-    opened = await openCore(config, bus, database, metrics, log, stack);
-    if (has("core")) {
-      await runCore(opened, stack);
-      await runJobs(opened, config.redis_url ?? databaseUrl, config.retention_days, log, stack);
-    }
-    if (has("api")) url = await runApi(opened, config, registry, log, stack);
-  }
-  for (const connector of connectorsOf(config)) {
+  const connect = busOf(config, log);
+  const failures = new Failures();
+  const server = hasServer(config) ? await startServer(config, connect, failures, log, stack) : undefined;
+  const daemons = [];
+  for (const connector of await connectorsOf(config)) {
     const bus = stack.use(await connect(connector.service));
-    if (opened !== undefined && has("core")) await runBeside(opened.core, bus, connector, config, log, stack);
-    else await runAlone(bus, connector, config, log, stack);
+    const beside = config.roles.includes("core") ? server?.opened.core : undefined;
+    const daemon =
+      beside === undefined
+        ? await runAlone(bus, connector, config, log)
+        : await runBeside(beside, bus, connector, config, log);
+    failures.watch(stack.use(daemon).done);
+    daemons.push(daemon);
   }
+  await untilServing(daemons);
   const running = stack.move();
-  return { url, [Symbol.asyncDispose]: () => running[Symbol.asyncDispose]() };
+  return {
+    url: server?.url,
+    failed: failures.first,
+    [Symbol.asyncDispose]: () => running[Symbol.asyncDispose](),
+  };
+}
+
+function hasServer({ roles }: Config): boolean {
+  return roles.includes("core") || roles.includes("api");
+}
+
+async function startServer(
+  config: Config,
+  connect: Connect,
+  failures: Failures,
+  log: Logger,
+  stack: AsyncDisposableStack,
+): Promise<{ readonly opened: OpenCore; readonly url: string | undefined }> {
+  const { registry, metrics } = newMetrics();
+  const { database, url: databaseUrl } = await openDatabase(config, log, stack);
+  const bus = stack.use(await connect("core"));
+  const opened = await openCore(config, bus, database, metrics, log, stack);
+  if (config.roles.includes("core")) {
+    failures.watch((await runCore(opened, stack)).ended);
+    await runJobs(opened, config.redis_url ?? databaseUrl, config.retention_days, log, stack);
+  } else {
+    opened.core.wakes.listen(database, log);
+  }
+  const url = config.roles.includes("api") ? await runApi(opened, config, registry, log, stack) : undefined;
+  return { opened, url };
 }
 
 /** Runs until aborted; prints `ready <url>` once everything answers. */
-export async function up(config: Config, signal: AbortSignal): Promise<void> {
+export async function up(config: Config, out: Output, signal: AbortSignal): Promise<void> {
   await using running = await start(config);
-  process.stdout.write(`ready ${running.url ?? config.roles.join(",")}\n`);
-  if (!signal.aborted) await once(signal, "abort");
+  out.result({ ready: running.url ?? config.roles }, `ready ${running.url ?? config.roles.join(",")}`);
+  if (!signal.aborted) await Promise.race([once(signal, "abort"), running.failed]);
 }

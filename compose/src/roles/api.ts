@@ -1,11 +1,11 @@
 /** The HTTP API over a core, its metrics, and the owner's token for the commands beside it. */
-import { open, readFile, rename } from "node:fs/promises";
+import { open, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { hashToken, newToken, prometheusMetrics, startApi } from "@linkspan/api";
 import { apiToken, insertApiToken } from "@linkspan/store";
 import type { Logger } from "pino";
 import { Registry } from "prom-client";
-import { TOKEN_FILE } from "../client.ts";
+import { TOKEN_FILE, URL_FILE } from "../client.ts";
 import type { Config } from "../config.ts";
 import type { OpenCore } from "./core.ts";
 
@@ -24,6 +24,7 @@ export async function runApi(
 ): Promise<string> {
   await ensureOwner(core.database.pool, config.data);
   const api = stack.use(await startApi(core, { host: config.host, port: config.port, registry, log }));
+  await writeFile(join(config.data, URL_FILE), `${api.url}\n`);
   return api.url;
 }
 

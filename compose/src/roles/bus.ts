@@ -2,12 +2,13 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { type Bus, EmbeddedBroker } from "@linkspan/fabric";
+import type { Logger } from "pino";
 import type { Config } from "../config.ts";
 
 /** Connects one participant; in one process each role is a participant of its own. */
 export type Connect = (service: string) => Promise<Bus>;
 
-export function busOf(config: Config): Connect {
+export function busOf(config: Config, _log: Logger): Connect {
   const { amqp_url: url, instance } = config;
   if (url === undefined) {
     const broker = new EmbeddedBroker();

@@ -1,17 +1,25 @@
-/** Which platform a role speaks. */
-import { EchoPlatform, echoConnector } from "@linkspan/daemon-echo";
-import { ircConnector } from "@linkspan/daemon-irc";
+/** Which platform a role speaks. A platform's client is loaded only by a process that speaks it. */
 import type { Connector } from "@linkspan/daemon-kit";
 import type { Config, Role } from "../config.ts";
 
 const CONNECTORS = {
-  irc: () => ircConnector(),
-  echo: () => echoConnector({ platform: new EchoPlatform() }),
-} as const satisfies Partial<Record<Role, () => Connector>>;
+  irc: async (config) => {
+    const { ircConnector } = await import("@linkspan/daemon-irc");
+    return ircConnector({ privateHosts: mayDialPrivate(config) });
+  },
+  echo: async () => {
+    const { EchoPlatform, echoConnector } = await import("@linkspan/daemon-echo");
+    return echoConnector({ platform: new EchoPlatform() });
+  },
+} as const satisfies Partial<Record<Role, (config: Config) => Promise<Connector>>>;
 
 /** The daemons among the roles. */
-export function connectorsOf(config: Config): Connector[] {
-  return config.roles
-    .filter((role) => role in CONNECTORS)
-    .map((role) => CONNECTORS[role as keyof typeof CONNECTORS]());
+export function connectorsOf(config: Config): Promise<Connector[]> {
+  const roles = config.roles.filter((role) => role in CONNECTORS) as (keyof typeof CONNECTORS)[];
+  return Promise.all(roles.map((role) => CONNECTORS[role](config)));
+}
+
+/** On a laptop the IRC server is often beside it; elsewhere a user must not reach what only this machine can. */
+function mayDialPrivate({ irc_private_hosts, profile }: Config): boolean {
+  return (irc_private_hosts ?? (profile === "development" ? "allow" : "refuse")) === "allow";
 }

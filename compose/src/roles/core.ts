@@ -12,7 +12,6 @@ import {
   openNamespace,
   saveKeyRecord,
 } from "@linkspan/store";
-import { EmbeddedServer } from "@linkspan/store/server";
 import {
   type AuthorityClaim,
   EnvelopeVault,
@@ -34,6 +33,7 @@ export async function openDatabase(
 ): Promise<{ readonly database: Database; readonly url: string }> {
   let url = config.database_url;
   if (url === undefined) {
+    const { EmbeddedServer } = await import("@linkspan/store/server");
     const ownerUrl = `http://${config.host}:${config.port}`;
     url = stack.use(await EmbeddedServer.start({ dataDir: config.data, log, ownerUrl })).url;
   }
@@ -80,11 +80,15 @@ export async function openCore(
   return { core, vault, sealSeed };
 }
 
-/** Starts the worker and the vault's service on the bus. */
+/**
+ * Starts the worker and the vault's service on the bus.
+ *
+ * @returns settles when the worker ends; rejects when it failed
+ */
 export async function runCore(
   { core, vault, sealSeed }: OpenCore,
   stack: AsyncDisposableStack,
-): Promise<void> {
+): Promise<{ readonly ended: Promise<void> }> {
   await core.bus.declare([VAULT_REQUESTS]);
   stack.use(
     await serveVault({
@@ -99,7 +103,8 @@ export async function runCore(
       log: core.log,
     }),
   );
-  stack.use(await startWorker(core));
+  const worker = stack.use(await startWorker(core));
+  return { ended: worker.ended };
 }
 
 async function registerCore(database: Database, signer: Signer, sealSeed: Uint8Array): Promise<void> {

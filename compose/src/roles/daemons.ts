@@ -1,9 +1,10 @@
 /** Connector daemons: beside their core in one process, or on their own against a broker. */
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { sealKeysFrom } from "@linkspan/envelopes";
 import type { Bus } from "@linkspan/fabric";
-import { type Connector, type DaemonConfig, runDaemon, startDaemon } from "@linkspan/daemon-kit";
+import { type Connector, type Daemon, type DaemonConfig, runDaemon, startDaemon } from "@linkspan/daemon-kit";
 import type { Core } from "@linkspan/worker";
 import type { Logger } from "pino";
 import type { Config } from "../config.ts";
@@ -17,8 +18,7 @@ export async function runBeside(
   connector: Connector,
   config: Config,
   log: Logger,
-  stack: AsyncDisposableStack,
-): Promise<void> {
+): Promise<Daemon> {
   const { service } = connector;
   const { instance } = config;
   const signer = await signerFile(config.data, `daemons/${service}.${instance}.seed`);
@@ -29,7 +29,7 @@ export async function runBeside(
     services: [service],
   };
   await registerKey(core, ownRecord(signer, { ...holder, seal: sealKeys.publicKey }, core.now()));
-  const daemon = runDaemon(
+  return runDaemon(
     {
       bus,
       connector,
@@ -45,17 +45,10 @@ export async function runBeside(
     },
     new AbortController().signal,
   );
-  stack.use(daemon);
 }
 
 /** Against a core elsewhere: enrols with the one-time token if it has no keys yet. */
-export async function runAlone(
-  bus: Bus,
-  connector: Connector,
-  config: Config,
-  log: Logger,
-  stack: AsyncDisposableStack,
-): Promise<void> {
+export async function runAlone(bus: Bus, connector: Connector, config: Config, log: Logger): Promise<Daemon> {
   const own: DaemonConfig = {
     instance: config.instance,
     busUrl: config.amqp_url ?? "",
@@ -64,5 +57,15 @@ export async function runAlone(
     ...(config.core_url !== undefined && { coreUrl: config.core_url }),
     ...(config.enrol_token_file !== undefined && { enrolTokenFile: config.enrol_token_file }),
   };
-  stack.use(await startDaemon({ config: own, connector, bus, log }, new AbortController().signal));
+  return startDaemon({ config: own, connector, bus, log }, new AbortController().signal);
+}
+
+const LOOK_MS = 20;
+/** Another process may hold the instance; this one then stands by, which is as ready as it gets. */
+const PATIENCE_MS = 5_000;
+
+/** Resolves when each serves, so that who links an account after `ready` is not told to try again. */
+export async function untilServing(daemons: readonly Daemon[]): Promise<void> {
+  const deadline = performance.now() + PATIENCE_MS;
+  while (daemons.some((daemon) => !daemon.isServing) && performance.now() < deadline) await pause(LOOK_MS);
 }

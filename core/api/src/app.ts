@@ -17,6 +17,7 @@ import { health } from "./routes/health.ts";
 import { identities } from "./routes/identities.ts";
 import { intents } from "./routes/intents.ts";
 import { quarantine } from "./routes/quarantine.ts";
+import { replays } from "./routes/replays.ts";
 import { tokens } from "./routes/tokens.ts";
 import { foreignTrace } from "./trace.ts";
 
@@ -28,6 +29,7 @@ const ROUTES: readonly Routes[] = [
   document,
   intents,
   events,
+  replays,
   bridges,
   identities,
   audit,
@@ -78,9 +80,12 @@ function acceptEmptyJson(app: FastifyInstance): void {
 }
 
 /** One log line and one measurement per request: the route's pattern, never its path, query or body. */
-function observe(app: FastifyInstance, { core, metrics }: Context): void {
+function observe(app: FastifyInstance, { core, metrics, stopping }: Context): void {
   app.addHook("onRequest", async (request, reply) => {
     reply.header("x-request-id", request.id);
+  });
+  app.addHook("onSend", async (_request, reply) => {
+    if (stopping.aborted) reply.header("connection", "close");
   });
   app.addHook("onResponse", async (request, reply) => {
     const route = request.is404 ? undefined : request.routeOptions.url;

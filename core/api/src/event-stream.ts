@@ -30,6 +30,8 @@ export function sendStream<R extends Pick<FastifyReply, "raw" | "header">>(
   });
   const signal = AbortSignal.any([left.signal, context.stopping]);
   reply.header("x-accel-buffering", "no");
+  // The connection is the stream's alone, so that nothing waits for it to be used again.
+  reply.header("connection", "close");
   const stream = Readable.from(frames(context, cursor, signal), { objectMode: true, highWaterMark: 1 });
   return sendAsIs(reply, STREAM_TYPE, stream);
 }

@@ -1,4 +1,5 @@
 /** Where jobs are kept: what differs between PostgreSQL and Redis, and nothing else. */
+import { setTimeout as delay } from "node:timers/promises";
 import {
   type BackendFactory,
   type ConnectionOptions,
@@ -23,6 +24,8 @@ export interface Backend<B extends IQueueBackend, Connection> {
 }
 
 const SCHEMA = "jobs";
+/** Before a worker asks again where asking failed. */
+export const RETRY_MS = 250;
 /** How long a worker may sleep before it looks whether something is due that nothing told it of. */
 export const LONGEST_SLEEP_SECONDS = 10;
 
@@ -42,12 +45,12 @@ export async function postgresBackend(
     connectionTimeoutMillis: 5_000,
     application_name: "linkspan-jobs",
   };
-  return { factory: enduringPostgres, producer: connection, consumer: connection };
+  return { factory: patient(enduringPostgres), producer: connection, consumer: connection };
 }
 
 export function redisBackend(url: string): Backend<RedisQueueBackend, ConnectionOptions> {
   return {
-    factory: createRedisBackend,
+    factory: patient(createRedisBackend),
     producer: { url, retryStrategy: reconnectAfterMs, enableOfflineQueue: false },
     consumer: { url, retryStrategy: reconnectAfterMs, maxRetriesPerRequest: null },
   };
@@ -95,6 +98,23 @@ const enduringPostgres: BackendFactory<PostgresQueueBackend, PostgresConnectionO
   Object.defineProperty(backend, "maximumBlockTimeout", { value: LONGEST_SLEEP_SECONDS });
   return backend;
 };
+
+/** BullMQ asks again at once after any other error, such as a server that is still loading its data. */
+function patient<B extends IQueueBackend, Connection>(
+  factory: BackendFactory<B, Connection>,
+): BackendFactory<B, Connection> {
+  return (name, options, factoryOptions) => {
+    const made = factory(name, options, factoryOptions);
+    const backend: IQueueBackend = made;
+    const take = backend.moveToActive.bind(backend);
+    backend.moveToActive = (...args) =>
+      take(...args).catch(async (error: unknown) => {
+        await delay(RETRY_MS);
+        throw error;
+      });
+    return made;
+  };
+}
 
 /** SQLSTATE classes: connection, rollback, resources, operator intervention, system. */
 const PASSING_STATE = /^(08|40|53|57|58)...$/;

@@ -4,19 +4,12 @@
  * to whoever has.
  */
 import { FabricError } from "@linkspan/envelopes";
-import { DelayedError, type IQueueBackend, type Job, type JobsOptions, Queue, Worker } from "bullmq";
-import { type Backend, LONGEST_SLEEP_SECONDS } from "./backend.ts";
+import { DelayedError, type IQueueBackend, type Job, Queue, Worker } from "bullmq";
+import { type Backend, LONGEST_SLEEP_SECONDS, RETRY_MS } from "./backend.ts";
 import { failureOf, nameOf, storedFailure, unavailable } from "./failures.ts";
-import type {
-  Backoff,
-  EnqueueOptions,
-  JobContext,
-  JobDefinition,
-  JobHandler,
-  Jobs,
-  Schedule,
-} from "./jobs.ts";
+import type { EnqueueOptions, JobContext, JobDefinition, JobHandler, Jobs, Schedule } from "./jobs.ts";
 import type { JobsLog } from "./log.ts";
+import { checked, retryOptions, schedulerId } from "./stored.ts";
 
 export interface BullOptions {
   readonly log: JobsLog;
@@ -31,17 +24,10 @@ interface Work {
 }
 
 const UNHANDLED_AGAIN_MS = 1_000;
-/** After a lost connection. */
-const RETRY_MS = 500;
 const READY_WITHIN_MS = 10_000;
 const LOG_ERRORS_EVERY_MS = 10_000;
 /** A wake-up is not given up because processes died under it. */
 const MAX_STALLS = 100;
-const KEPT = {
-  removeOnComplete: true,
-  removeOnFail: { age: 7 * 24 * 3_600, count: 1_000 },
-  stackTraceLimit: 0,
-} satisfies JobsOptions;
 
 export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
   readonly #backend: Backend<B, Connection>;
@@ -87,7 +73,11 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
         ? {}
         : { deduplication: { id: `${job.name}/${dedupKey}`, keepLastIfActive: true } };
     await this.#ask(() =>
-      this.#queue.add(job.name, data, { ...kept(attempts, backoff), ...deduplication, delay: delayMs }),
+      this.#queue.add(job.name, data, {
+        ...retryOptions(attempts, backoff),
+        ...deduplication,
+        delay: delayMs,
+      }),
     );
   }
 
@@ -106,7 +96,7 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
       this.#queue.upsertJobScheduler(schedulerId(job, options.key), when, {
         name: job.name,
         data,
-        opts: kept(job.attempts, job.backoff),
+        opts: retryOptions(job.attempts, job.backoff),
       }),
     );
   }
@@ -240,27 +230,6 @@ async function putOff(
 ): Promise<never> {
   await job.moveToDelayed(Date.now() + ms, token);
   throw new DelayedError();
-}
-
-function kept(attempts: number, backoff: Backoff): JobsOptions {
-  const { type, delayMs, jitter } = backoff;
-  return {
-    ...KEPT,
-    attempts,
-    backoff: { type, delay: delayMs, ...(jitter === undefined ? {} : { jitter }) },
-  };
-}
-
-/** Job ids are made of it, and those may not hold a further colon. */
-function schedulerId(job: { readonly name: string }, key = "default"): string {
-  return `${job.name}/${encodeURIComponent(key)}`;
-}
-
-function checked<Payload>(job: JobDefinition<Payload>, payload: unknown): Payload {
-  const result = job.schema.safeParse(payload);
-  if (result.success) return result.data;
-  const members = result.error.issues.map(({ path, code }) => `${path.join(".")}: ${code}`).join(", ");
-  throw new FabricError("internal", `the payload of job ${job.name} does not fit its schema (${members})`);
 }
 
 async function ready(waiting: Promise<unknown>): Promise<void> {

@@ -2,9 +2,6 @@
 import type { Capabilities } from "@linkspan/daemon-kit";
 import { textBytes } from "./outbound.ts";
 
-/** The longest channel name that most networks allow. */
-const LONG_CHANNEL = "#".padEnd(50, "c");
-
 /**
  * Lines per second and at once that every server in use bears from one client. The measure of `Part.cost`: a
  * network with another pace makes its parts cheaper or dearer.
@@ -20,7 +17,7 @@ export const CAPABILITIES: Capabilities = {
   read: false,
   history: true,
   roster: true,
-  maxPartBytes: textBytes("PRIVMSG", LONG_CHANNEL),
+  maxPartBytes: textBytes("PRIVMSG", "#"),
   pace: PACE,
   entities: ["bold", "italic", "underline", "strike", "code", "pre", "spoiler", "link", "quote"],
 };

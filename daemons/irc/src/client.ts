@@ -33,22 +33,20 @@ export interface ClientHandlers {
 
 /** Capabilities beyond what irc-framework asks for by itself. */
 const CAPS: readonly string[] = [
-  ...[
-    "echo-message",
-    "labeled-response",
-    "chghost",
-    "setname",
-    "standard-replies",
-    "draft/message-redaction",
-  ],
-  ...["draft/chathistory", "chathistory"],
+  "echo-message",
+  "labeled-response",
+  "chghost",
+  "setname",
+  "standard-replies",
+  "draft/message-redaction",
+  "draft/chathistory",
+  "chathistory",
 ];
 
 /** What the library handles; the rest is ours. */
-const LIBRARY: ReadonlySet<string> = new Set([
-  ...["CAP", "AUTHENTICATE", "PING", "001", "005"],
-  ...["900", "901", "902", "903", "904", "905", "906", "907", "908"],
-]);
+const LIBRARY: ReadonlySet<string> = new Set(
+  "CAP AUTHENTICATE PING 001 005 900 901 902 903 904 905 906 907 908".split(" "),
+);
 
 const SASL_FAILURES: Readonly<Record<string, string>> = {
   fail: "wrong account or password",

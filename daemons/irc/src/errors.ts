@@ -25,44 +25,12 @@ const NOT_FOUND: ReadonlySet<string> = new Set(["401", "402", "403", "406", "411
 const TOO_LONG: ReadonlySet<string> = new Set(["414", "416", "417"]);
 const UNSUPPORTED: ReadonlySet<string> = new Set(["413", "421", "472", "492", "501"]);
 const LATER: ReadonlySet<string> = new Set(["263", "437", "439"]);
-const FORBIDDEN: ReadonlySet<string> = new Set([
-  ...[
-    "404",
-    "405",
-    "407",
-    "408",
-    "409",
-    "415",
-    "442",
-    "447",
-    "461",
-    "471",
-    "473",
-    "474",
-    "475",
-    "476",
-    "477",
-  ],
-  ...[
-    "480",
-    "481",
-    "482",
-    "484",
-    "486",
-    "489",
-    "494",
-    "495",
-    "499",
-    "500",
-    "502",
-    "518",
-    "519",
-    "520",
-    "531",
-    "716",
-    "742",
-  ],
-]);
+const FORBIDDEN: ReadonlySet<string> = new Set(
+  (
+    "404 405 407 408 409 415 442 447 461 471 473 474 475 476 477 480 481 482 484 486 489 494 495 499 500 502 " +
+    "518 519 520 531 716 742"
+  ).split(" "),
+);
 /** Refuses a text rather than a target. */
 const NAMELESS: ReadonlySet<string> = new Set(["411", "412", "413", "417", "421"]);
 
@@ -104,14 +72,14 @@ export function refusalOf(line: Line, isTarget: (name: string) => boolean): Fabr
 export function joinRefusalOf({
   command,
   params,
-}: Line): { channel: string; error: FabricError; why: string } | undefined {
+}: Line): { channel: string; error: FabricError } | undefined {
   const why = JOIN_REFUSALS[command];
   const channel = params[1];
   if (why === undefined || channel === undefined) return undefined;
   const detail = `${channel} cannot be joined: ${why}`;
   const code = codeOf(command) ?? "platform.forbidden";
   const error = code === "platform.rate_limited" ? limited(detail) : new FabricError(code, detail);
-  return { channel, error, why };
+  return { channel, error };
 }
 
 function codeOf(numeric: string): ErrorCode | undefined {
@@ -151,6 +119,10 @@ interface Words {
 
 const CLOSINGS: readonly Words[] = [
   {
+    pattern: /\b[kgzdq][- ]?lined?\b|banned|you are not welcome|autokill|akill|dnsbl|blacklist/i,
+    ending: banned,
+  },
+  {
     pattern: /excess flood|flooding|sendq exceeded|recvq exceeded|max (?:sendq|recvq)/i,
     ending: (reason) => ({
       state: "transient_disconnect",
@@ -159,10 +131,6 @@ const CLOSINGS: readonly Words[] = [
       retry: "soon",
       flooded: true,
     }),
-  },
-  {
-    pattern: /\b[kgzdq][- ]?lined?\b|banned|you are not welcome|autokill|akill|dnsbl|blacklist/i,
-    ending: banned,
   },
   {
     pattern:
@@ -189,9 +157,15 @@ const CLOSINGS: readonly Words[] = [
   },
 ];
 
-/** What the text of an ERROR line means. */
-export function endingOf(text: string): Ending {
+/**
+ * What the text of an ERROR line means.
+ *
+ * @param refused what a numeric said right before; it decides, and the ERROR tells why
+ */
+export function endingOf(text: string, refused?: Ending): Ending {
   const reason = reasonIn(text);
+  if (refused?.state === "logged_out") return banned(reason);
+  if (refused !== undefined) return refused;
   const words = CLOSINGS.find(({ pattern }) => pattern.test(text));
   return words?.ending(reason) ?? disconnected(`the server closed the connection (${reason})`);
 }
@@ -292,10 +266,11 @@ function wrongPassword(reason: string): Ending {
   };
 }
 
-/** `Closing Link: nick[host] (reason)` and its many spellings. */
+/** What stands in `Closing Link: nick[host] (reason)` and its many spellings; never the address. */
 function reasonIn(text: string): string {
-  const inner = /^closing link:?.*?\((.*)\)\s*$/i.exec(text)?.[1];
-  return quoted(inner ?? text.replace(/^closing link:?\s*/i, "")) || "no reason given";
+  const rest = text.replace(/^closing link:?\s*/i, "");
+  const [, inner = rest] = /^\S+\s+[([](.*)[)\]]\s*$/.exec(rest) ?? [];
+  return quoted(inner) || "no reason given";
 }
 
 const MAX_QUOTED = 200;

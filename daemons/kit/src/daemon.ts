@@ -11,6 +11,7 @@ import { type Clock, systemClock } from "./clock.ts";
 import type { Connector } from "./connector.ts";
 import { CoreCalls } from "./core-calls.ts";
 import { vaultSealKeyOf, withCoreKeys } from "./core-keys.ts";
+import { Carried } from "./identity/carried.ts";
 import { RefuseToRun, serveTerms } from "./lease.ts";
 import { Memory } from "./sending/memory.ts";
 import { serveTerm } from "./term.ts";
@@ -50,6 +51,7 @@ export interface Tuning {
 export interface DaemonContext extends Required<Omit<DaemonOptions, "keys" | "generation" | "tuning">> {
   readonly keyRing: KeyRing;
   readonly memory: Memory;
+  readonly carried: Carried;
   readonly tuning: Tuning;
   readonly vaultSealKey: () => Uint8Array | undefined;
   readonly keysChanged: () => void;
@@ -124,6 +126,7 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
     tuning,
     keyRing,
     memory: new Memory(),
+    carried: new Carried(),
     vaultSealKey: () => vaultSealKeyOf(keyRing),
     keysChanged: () => {
       sayHello(standing.epoch).catch((error: unknown) => log.warn({ event: "hello.unanswered", err: error }));

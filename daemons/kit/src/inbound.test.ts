@@ -64,6 +64,30 @@ test("without acks there is no checkpoint; whoever comes next starts where the a
   expect(next.opened[0]?.checkpoint).toEqual({ seq: 1 });
 });
 
+test("what was read and not acknowledged when the lease was lost goes first in the next term", async () => {
+  await using world = await World.make();
+  world.core.leaseTtlMs = 600;
+  world.core.link("id-1");
+  const connector = new StubConnector();
+  await world.up(connector);
+  const host = connector.host("id-1");
+  await host.event(eventOf({ identityId: "id-1" }, "m-1", { seq: 1 }));
+  await eventually(() => world.core.payloads("checkpoint").length === 1);
+  world.core.acking = false;
+  for (const seq of [2, 3]) await host.event(eventOf({ identityId: "id-1" }, `m-${seq}`, { seq }));
+  await eventually(() => world.core.payloads("inbound_event").length === 3);
+  world.core.seize();
+  await eventually(() => host.signal.aborted);
+  world.core.acking = true;
+  await eventually(() => connector.host("id-1") !== host);
+  await connector.host("id-1").event(eventOf({ identityId: "id-1" }, "m-4", { seq: 4 }));
+  await eventually(() => world.core.identities.get("id-1")?.checkpoint?.seq === 4);
+  const again = world.core.heard.filter(
+    ({ action, metadata }) => action === "inbound_event" && metadata.epoch === 3,
+  );
+  expect(again.map(({ payload }) => payload.remote_id)).toEqual(["m-2", "m-3", "m-4"]);
+});
+
 test("a core that takes nothing in slows the reader down, and nothing is lost", async () => {
   await using world = await World.make();
   world.core.link("id-1");

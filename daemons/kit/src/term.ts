@@ -7,31 +7,19 @@
  *        in · wait for confirmations and acknowledgements, keep the checkpoints · stop the rest
  * lost:  all of it stops at once; nothing more is written, and what was not settled goes to the next holder
  */
-import { type Ack, FabricError, isFabricError, type Opened } from "@linkspan/envelopes";
-import {
-  ACK,
-  type Bus,
-  type Outgoing,
-  type Prepared,
-  type Subscription,
-  type Tenure,
-  type Verdict,
-} from "@linkspan/fabric";
+import { FabricError } from "@linkspan/envelopes";
+import type { Bus, Outgoing, Prepared, Subscription, Tenure, Verdict } from "@linkspan/fabric";
 import { Author } from "./author.ts";
 import { pause } from "./clock.ts";
 import { type HealthReport, healthOf } from "./control/health.ts";
 import { changesQueue, controlQueue, sendQueue } from "./control/queues.ts";
-import { answerRequest } from "./control/requests.ts";
-import { synchronise } from "./control/sync.ts";
 import { CoreCalls } from "./core-calls.ts";
 import type { DaemonContext } from "./daemon.ts";
 import { Identities } from "./identity/identities.ts";
 import { Spacing } from "./identity/spacing.ts";
-import { laneOf, refusal, type Verified, verify } from "./intake.ts";
-import { Jobs, type Work } from "./jobs.ts";
+import { Inbox } from "./inbox.ts";
+import { laneOf, type Verified, verify } from "./intake.ts";
 import { Latest } from "./latest.ts";
-import { attemptNamed } from "./sending/attempt-number.ts";
-import { sendIntent } from "./sending/send.ts";
 import { aborted, childOf, within } from "./signals.ts";
 
 const FINISH_WITHIN_MS = 10_000;
@@ -65,10 +53,8 @@ class Term {
   readonly #author: Author;
   readonly #calls: CoreCalls;
   readonly #identities: Identities;
-  readonly #jobs: Jobs;
+  readonly #inbox: Inbox;
   readonly #health: Latest<true>;
-  readonly #refresh: Latest<true>;
-  readonly #requests = new Set<Promise<void>>();
   readonly #sends: Subscription[] = [];
   readonly #controls: Subscription[] = [];
 
@@ -80,32 +66,36 @@ class Term {
     const { signal } = this.#ending;
     this.#author = new Author({ ...daemon, epoch: tenure.epoch });
     this.#calls = new CoreCalls(daemon.bus, this.#author, daemon.keyRing, clock);
-    this.#jobs = new Jobs({ clock, signal, log });
     const onError = (error: unknown) => log.warn({ event: "report.unpublished", err: error });
-    const shared = { clock, signal, onError };
-    this.#health = new Latest({
-      ...shared,
-      everyMs: 1_000,
-      send: () => this.#note("health", this.#report()),
-    });
-    this.#refresh = new Latest({ ...shared, send: () => this.#identities.refresh() });
+    const latest = { clock, signal, onError };
+    const send = () => this.#note("health", this.#report());
+    this.#health = new Latest({ ...latest, everyMs: 1_000, send });
+    const refresh = new Latest<true>({ ...latest, send: () => this.#identities.refresh() });
+    const publish = (message: Outgoing) => this.#publish(message);
+    const shared = { author: this.#author, calls: this.#calls, publish, signal };
     this.#identities = new Identities(
       {
+        ...shared,
         connector,
-        author: this.#author,
-        calls: this.#calls,
-        publish: (message) => this.#publish(message),
         sealKeys: daemon.sealKeys,
         vaultSealKey: daemon.vaultSealKey,
         clock,
         log,
-        signal,
         spacing: new Spacing(tuning.openEveryMs, clock),
         checkpointEveryMs: tuning.checkpointEveryMs,
+        carried: daemon.carried,
         onChange: () => this.#health.offer(true),
       },
       () => this.#resume(),
     );
+    this.#inbox = new Inbox({
+      ...shared,
+      daemon,
+      identities: this.#identities,
+      isHeld: () => tenure.isHeld(),
+      health: () => this.#report(),
+      onAssignments: () => refresh.offer(true),
+    });
   }
 
   /** @throws FabricError `bus.*` and whatever the core refuses `resume` with */
@@ -117,12 +107,12 @@ class Term {
     const control = controlQueue(service, instance);
     const changes = changesQueue(service, instance, bootId);
     await bus.declare([...sends, control]);
-    this.#controls.push(await this.#subscribe(bus, control, (batch) => this.#control(batch)));
-    this.#controls.push(await this.#subscribe(bus, changes, (batch) => this.#changed(batch)));
+    this.#controls.push(await this.#subscribe(bus, control, this.#inbox.control));
+    this.#controls.push(await this.#subscribe(bus, changes, this.#inbox.changed));
     await this.#note("capabilities", { capabilities: asPlainData(connector.capabilities) });
     await this.#identities.refresh();
     for (const queue of sends) {
-      this.#sends.push(await this.#subscribe(bus, queue, (batch) => this.#say(batch)));
+      this.#sends.push(await this.#subscribe(bus, queue, this.#inbox.say));
     }
     this.#daemon.log.info({ event: "term.begun", identities: this.#identities.all.length });
     void this.#repeatedly(HEALTH_EVERY_MS, () => this.#health.offer(true));
@@ -133,11 +123,8 @@ class Term {
 
   /** The polite end. */
   async end(): Promise<void> {
-    await within(
-      FINISH_WITHIN_MS,
-      Promise.all([...this.#sends.map((each) => each.drain()), this.#jobs.idle()]),
-    );
-    await within(FINISH_WITHIN_MS, Promise.all(this.#requests));
+    const drained = this.#sends.map((subscription) => subscription.drain());
+    await within(FINISH_WITHIN_MS, Promise.all([...drained, this.#inbox.idle()]));
     await this.#identities.closeAll({
       state: "transient_disconnect",
       message: "The connector was stopped; it goes on where it was when it is started again.",
@@ -168,102 +155,6 @@ class Term {
       { prepare: (batch) => verify(batch, { clock, partitions, keys }), handle, keyOf: laneOf },
       SEND_BATCH,
     );
-  }
-
-  #say(batch: readonly Prepared<Verified>[]): Promise<Verdict[]> {
-    return this.#jobs.verdicts(batch, laneOf, ({ value }) => this.#sendingOf(value));
-  }
-
-  #control(batch: readonly Prepared<Verified>[]): Promise<Verdict[]> {
-    return this.#jobs.verdicts(batch, laneOf, ({ value, delivery }) => {
-      if (isFabricError(value)) return this.#refused(value);
-      const { action } = value;
-      if (action.canonical === "ack_event") return this.#acknowledged(value);
-      if (action.direction === "request") return this.#asked(value, delivery.replyTo);
-      if (action.capability === "sync") return this.#syncOf(value);
-      return this.#sendingOf(value);
-    });
-  }
-
-  #sendingOf(value: Verified): Work | Verdict {
-    if (isFabricError(value)) return this.#refused(value);
-    const { metadata } = value.envelope;
-    const { keyRing: keys, signer, clock, log, memory } = this.#daemon;
-    return {
-      key: `${metadata.message_id}.${attemptNamed(metadata.ticket)}`,
-      run: () =>
-        sendIntent(value, {
-          keys,
-          kid: signer.kid,
-          author: this.#author,
-          calls: this.#calls,
-          publish: (message) => this.#publish(message),
-          keeperOf: (id) => this.#identities.get(id),
-          memory,
-          clock,
-          log,
-          isHeld: () => this.#tenure.isHeld(),
-          signal: this.#ending.signal,
-        }),
-    };
-  }
-
-  #syncOf(opened: Opened): Work {
-    const context = {
-      author: this.#author,
-      publish: (message: Outgoing) => this.#publish(message),
-      keeperOf: (id: string) => this.#identities.get(id),
-      log: this.#daemon.log,
-    };
-    return { key: opened.envelope.metadata.message_id, run: () => synchronise(opened, context) };
-  }
-
-  #acknowledged({ envelope }: Opened): Verdict {
-    // Msgr's fields alone name no events; only the canonical form moves a stream.
-    const { account, acked } = envelope.payload as Partial<Ack>;
-    if (account !== undefined && acked !== undefined) {
-      this.#identities.acknowledged(account, acked);
-    }
-    return ACK;
-  }
-
-  /** Requests are answered beside the queue; one that is lost with this process is asked again. */
-  #asked(opened: Opened, replyTo: string | undefined): Verdict {
-    const { bus, connector, instance, sealKeys, vaultSealKey, clock, log } = this.#daemon;
-    const answering = answerRequest(opened, replyTo, {
-      bus,
-      connector,
-      instance,
-      sealKeys,
-      vaultSealKey,
-      clock,
-      log,
-      author: this.#author,
-      calls: this.#calls,
-      identities: this.#identities,
-      health: () => this.#report(),
-      signal: this.#ending.signal,
-    });
-    this.#requests.add(answering);
-    void answering.finally(() => this.#requests.delete(answering));
-    return ACK;
-  }
-
-  async #changed(batch: readonly Prepared<Verified>[]): Promise<readonly Verdict[]> {
-    const { service, instance, keysChanged } = this.#daemon;
-    for (const { value } of batch) {
-      if (isFabricError(value)) continue;
-      const { what, ...whose } = value.envelope.payload;
-      const ours = (whose.service ?? service) === service && (whose.instance ?? instance) === instance;
-      if (what === "keys") keysChanged();
-      if (what === "assignments" && ours) this.#refresh.offer(true);
-    }
-    return batch.map(() => ACK);
-  }
-
-  #refused(error: Parameters<typeof refusal>[0]): Verdict {
-    this.#daemon.log.warn({ event: "delivery.refused", code: error.code, err: error });
-    return refusal(error);
   }
 
   async #resume() {

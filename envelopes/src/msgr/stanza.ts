@@ -13,14 +13,13 @@ export interface MessageStanza {
 const ENTITIES: Readonly<Record<string, string>> = { lt: "<", gt: ">", amp: "&", quot: '"', apos: "'" };
 
 export function readMessageStanza(xml: string): MessageStanza {
-  const tags = tagsOf(xml);
-  const root = tags.next().value;
+  const [root, ...rest] = [...tagsOf(xml)];
   if (root === undefined || root.name !== "message" || root.kind !== "open") {
     return { from: undefined, type: undefined, id: undefined, body: undefined };
   }
   const attributes = attributesOf(root.inside);
-  const body = bodyOf(xml, tags);
-  return { from: attributes.get("from"), type: attributes.get("type"), id: attributes.get("id"), body };
+  const of = (name: string): string | undefined => attributes.get(name);
+  return { from: of("from"), type: of("type"), id: of("id"), body: bodyOf(xml, rest) };
 }
 
 interface Tag {
@@ -31,14 +30,14 @@ interface Tag {
   readonly end: number;
 }
 
-function bodyOf(xml: string, tags: Iterator<Tag>): string | undefined {
+/** The text of the root's first own body; none if it holds elements. */
+function bodyOf(xml: string, tags: readonly Tag[]): string | undefined {
   let depth = 1;
-  for (let tag = tags.next().value; tag !== undefined; tag = tags.next().value) {
+  for (const [i, tag] of tags.entries()) {
     if (tag.kind === "open" && depth === 1 && tag.name === "body") {
-      const close: Tag | undefined = tags.next().value;
-      return close?.kind === "close" && close.name === "body"
-        ? unescape(xml.slice(tag.end, close.start))
-        : undefined;
+      const close = tags[i + 1];
+      const isClosed = close?.kind === "close" && close.name === "body";
+      return isClosed ? unescape(xml.slice(tag.end, close.start)) : undefined;
     }
     if (tag.kind === "open") depth++;
     else if (tag.kind === "close" && --depth === 0) return undefined;
@@ -47,10 +46,10 @@ function bodyOf(xml: string, tags: Iterator<Tag>): string | undefined {
 }
 
 /** Every tag in order; a comment, CDATA, declaration or instruction ends the reading. */
-function* tagsOf(xml: string): Generator<Tag, undefined> {
+function* tagsOf(xml: string): Generator<Tag> {
   for (let start = xml.indexOf("<"); start !== -1; ) {
     const end = endOfTag(xml, start + 1);
-    if (end === -1 || xml[start + 1] === "!" || xml[start + 1] === "?") return undefined;
+    if (end === -1 || xml[start + 1] === "!" || xml[start + 1] === "?") return;
     const isClose = xml[start + 1] === "/";
     const isEmpty = xml[end - 1] === "/";
     const inside = xml.slice(start + (isClose ? 2 : 1), isEmpty ? end - 1 : end);
@@ -58,7 +57,6 @@ function* tagsOf(xml: string): Generator<Tag, undefined> {
     yield { kind: isClose ? "close" : isEmpty ? "empty" : "open", name, inside, start, end: end + 1 };
     start = xml.indexOf("<", end + 1);
   }
-  return undefined;
 }
 
 /** The `>` that ends a tag, past quoted attribute values. */
@@ -86,11 +84,11 @@ function attributesOf(inside: string): ReadonlyMap<string, string> {
 function unescape(text: string): string {
   return text.replace(
     /&(?:#(?:x([0-9a-fA-F]{1,6})|([0-9]{1,7}))|([a-z]{2,4}));/g,
-    (all, hex, decimal, name) => {
-      if (name !== undefined) return ENTITIES[name as string] ?? (all as string);
-      const point = hex === undefined ? Number(decimal) : Number.parseInt(hex as string, 16);
+    (all: string, hex?: string, decimal?: string, name?: string) => {
+      if (name !== undefined) return ENTITIES[name] ?? all;
+      const point = hex === undefined ? Number(decimal) : Number.parseInt(hex, 16);
       const isText = point > 0 && point <= 0x10ffff && (point < 0xd800 || point > 0xdfff);
-      return isText ? String.fromCodePoint(point) : (all as string);
+      return isText ? String.fromCodePoint(point) : all;
     },
   );
 }

@@ -13,7 +13,7 @@ import { membersOf, optional, textOf } from "../members.ts";
 export function fromXmpp(inbound: MsgrXmppInbound, context: EventContext): CanonicalEvent {
   const read = contentOf(inbound);
   const from = read.from ?? inbound.sender_identity;
-  const [bare = from, resource] = split(from, "/");
+  const [bare, resource] = split(from, "/");
   const isRoom = read.type === "groupchat";
   const { metadata: _lifted, ...native } = inbound;
   const sender = isRoom && resource !== undefined ? [bare, resource] : [bare];

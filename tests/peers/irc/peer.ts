@@ -84,12 +84,20 @@ export class IrcPeer implements AsyncDisposable {
   get heard(): readonly Heard[] {
     return this.lines
       .filter(({ command }) => command === "PRIVMSG" || command === "NOTICE")
-      .map(({ from, params: [target = "", text = ""], command, atMs }) => ({ from, target, text, command, atMs }));
+      .map(({ from, params: [target = "", text = ""], command, atMs }) => ({
+        from,
+        target,
+        text,
+        command,
+        atMs,
+      }));
   }
 
   /** Texts that one nickname said in a channel, or to this peer when `target` is its nickname. */
   heardFrom(nick: string, target: string): readonly string[] {
-    return this.heard.filter((heard) => heard.from === nick && heard.target === target).map(({ text }) => text);
+    return this.heard
+      .filter((heard) => heard.from === nick && heard.target === target)
+      .map(({ text }) => text);
   }
 
   write(...lines: readonly string[]): void {
@@ -208,7 +216,7 @@ export class IrcPeer implements AsyncDisposable {
   }
 
   #wake(): void {
-    for (const done of [...this.#waiting]) done();
+    for (const done of Array.from(this.#waiting)) done();
   }
 
   #complaint(): string {

@@ -30,6 +30,7 @@ export const PERMISSIONS: Readonly<Record<string, Allowed>> = {
 
   "GET /v1/events": SPEAKERS,
   "GET /v1/events/stream": SPEAKERS,
+  "POST /v1/replays": RUNNERS,
 
   "GET /api/bridges/catalog": ALL,
   "POST /api/bridges/:id/sessions": SPEAKERS,

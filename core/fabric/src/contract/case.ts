@@ -59,6 +59,17 @@ export async function eventually(harness: BusHarness, what: string, check: () =>
   }
 }
 
+const PROBE: QueueSpec = { name: "probe", kind: "transient", bindings: [{ service: "probe" }] };
+
+/** Once to the broker and back: what this client did before has had its effect by now. */
+export async function roundTrip(harness: BusHarness, bus: Bus): Promise<void> {
+  const seen = recorder();
+  const subscription = await bus.subscribe(PROBE, seen);
+  await bus.publish(message("probe", { route: { ...message("").route, service: "probe" } }));
+  await eventually(harness, "the probe comes back", () => seen.deliveries.length === 1);
+  await subscription.drain();
+}
+
 /** A handler that keeps what it saw, in order, and answers as told. */
 export interface Recorder extends Handler<undefined> {
   readonly deliveries: Delivery[];

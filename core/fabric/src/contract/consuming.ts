@@ -10,6 +10,7 @@ import {
   publishAll,
   QUEUE,
   recorder,
+  roundTrip,
   unique,
 } from "./case.ts";
 
@@ -69,6 +70,7 @@ export const CONSUMING: Record<string, BusCase> = {
     await first.subscribe(QUEUE, gate.handler);
     const publish = outcome(bus.publish(message("a")));
     await gate.entered;
+    await roundTrip(harness, first);
     const seen = recorder();
     await second.subscribe(QUEUE, seen);
     await harness.crash(first);
@@ -100,6 +102,7 @@ export const CONSUMING: Record<string, BusCase> = {
     await first.subscribe(QUEUE, gate.handler, { maxBatch: 5 });
     const publishes = ids(30).map((id) => outcome(bus.publish(message(id))));
     await gate.entered;
+    await roundTrip(harness, first);
     const seen = recorder();
     await second.subscribe(QUEUE, seen);
     await harness.crash(first);
@@ -116,6 +119,7 @@ export const CONSUMING: Record<string, BusCase> = {
     await core.subscribe(QUEUE, gate.handler, { maxBatch: 1 });
     const publishes = ["a", "b"].map((id) => outcome(bus.publish(message(id))));
     await gate.entered;
+    await roundTrip(harness, core);
     await harness.cut(core);
     gate.open();
     await eventually(harness, "both come again", () => gate.handler.ids.length === 3);
@@ -139,6 +143,7 @@ export const CONSUMING: Record<string, BusCase> = {
 
   "lets a transient queue live with its subscriber": async (harness) => {
     const [bus, first, second] = await three(harness);
+    await first.declare([]);
     const [a, b] = [recorder(), recorder()];
     const subscription = await first.subscribe(FAN_OUT, a);
     const other = await second.subscribe(FAN_OUT, b);
@@ -203,6 +208,7 @@ export const CONSUMING: Record<string, BusCase> = {
 
   "declares again without effect, and knows what is not declared": async (harness) => {
     const bus = await harness.connect("irc");
+    await bus.declare([]);
     expect(await outcome(bus.subscribe(QUEUE, recorder()))).toBe("bus.unavailable");
     await Promise.all([bus.declare([QUEUE]), bus.declare([QUEUE])]);
     await bus.declare([{ ...QUEUE, bindings: [...QUEUE.bindings, { service: "xmpp", partition: 0 }] }]);

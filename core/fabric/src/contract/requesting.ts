@@ -23,6 +23,7 @@ export const REQUESTING: Record<string, BusCase> = {
 
   "lets a request time out, be called off, or find nobody": async (harness) => {
     const [daemon, core] = [await harness.connect("irc"), await harness.connect("core")];
+    await core.declare([]);
     const nobody = outcome(daemon.request(message("0", { route: HELLO }), { timeoutMs: 5_000 }));
     expect(await nobody).toBe("bus.unroutable");
     await core.declare([REQUESTS]);

@@ -11,10 +11,10 @@
  * a slow starter that read an old number cannot hold beside a newer one.
  */
 import { randomBytes } from "node:crypto";
-import { type FileHandle, link, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { connect, createServer, type Server } from "node:net";
+import { link, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FabricError } from "@linkspan/envelopes";
+import { answers, SignOfLife } from "./sign-of-life.ts";
 
 export interface LockHolder {
   readonly pid: number;
@@ -29,14 +29,11 @@ interface LockRecord extends LockHolder {
   readonly socket: string;
 }
 
-/** Of a socket's path, on the strictest system. */
-const MAX_SOCKET_PATH_BYTES = 103;
-
 export class DirectoryLock implements AsyncDisposable {
-  readonly #listener: Listener;
+  readonly #life: SignOfLife;
 
-  private constructor(listener: Listener) {
-    this.#listener = listener;
+  private constructor(life: SignOfLife) {
+    this.#life = life;
   }
 
   /**
@@ -45,7 +42,7 @@ export class DirectoryLock implements AsyncDisposable {
    */
   static async acquire(directory: string, options: { readonly url?: string } = {}): Promise<DirectoryLock> {
     const socket = `claim.${randomBytes(6).toString("hex")}`;
-    const listener = await Listener.open(directory, socket);
+    const life = await SignOfLife.open(directory, socket);
     const since = new Date().toISOString();
     const record: LockRecord = { pid: process.pid, since, ...options, socket };
     const draft = join(directory, `${socket}.json`);
@@ -53,16 +50,16 @@ export class DirectoryLock implements AsyncDisposable {
       await writeFile(draft, JSON.stringify(record), { mode: 0o644 });
       await claim(directory, draft);
     } catch (error) {
-      await listener[Symbol.asyncDispose]();
+      await life[Symbol.asyncDispose]();
       throw error;
     } finally {
       await rm(draft, { force: true });
     }
-    return new DirectoryLock(listener);
+    return new DirectoryLock(life);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#listener[Symbol.asyncDispose]();
+    await this.#life[Symbol.asyncDispose]();
   }
 }
 
@@ -94,8 +91,10 @@ async function refuseIfHeld(directory: string, number: number): Promise<void> {
   );
 }
 
+/** A live one is of a slow starter, which is about to withdraw it; without its socket it would seem dead. */
 async function removeDead(directory: string, number: number): Promise<void> {
   const record = await readRecord(directory, number);
+  if (record !== undefined && (await answers(directory, record.socket))) return;
   if (record !== undefined) await rm(join(directory, record.socket), { force: true });
   await rm(lockFile(directory, number), { force: true });
 }
@@ -128,78 +127,6 @@ async function linked(from: string, to: string): Promise<boolean> {
   } catch (error) {
     if (hasCode(error, "EEXIST")) return false;
     throw error;
-  }
-}
-
-/** What cannot be asked (another account's) counts as alive. */
-async function answers(directory: string, name: string): Promise<boolean> {
-  await using address = await SocketAddress.of(directory, name);
-  return await new Promise((resolve) => {
-    const socket = connect(address.path);
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", (error) => resolve(!hasCode(error, "ECONNREFUSED") && !hasCode(error, "ENOENT")));
-  });
-}
-
-class Listener implements AsyncDisposable {
-  readonly #server: Server;
-  readonly #address: SocketAddress;
-
-  private constructor(server: Server, address: SocketAddress) {
-    this.#server = server;
-    this.#address = address;
-  }
-
-  static async open(directory: string, name: string): Promise<Listener> {
-    const address = await SocketAddress.of(directory, name);
-    const server = createServer((socket) => socket.destroy());
-    try {
-      await new Promise<void>((resolve, reject) => {
-        server.once("error", reject);
-        // The directory is closed; another account that may enter it must see who is dead.
-        server.listen({ path: address.path, readableAll: true, writableAll: true }, resolve);
-      });
-    } catch (cause) {
-      await address[Symbol.asyncDispose]();
-      throw new FabricError("store.unavailable", `${directory} cannot hold a lock; is it on a local disk?`, {
-        cause,
-      });
-    }
-    server.unref();
-    return new Listener(server, address);
-  }
-
-  /** Closing removes the socket's file. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    await this.#address[Symbol.asyncDispose]();
-  }
-}
-
-/** A path short enough for a socket; on Linux a deep directory is named by its descriptor. */
-class SocketAddress implements AsyncDisposable {
-  readonly path: string;
-  readonly #directory: FileHandle | undefined;
-
-  private constructor(path: string, directory?: FileHandle) {
-    this.path = path;
-    this.#directory = directory;
-  }
-
-  static async of(directory: string, name: string): Promise<SocketAddress> {
-    const path = join(directory, name);
-    if (Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES || process.platform !== "linux") {
-      return new SocketAddress(path);
-    }
-    const handle = await open(directory);
-    return new SocketAddress(join("/proc/self/fd", String(handle.fd), name), handle);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#directory?.close();
   }
 }
 

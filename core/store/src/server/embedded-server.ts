@@ -56,9 +56,13 @@ export class EmbeddedServer implements AsyncDisposable {
       return await EmbeddedServer.#start(options);
     } catch (error) {
       if (!(error instanceof Error && "syscall" in error)) throw error;
-      throw new FabricError("store.unavailable", `no database can run in ${options.dataDir}: ${error.message}`, {
-        cause: error,
-      });
+      throw new FabricError(
+        "store.unavailable",
+        `no database can run in ${options.dataDir}: ${error.message}`,
+        {
+          cause: error,
+        },
+      );
     }
   }
 

@@ -8,7 +8,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import type { ServerLog } from "./log.ts";
-import { Postmaster, type ServerExit } from "./postmaster.ts";
+import type { Postmaster, ServerExit } from "./postmaster.ts";
 
 export type ServerState = "up" | "restarting" | "stopped";
 

@@ -20,6 +20,8 @@ export interface HandshakeOptions {
   readonly same: (a: string, b: string) => boolean;
   readonly onWelcome: () => void;
   readonly onEnd: (ending: Ending) => void;
+  /** The server refuses us and will say why and close. */
+  readonly onRefused: (ending: Ending) => void;
   readonly identifyTimeoutMs?: number;
 }
 
@@ -91,9 +93,8 @@ export class Handshake implements Disposable {
   }
 
   #refused(line: Line): void {
-    if (this.registered) return;
     const ending = registrationRefusalOf(line);
-    if (ending !== undefined) this.#options.onEnd(ending);
+    if (ending !== undefined) this.#options.onRefused(ending);
   }
 
   #nickRefused({ command, params }: Line): void {

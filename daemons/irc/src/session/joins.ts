@@ -10,7 +10,7 @@ export interface JoinsOptions {
   readonly fold: (name: string) => string;
   readonly isSelf: (nick: string) => boolean;
   /** For a person: a channel that is wanted refuses us. */
-  readonly onRefused: (channel: string, why: string) => void;
+  readonly onRefused: (refusal: string) => void;
   readonly retryMs?: number;
 }
 
@@ -29,12 +29,18 @@ export class Joins implements Disposable {
     this.#options = { retryMs: 120_000, ...options };
   }
 
-  /** Joins every wish; those that are refused are tried again from time to time. */
-  start(): void {
+  /** Joins every wish; resolves when each is answered. Those that are refused are tried again from time to time. */
+  async start(): Promise<void> {
     const { memory, write, fold, retryMs } = this.#options;
-    for (const wish of memory.wishes) this.#wait(fold(wish.name));
+    const waiting = memory.wishes.map(({ name }) => this.#wait(fold(name)).promise);
     for (const line of joinLines(memory.wishes)) write(line);
     this.#timer = setInterval(() => this.#retry(), retryMs);
+    await Promise.allSettled(waiting);
+  }
+
+  /** For people: the channels that are wanted and refuse us. */
+  get refusals(): readonly string[] {
+    return [...this.#refused.values()].map(({ message }) => message);
   }
 
   /** Resolves once we are in; rejects with the refusal. */
@@ -95,7 +101,7 @@ export class Joins implements Disposable {
     this.#pending.delete(key);
     if (wanted) {
       this.#refused.set(key, refusal.error);
-      this.#options.onRefused(refusal.channel, refusal.why);
+      this.#options.onRefused(refusal.error.message);
     }
     return true;
   }

@@ -66,6 +66,10 @@ const HISTORY = /^(?:draft\/)?chathistory$|^znc\.in\/playback$/;
 const MAX_BACKFILL = 5_000;
 const MAX_QUERIES = 50;
 const QUIT_REASON = "Linkspan";
+/** How long a server that refused us may take to say why. */
+const LAST_WORDS_MS = 3_000;
+/** How long channels may take to answer before we count as connected without them. */
+const JOINING_MS = 10_000;
 
 export class Session {
   /** Random: with the line's number it names what the server gives no id. */
@@ -83,7 +87,7 @@ export class Session {
   readonly #joins: Joins;
   readonly #batches = new Batches();
   readonly #events: EventQueue;
-  readonly #liveness: Liveness;
+  #liveness: Liveness | undefined;
   readonly #netsplits: Netsplits;
   /** Where the last connection, or the checkpoint, ends. */
   readonly #gapFrom: Date | undefined;
@@ -91,7 +95,7 @@ export class Session {
   readonly #welcome = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<Ending>();
   readonly #outbox: string[] = [];
-  readonly #deadline: NodeJS.Timeout;
+  #deadline: NodeJS.Timeout;
   #confirmations: Confirmations | undefined;
   #backfill: Backfill | undefined;
   #ending: Ending | undefined;
@@ -103,6 +107,7 @@ export class Session {
   #writing = false;
   #resumed = Promise.withResolvers<void>();
   #regains = 0;
+  #arrived = false;
 
   constructor(options: SessionOptions) {
     const { settings, host, memory, patience, secret } = options;
@@ -124,6 +129,11 @@ export class Session {
       same,
       onWelcome: () => this.#onWelcome(),
       onEnd: (ending) => this.#end(ending),
+      onRefused: (ending) => {
+        this.#ending = ending;
+        clearTimeout(this.#deadline);
+        this.#deadline = setTimeout(() => this.#end(ending), LAST_WORDS_MS);
+      },
     });
     this.#channels = new Channels({
       fold: (name) => this.#fold(name),
@@ -135,7 +145,9 @@ export class Session {
       write,
       fold: (name) => this.#fold(name),
       isSelf,
-      onRefused: (channel, why) => this.#tell(`${channel} cannot be joined: ${why}`),
+      onRefused: (refusal) => {
+        if (this.#arrived) this.#tell(refusal);
+      },
     });
     this.#events = new EventQueue({
       deliver: (event) => host.event(event),
@@ -156,15 +168,6 @@ export class Session {
       self: () => this.self,
       emit: (events) => this.#events.put(events),
       quietMs: patience.splitMs,
-    });
-    this.#liveness = new Liveness({
-      quietMs: patience.quietMs,
-      graceMs: patience.graceMs,
-      ask: () => {
-        if (this.#handshake.registered) this.#client.write("PING :alive");
-      },
-      onDeaf: () => this.#end(disconnected("the server has stopped answering")),
-      isDeafening: () => this.#client.paused,
     });
     this.#deadline = setTimeout(
       () => this.#end(disconnected("the server did not let us in in time")),
@@ -400,7 +403,7 @@ export class Session {
   #onLine(line: Line): void {
     this.#lines += 1;
     const seen: Seen = { connection: this.id, line: this.#lines, receivedAt: new Date() };
-    this.#liveness.heard();
+    this.#liveness?.heard();
     if (line.command === "005") this.#learnNetwork();
     const batch = this.#batches.of(line);
     const history = within(batch, HISTORY);
@@ -412,7 +415,7 @@ export class Session {
       return;
     }
     if (line.command === "CHATHISTORY") this.#queryMissed(line);
-    if (line.command === "ERROR") this.#ending ??= endingOf(line.params.at(-1) ?? "");
+    if (line.command === "ERROR") this.#ending = endingOf(line.params.at(-1) ?? "", this.#ending);
     if (this.isWelcome) this.#options.memory.seenUntil = serverTime(line) ?? seen.receivedAt;
     this.#handshake.see(line);
     if (!this.#joins.see(line) && this.#confirmations?.see(line, label, seen.receivedAt) === true) return;
@@ -557,6 +560,13 @@ export class Session {
 
   #onWelcome(): void {
     clearTimeout(this.#deadline);
+    this.#liveness = new Liveness({
+      quietMs: this.#options.patience.quietMs,
+      graceMs: this.#options.patience.graceMs,
+      ask: () => this.#client.write("PING :alive"),
+      onDeaf: () => this.#end(disconnected("the server has stopped answering")),
+      isDeafening: () => this.#client.paused,
+    });
     this.#confirming();
     this.#backfill = new Backfill({
       write: (line) => this.#writeSoon(line),
@@ -568,8 +578,7 @@ export class Session {
       pageSize: Number(this.#client.token("CHATHISTORY") || 0) || 100,
     });
     this.#options.memory.gate.restart();
-    this.#tell(this.#gap());
-    this.#joins.start();
+    void this.#arrive();
     if (this.#gapFrom !== undefined && this.#hasHistory) {
       const [from, until] = [this.#gapFrom, new Date()].map((moment) => `timestamp=${moment.toISOString()}`);
       this.#writeSoon(`CHATHISTORY TARGETS ${from} ${until} ${MAX_QUERIES}`);
@@ -579,6 +588,16 @@ export class Session {
       this.#nickname.recover(this.#client.token("MONITOR") !== undefined);
     }
     this.#welcome.resolve();
+  }
+
+  /** Connected is who is in the channels that are wanted: before that, what is said there would be missed. */
+  async #arrive(): Promise<void> {
+    const patience = new AbortController();
+    await Promise.race([this.#joins.start(), delay(JOINING_MS, undefined, patience).catch(() => undefined)]);
+    patience.abort();
+    const refusals = this.#joins.refusals;
+    this.#tell([this.#gap(), ...refusals].filter(Boolean).join("; "));
+    this.#arrived = true;
   }
 
   #gap(): string {
@@ -612,7 +631,7 @@ export class Session {
     this.#ending = ending;
     this.#over.abort();
     clearTimeout(this.#deadline);
-    this.#liveness[Symbol.dispose]();
+    this.#liveness?.[Symbol.dispose]();
     this.#nickname[Symbol.dispose]();
     this.#handshake[Symbol.dispose]();
     this.#backfill?.close();

@@ -1,9 +1,10 @@
 /**
  * Cuts a text into lines that a server relays whole.
  *
- * Every line carries its own codes: formatting ends with the line. A cut is made behind a blank if there is one
- * in the later half, else between graphemes, and only within a grapheme longer than the limit between code points.
- * Nothing is added or lost: what the lines say, put together, is the line of the text.
+ * Every line carries its own codes: formatting ends with the line. A cut is made before a blank if there is one
+ * in the later half (some servers take blanks off the end of a line), else between graphemes, and only within a
+ * grapheme longer than the limit between code points. Nothing is added, and but for blanks at its end nothing is
+ * lost: what the lines say, put together, is the line of the text.
  */
 import type { Entity } from "@linkspan/envelopes";
 import { codesBetween, type Styles, stylesOf, withoutControls } from "./formatting.ts";
@@ -84,7 +85,8 @@ function fill(pieces: readonly Piece[], maxBytes: number): string[] {
     } else {
       queue.push(piece);
       const rest = line.splice(cutAt(line));
-      lines.push(encode(line));
+      // A line of blanks alone is none to a server.
+      if (!line.every(({ text }) => isBlank(text))) lines.push(encode(line));
       queue.push(...rest.reverse());
       [line, bytes] = [[], 0];
     }
@@ -94,8 +96,18 @@ function fill(pieces: readonly Piece[], maxBytes: number): string[] {
 
 /** How many pieces the line keeps: up to its last blank, if that is in the later half. */
 function cutAt(line: readonly Piece[]): number {
-  const blank = line.findLastIndex(({ text }) => text === " ");
-  return blank >= line.length / 2 ? blank + 1 : line.length;
+  const blank = line.findLastIndex(({ text }) => isBlank(text));
+  return blank >= line.length / 2 ? blank : line.length;
+}
+
+function withoutBlankEnd(line: string): string {
+  let end = line.length;
+  while (isBlank(line.charAt(end - 1))) end -= 1;
+  return line.slice(0, end);
+}
+
+function isBlank(text: string): boolean {
+  return text === " " || text === "\t";
 }
 
 function costAfter(before: Piece | undefined, { text, styles }: Piece): number {

@@ -19,6 +19,7 @@ import type { Outgoing } from "@linkspan/fabric";
 import type { Logger } from "pino";
 import { backoffMs } from "../backoff.ts";
 import type { Clock } from "../clock.ts";
+import type { PlatformEvent } from "../connector.ts";
 
 export type Cursor = Readonly<Record<string, unknown>>;
 
@@ -38,6 +39,7 @@ export interface EventStreamOptions {
 interface Entry {
   readonly message: Outgoing;
   readonly cursor: Cursor | undefined;
+  readonly source: PlatformEvent | undefined;
   state: "sent" | "confirmed" | "failed";
   acknowledged: boolean;
   sentAtMs: number;
@@ -64,6 +66,8 @@ export class EventStream {
   #cursor: Cursor | undefined;
   #repeats = 0;
   #answered = true;
+  /** Waited for room when the stream was aborted. */
+  readonly #abandoned: Entry[] = [];
   readonly #idle: (() => void)[] = [];
   readonly #empty: (() => void)[] = [];
 
@@ -87,11 +91,15 @@ export class EventStream {
     return this.#pending.length;
   }
 
-  /** Resolves once the event has a place in the window. Order of calls is order of events. */
-  put(message: Outgoing, cursor: Cursor | undefined): Promise<void> {
+  /**
+   * Resolves once the event has a place in the window. Order of calls is order of events.
+   *
+   * @param source what the message was made of, for {@link left}
+   */
+  put(message: Outgoing, cursor: Cursor | undefined, source?: PlatformEvent): Promise<void> {
     const { signal } = this.#options;
     if (signal.aborted) return Promise.reject(signal.reason as Error);
-    const entry: Entry = { message, cursor, state: "sent", acknowledged: false, sentAtMs: 0 };
+    const entry: Entry = { message, cursor, source, state: "sent", acknowledged: false, sentAtMs: 0 };
     if (this.#waiting.length === 0 && this.#hasRoom()) {
       this.#admit(entry);
       return Promise.resolve();
@@ -137,6 +145,14 @@ export class EventStream {
   acknowledgedAll(): Promise<void> {
     if (this.#pending.length === 0 || this.#options.signal.aborted) return Promise.resolve();
     return new Promise((resolve) => this.#empty.push(resolve));
+  }
+
+  /** What was handed over and is not acknowledged, oldest first. */
+  left(): PlatformEvent[] {
+    return [...this.#pending, ...this.#abandoned]
+      .filter(({ acknowledged }) => !acknowledged)
+      .map(({ source }) => source)
+      .filter((source) => source !== undefined);
   }
 
   #hasRoom(): boolean {
@@ -236,7 +252,10 @@ export class EventStream {
   }
 
   #abandon(): void {
-    for (const { reject } of this.#waiting.splice(0)) reject(this.#options.signal.reason);
+    for (const { entry, reject } of this.#waiting.splice(0)) {
+      this.#abandoned.push(entry);
+      reject(this.#options.signal.reason);
+    }
     wake(this.#idle);
     wake(this.#empty);
   }

@@ -43,6 +43,7 @@ export class Identities {
     const gone = this.all.filter(({ identity }) => !wanted.has(identity.identityId));
     await Promise.all(gone.map((keeper) => this.close(keeper.identity.identityId)));
     if (this.#context.signal.aborted) return;
+    this.#context.carried.only(wanted);
     for (const identity of wanted.values()) this.#keep(linked(identity));
   }
 
@@ -53,6 +54,8 @@ export class Identities {
     const keepers = named.length === 0 ? everybody : named;
     for (const { message_id, status, code } of acked) {
       if (status === "quarantined") this.#context.log.warn({ event: "event.quarantined", message_id, code });
+      // Refused for its epoch only: it is on its way, or will be, under the present one.
+      if (code === "envelope.wrong_issuer") continue;
       for (const { stream } of keepers) stream.acknowledged(message_id);
     }
   }

@@ -6,28 +6,22 @@
  * it closes what is there, reports why, and opens again with backoff. A failure that only a person can mend
  * (wrong login, wrong settings) is not retried until something changes. No identity's failure touches another.
  */
-import { type FabricError, isFabricError, type SealKeys } from "@linkspan/envelopes";
+import type { FabricError, SealKeys } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
 import type { Logger } from "pino";
 import type { Author } from "../author.ts";
 import { backoffMs } from "../backoff.ts";
 import { type Clock, pause } from "../clock.ts";
-import type {
-  BridgeState,
-  Connection,
-  Connector,
-  IdentityHost,
-  LinkedIdentity,
-  PlatformEvent,
-} from "../connector.ts";
+import type { BridgeState, Connection, Connector, IdentityHost, LinkedIdentity } from "../connector.ts";
 import type { CoreCalls } from "../core-calls.ts";
 import { Pace } from "../sending/pace.ts";
 import { aborted, childOf, within } from "../signals.ts";
 import { Turnstile } from "../turnstile.ts";
-import { cleanText } from "./clean-text.ts";
+import type { Carried } from "./carried.ts";
 import { Credentials } from "./credentials.ts";
 import { EventStream } from "./event-stream.ts";
 import { failureOf } from "./failure.ts";
+import { Inlet } from "./inlet.ts";
 import { Reporter } from "./reporter.ts";
 import type { Spacing } from "./spacing.ts";
 
@@ -46,6 +40,7 @@ export interface KeeperContext {
   readonly signal: AbortSignal;
   readonly spacing: Spacing;
   readonly checkpointEveryMs: number;
+  readonly carried: Carried;
   /** A state changed: health may have, too. */
   readonly onChange: () => void;
 }
@@ -64,6 +59,7 @@ export class Keeper {
   readonly #context: KeeperContext;
   readonly #log: Logger;
   readonly #reporter: Reporter;
+  readonly #inlet: Inlet;
   readonly #closing: AbortController;
   readonly #waiting = new Set<() => void>();
   #identity: LinkedIdentity;
@@ -84,6 +80,8 @@ export class Keeper {
       ...shared,
       onCheckpoint: (cursor) => this.#reporter.checkpoint(cursor),
     });
+    const { carried, signal } = context;
+    this.#inlet = new Inlet({ identity, stream: this.stream, author, carried, log: this.#log, signal });
     this.pace = new Pace(connector.capabilities.pace, () => clock.monotonicMs());
   }
 
@@ -140,7 +138,10 @@ export class Keeper {
   async close(last?: BridgeState): Promise<void> {
     this.#closing.abort(new Restart());
     await this.#done;
-    if (this.#context.signal.aborted) return;
+    if (this.#context.signal.aborted) {
+      this.#inlet.carryOver();
+      return;
+    }
     if (last !== undefined) this.report(last);
     await within(CLOSE_WITHIN_MS, this.stream.confirmed());
     await within(LAST_ACKS_WITHIN_MS, this.stream.acknowledgedAll());
@@ -148,6 +149,7 @@ export class Keeper {
   }
 
   async #run(): Promise<void> {
+    await this.#inlet.carryOn();
     for (let failures = 0; !this.#closing.signal.aborted; ) {
       this.#turn = childOf(this.#closing.signal);
       const openedMs = this.#context.clock.monotonicMs();
@@ -224,11 +226,7 @@ export class Keeper {
       secrets: credentials,
       event: async (event) => {
         signal.throwIfAborted();
-        if (event.payload.account !== this.#identity.identityId) {
-          throw new TypeError("an event must name the identity that saw it as its account");
-        }
-        const message = this.#written(event);
-        if (message !== undefined) await this.stream.put(message, event.payload.cursor);
+        await this.#inlet.take(event);
       },
       state: (state) => {
         if (!signal.aborted) this.report(state);
@@ -239,17 +237,6 @@ export class Keeper {
       },
       writeBack: (fields) => credentials.writeBack(fields),
     };
-  }
-
-  /** An event that no envelope can hold is logged and left out: it must not stop the stream. */
-  #written(event: PlatformEvent): Outgoing | undefined {
-    try {
-      return this.#context.author.event(this.#identity, cleanText(event));
-    } catch (error) {
-      if (!isFabricError(error)) throw error;
-      this.#log.error({ event: "event.refused", code: error.code, kind: event.payload.kind, err: error });
-      return undefined;
-    }
   }
 
   async #disconnect(): Promise<void> {

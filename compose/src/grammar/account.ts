@@ -1,0 +1,56 @@
+/** `link`, `send`, `events`: what a person does with an account. */
+import type { Command } from "commander";
+import type { EventsOptions, LinkOptions, SendOptions } from "../commands/account.ts";
+import type { Tools } from "../tools.ts";
+import { cursor, pairs, positive } from "./values.ts";
+
+const work = () => import("../commands/account.ts");
+
+export function accountCommands(program: Command, tools: Tools): void {
+  program
+    .command("link <service>")
+    .description("link an account; without fields, show what is asked for")
+    .requiredOption("--user <id>", "the backend's user it belongs to")
+    .option("--field <name=value>", "a setting, such as nick=alice; repeatable", pairs, [])
+    .option("--secret-file <name=path>", "a secret, read from a file; repeatable", pairs, [])
+    .option("--instance <name>", "shard that serves it")
+    .option("--session <id>", "go on with a session that asked for more")
+    .action(async (service: string, options: LinkOptions) => {
+      const { link } = await work();
+      await link(await tools.client(), tools.out(), service, options);
+    });
+
+  program
+    .command("send <text>")
+    .description("say something as a linked identity")
+    .requiredOption("--identity <id>", "who says it")
+    .requiredOption("--to <place>", "a channel reference, or <network>/<channel or nick>")
+    .option("--user <id>", "the backend's user who wants it said; default the identity's")
+    .option("--wait", "until it was sent or was not", false)
+    .option("--key <key>", "idempotency key; default a new one")
+    .action(async (text: string, options: SendOptions) => {
+      const { send, wasSaid } = await work();
+      const intent = await send(await tools.client(), tools.out(), text, options);
+      if (options.wait && !wasSaid(intent)) tools.fail();
+    });
+
+  program
+    .command("events")
+    .description("show what came in")
+    .option("--follow", "keep showing", false)
+    .option("--cursor <position>", "after this position; latest: only what comes now", cursor, 0)
+    .option("--limit <n>", "at most this many; not with --follow", positive, 100)
+    .action(async (options: EventsOptions) => {
+      const { events } = await work();
+      await events(await tools.client(), tools.out(), options, tools.interrupted());
+    });
+
+  program
+    .command("identities")
+    .description("show who is linked")
+    .option("--user <id>", "of this user only")
+    .action(async (options: { user?: string }) => {
+      const { identities } = await work();
+      await identities(await tools.client(), tools.out(), options);
+    });
+}

@@ -1,0 +1,78 @@
+/** `audit`, `quarantine`, `replay`, `daemon`, `token`: what operators do. */
+import { type Command, Option } from "commander";
+import type { ReplayOptions } from "../commands/operate.ts";
+import type { Tools } from "../tools.ts";
+import { position, positive } from "./values.ts";
+
+const work = () => import("../commands/operate.ts");
+
+export function operateCommands(program: Command, tools: Tools): void {
+  program
+    .command("audit")
+    .description("show who did what")
+    .option("--subject <id>", "of one intent, identity or session")
+    .option("--limit <n>", "at most this many", positive, 50)
+    .action(async (options: { subject?: string; limit: number }) => {
+      const { showAudit } = await work();
+      await showAudit(await tools.client(), tools.out(), options);
+    });
+
+  const quarantine = program.command("quarantine").description("refused envelopes");
+  quarantine
+    .command("list")
+    .addOption(new Option("--state <state>").choices(["open", "retried", "dropped", "all"]).default("open"))
+    .option("--limit <n>", "at most this many", positive, 50)
+    .action(async (options: { state: string; limit: number }) => {
+      const { listQuarantine } = await work();
+      await listQuarantine(await tools.client(), tools.out(), options);
+    });
+  quarantine.command("show <id>").action(async (id: string) => {
+    const { showQuarantined } = await work();
+    await showQuarantined(await tools.client(), tools.out(), id);
+  });
+  for (const what of ["retry", "drop"] as const) {
+    quarantine
+      .command(`${what} <id>`)
+      .description(what === "retry" ? "publish it again, unchanged" : "give it up")
+      .action(async (id: string) => {
+        const { settleQuarantined } = await work();
+        await settleQuarantined(await tools.client(), tools.out(), id, what);
+      });
+  }
+
+  program
+    .command("replay")
+    .description("send committed events again to one named subscriber, marked as a replay")
+    .requiredOption("--subscriber <name>", "who gets them, on bridge/core/<name>/fanout")
+    .option("--from <position>", "after this position", position, 0)
+    .option("--to <position>", "up to and including this position; default the newest", position)
+    .action(async (options: ReplayOptions) => {
+      const { replay } = await work();
+      await replay(await tools.client(), tools.out(), options);
+    });
+
+  program
+    .command("daemon")
+    .description("connector daemons")
+    .command("enrol <service>")
+    .description("issue a one-time token with which a daemon registers its keys")
+    .option("--instance <name>", "shard it will hold", "primary")
+    .option("--token-file <path>", "write the token there, for its owner only, instead of showing it")
+    .action(async (service: string, options: { instance: string; tokenFile?: string }) => {
+      const { enrolDaemon } = await work();
+      await enrolDaemon(await tools.client(), tools.out(), { service, ...options });
+    });
+
+  program
+    .command("token <name>")
+    .description("create an API token, bound to the workspace; --workspace '*' for all")
+    .addOption(
+      new Option("--role <role>")
+        .choices(["owner", "admin", "operator", "auditor", "backend"])
+        .default("backend"),
+    )
+    .action(async (name: string, options: { role: string }) => {
+      const { createToken } = await work();
+      await createToken(await tools.client(), tools.out(), { name, ...options });
+    });
+}

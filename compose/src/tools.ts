@@ -1,0 +1,72 @@
+/** What the grammar hands to a command: its output, its configuration, the API, and when to stop. */
+import type { Client } from "./client.ts";
+import type { Config } from "./config.ts";
+import { type Output, outputTo } from "./output.ts";
+
+export type Env = Readonly<Record<string, string | undefined>>;
+
+/** Options that every command takes. */
+export interface CommonOptions {
+  readonly json: boolean;
+  readonly workspace?: string;
+}
+
+export interface Tools {
+  /** @param audience `nobody`: it does not matter whether standard output is read */
+  readonly out: (audience?: "reader" | "nobody") => Output;
+  /** @throws ConfigError */
+  readonly config: (overrides?: Env) => Promise<Config>;
+  /** @throws ConfigError, FabricError `request.unauthorized` */
+  readonly client: () => Promise<Client>;
+  /** Aborts at the first interrupt; the next one ends the process at once. */
+  readonly interrupted: () => AbortSignal;
+  /** The command ran, and its answer is no. */
+  readonly fail: () => void;
+  readonly exitCode: () => number;
+}
+
+export function toolsFor(env: Env, options: () => CommonOptions): Tools {
+  let exitCode = 0;
+  const config: Tools["config"] = async (overrides = {}) => {
+    const { readConfig } = await import("./config.ts");
+    const { workspace } = options();
+    return readConfig({
+      ...env,
+      ...(workspace !== undefined && { LINKSPAN_WORKSPACE: workspace }),
+      ...overrides,
+    });
+  };
+  return {
+    out: (audience = "reader") => {
+      process.stdout.once("error", audience === "reader" ? quitWhenNobodyReads : () => undefined);
+      return outputTo(process.stdout, process.stderr, options().json);
+    },
+    config,
+    client: async () => {
+      const { connect } = await import("./client.ts");
+      return connect(await config());
+    },
+    interrupted,
+    fail: () => {
+      exitCode = 1;
+    },
+    exitCode: () => exitCode,
+  };
+}
+
+/** `linkspan events --follow | head -1` ends when `head` does, without a word. */
+function quitWhenNobodyReads(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
+  process.exit();
+}
+
+function interrupted(): AbortSignal {
+  const controller = new AbortController();
+  const signals = ["SIGINT", "SIGTERM"] as const;
+  const abort = () => {
+    for (const signal of signals) process.off(signal, abort);
+    controller.abort();
+  };
+  for (const signal of signals) process.on(signal, abort);
+  return controller.signal;
+}

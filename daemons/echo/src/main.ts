@@ -1,0 +1,18 @@
+#!/usr/bin/env node
+import { parseConfig, startDaemon } from "@linkspan/daemon-kit";
+import { AmqpBus } from "@linkspan/fabric";
+import pino from "pino";
+import { EchoPlatform } from "./client.ts";
+import { EchoConfigSchema } from "./config.ts";
+import { echoConnector } from "./connector.ts";
+
+const config = parseConfig(process.env, EchoConfigSchema);
+const log = pino({ level: config.logLevel });
+const stop = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
+
+const { service, instance, busUrl: url } = config;
+await using bus = await AmqpBus.connect({ service, instance, bootId: crypto.randomUUID(), url });
+const connector = echoConnector({ platform: new EchoPlatform(), service });
+const daemon = await startDaemon({ config, connector, bus, log }, stop.signal);
+await daemon.done;

@@ -1,0 +1,23 @@
+/** The IRC daemon on its own, against a message broker. */
+import { randomUUID } from "node:crypto";
+import { parseConfig, startDaemon } from "@linkspan/daemon-kit";
+import { AmqpBus } from "@linkspan/fabric";
+import pino from "pino";
+import { IrcConfigSchema } from "./config.ts";
+import { ircConnector } from "./connector.ts";
+import { SERVICE } from "./conversation.ts";
+
+const config = parseConfig(process.env, IrcConfigSchema);
+const log = pino({ level: config.logLevel });
+const stop = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
+
+const { busUrl: url, instance } = config;
+await using bus = await AmqpBus.connect({ url, service: SERVICE, instance, bootId: randomUUID() });
+const connector = ircConnector({
+  privateHosts: config.ircPrivateHosts === "allow",
+  connectionsPerHost: config.ircConnectionsPerHost,
+  attemptsPerHost: config.ircAttemptsPerHost,
+});
+await using daemon = await startDaemon({ config, connector, bus, log }, stop.signal);
+await daemon.done;

@@ -1,0 +1,74 @@
+/** Where one identity's events come in: written, put on its stream, and kept for the next term when this one is lost. */
+import { isFabricError } from "@linkspan/envelopes";
+import type { Outgoing } from "@linkspan/fabric";
+import type { Logger } from "pino";
+import type { Author } from "../author.ts";
+import type { LinkedIdentity, PlatformEvent } from "../connector.ts";
+import type { Carried } from "./carried.ts";
+import { cleanText } from "./clean-text.ts";
+import type { EventStream } from "./event-stream.ts";
+
+export interface InletOptions {
+  readonly identity: LinkedIdentity;
+  readonly stream: EventStream;
+  readonly author: Author;
+  readonly carried: Carried;
+  readonly log: Logger;
+  /** Aborted when the term ends. */
+  readonly signal: AbortSignal;
+}
+
+export class Inlet {
+  readonly #options: InletOptions;
+  /** From an earlier term, and not yet on the stream of this one. */
+  #earlier: PlatformEvent[];
+
+  constructor(options: InletOptions) {
+    this.#options = options;
+    this.#earlier = options.carried.take(options.identity.identityId);
+  }
+
+  /**
+   * Resolves once the event has its place in the window. One that no envelope can hold is logged and left out: it must
+   * not stop the stream.
+   *
+   * @throws TypeError for another identity's event
+   */
+  async take(event: PlatformEvent): Promise<void> {
+    const { identity, stream } = this.#options;
+    if (event.payload.account !== identity.identityId) {
+      throw new TypeError("an event must name the identity that saw it as its account");
+    }
+    const message = this.#written(event);
+    if (message !== undefined) await stream.put(message, event.payload.cursor, event);
+  }
+
+  /** What an earlier term of this process did not get through goes first. */
+  async carryOn(): Promise<void> {
+    const { signal } = this.#options;
+    while (this.#earlier.length > 0 && !signal.aborted) {
+      const event = this.#earlier.shift() as PlatformEvent;
+      await this.take(event).catch((error: unknown) => {
+        if (!signal.aborted) throw error;
+      });
+    }
+  }
+
+  /** The term was lost: what the core has not acknowledged is for the next one. */
+  carryOver(): void {
+    const { carried, identity, stream } = this.#options;
+    carried.keep(identity.identityId, [...stream.left(), ...this.#earlier]);
+    this.#earlier = [];
+  }
+
+  #written(event: PlatformEvent): Outgoing | undefined {
+    const { author, identity, log } = this.#options;
+    try {
+      return author.event(identity, cleanText(event));
+    } catch (error) {
+      if (!isFabricError(error)) throw error;
+      log.error({ event: "event.refused", code: error.code, kind: event.payload.kind, err: error });
+      return undefined;
+    }
+  }
+}

@@ -1,0 +1,170 @@
+/** Linking as Msgr's clients call it: catalogue, sessions, credentials, unlinking. */
+import { randomUUID } from "node:crypto";
+import { identityById } from "@linkspan/store";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { describeWithServers } from "../servers/available.ts";
+import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
+import { until } from "../servers/until.ts";
+import { ApiWorld } from "./api-world.ts";
+
+interface Session {
+  readonly id: string;
+  readonly account_id: string;
+  readonly identity_id: string;
+  readonly state: string;
+  readonly metadata: Record<string, unknown>;
+  readonly catalog_snapshot: { readonly id: string };
+  readonly inserted_at: string;
+  readonly last_transition_at: string;
+  readonly expires_at: string;
+}
+interface Wrapped {
+  readonly data: Session;
+  readonly code?: string;
+}
+
+describeWithServers(["postgres"], "linking over HTTP", () => {
+  let server: PostgresServer;
+  let world: ApiWorld;
+  let workspace: string;
+  let backend: string;
+
+  beforeAll(async () => {
+    server = await startPostgres();
+    world = await ApiWorld.start(server);
+  });
+  afterAll(async () => {
+    await world?.[Symbol.asyncDispose]();
+    await server?.[Symbol.asyncDispose]();
+  });
+  beforeEach(async () => {
+    workspace = `ws-${randomUUID()}`;
+    backend = await world.token("shop", "backend", workspace);
+  });
+
+  const open = (body?: object, service = "irc") =>
+    world.ask<Wrapped>("POST", `/api/bridges/${service}/sessions`, {
+      as: backend,
+      ...(body !== undefined && { body }),
+    });
+  const read = async (id: string, as = backend) =>
+    world.ask<Wrapped>("GET", `/api/bridges/sessions/${id}`, { as });
+  const give = (id: string, body: object, service = "irc", as = backend) =>
+    world.ask<Wrapped>("POST", `/api/bridges/${service}/sessions/${id}/credentials`, { as, body });
+
+  test("the catalogue says what a person is asked for", async () => {
+    const { body } = await world.ask<{ data: { id: string; auth: { form: { fields: object[] } } }[] }>(
+      "GET",
+      "/api/bridges/catalog",
+      { as: backend },
+    );
+    const irc = body.data.find((entry) => entry.id === "irc");
+    expect(irc?.auth.form.fields).toContainEqual({
+      name: "password",
+      type: "password",
+      label: "Account password (SASL or NickServ)",
+      optional: true,
+    });
+    const soon = await world.ask<{ data: object[] }>("GET", "/api/bridges/catalog?status=coming_soon", {
+      as: backend,
+    });
+    expect(soon.body.data).toEqual([]);
+  });
+
+  test.each([
+    ["beside `session`", { user_id: "u7" }],
+    ["in `session`", { session: { user_id: "u7", client_context: { app: "x" } } }],
+  ])("a session opens for the user named %s", async (_name, body) => {
+    const { status, body: answer } = await open(body);
+    expect(status).toBe(200);
+    expect(answer.data).toMatchObject({
+      account_id: "u7",
+      service: "irc",
+      state: "awaiting_user",
+      login_method: "password",
+      auth_surface: "native_form",
+      catalog_snapshot: { id: "irc" },
+    });
+    const life = Date.parse(answer.data.expires_at) - Date.parse(answer.data.inserted_at);
+    expect(Math.round(life / 60_000)).toBe(15);
+    expect((await read(answer.data.id)).body.data.state).toBe("awaiting_user");
+  });
+
+  test("a session without a body is the token's own; one of no service there is, is not found", async () => {
+    expect((await open()).body.data.account_id).toBe("shop");
+    expect((await open({}, "nonesuch")).status).toBe(404);
+  });
+
+  test.each([
+    ["in `credentials`", (fields: object) => ({ credentials: fields })],
+    ["flat", (fields: object) => fields],
+  ])("what is entered %s is taken once, and the secret appears nowhere", async (_name, wrap) => {
+    const secret = `hunter-${randomUUID()}`;
+    const { data } = (await open({ user_id: "u1" })).body;
+    const fields = { network: "libera", host: "irc.example", port: 6697, nick: "alice", password: secret };
+
+    const given = await give(data.id, wrap(fields));
+    expect(given.body.data.state).toBe("completing");
+    const failed = await until(
+      async () => {
+        const { body } = await read(data.id);
+        return body.data.state === "failed" ? body.data : undefined;
+      },
+      { what: "no daemon to link" },
+    );
+    expect(failed.metadata).toMatchObject({ code: "platform.unavailable" });
+    expect(Date.parse(failed.last_transition_at)).toBeGreaterThanOrEqual(Date.parse(data.last_transition_at));
+    expect((await give(data.id, wrap(fields))).body.code).toBe("request.invalid");
+
+    const identity = await identityById(world.core.database.pool, data.identity_id);
+    expect(identity?.settings).toMatchObject({ nick: "alice", port: 6697 });
+    expect(JSON.stringify([identity, failed]) + world.logged.join("")).not.toContain(secret);
+  });
+
+  test("a session is another workspace's to neither see, fill nor end", async () => {
+    const other = await world.token("rival", "backend", `${workspace}-not`);
+    const { data } = (await open({ user_id: "u1" })).body;
+    expect((await read(data.id, other)).status).toBe(404);
+    expect((await give(data.id, { nick: "x" }, "irc", other)).status).toBe(404);
+    const path = `/api/bridges/irc/sessions/${data.id}`;
+    expect((await world.ask("DELETE", path, { as: other })).status).toBe(404);
+    expect((await give(data.id, { nick: "x" }, "echo")).status).toBe(404);
+    expect((await read(data.id)).body.data.state).toBe("awaiting_user");
+
+    expect((await world.ask("DELETE", path, { as: backend })).status).toBe(204);
+    expect((await read(data.id)).body.data.state).toBe("cancelled");
+  });
+
+  test.each([
+    ["NUL", { nick: "a\0b" }],
+    ["an object", { credentials: { nick: { deep: "x" } } }],
+    ["too many fields", Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`f${i}`, "x"]))],
+  ])("%s is refused", async (_name, body) => {
+    const { data } = (await open({ user_id: "u1" })).body;
+    expect((await give(data.id, body)).body.code).toBe("request.invalid");
+    expect((await read(data.id)).body.data.state).toBe("awaiting_user");
+  });
+
+  test("an account is unlinked by its id, or by service and user", async () => {
+    const ids = [`a-${workspace}`, `b-${workspace}`, `c-${workspace}`] as const;
+    for (const [i, id] of ids.entries()) await world.identity(id, workspace, i === 2 ? "u2" : "u1");
+    const drop = (path: string, as = backend) => world.ask("DELETE", `/api/bridges/${path}`, { as });
+    const linked = async () =>
+      (
+        await world.ask<{ identities: { id: string; settings: object }[] }>("GET", "/v1/identities", {
+          as: backend,
+        })
+      ).body.identities;
+
+    expect((await linked())[0]?.settings).toEqual({ nick: ids[0], network: "libera" });
+    expect((await drop(ids[0], await world.token("rival", "backend", "rival"))).status).toBe(404);
+    expect((await drop(ids[0])).status).toBe(204);
+    expect((await drop(ids[0])).status).toBe(404);
+    expect((await drop("irc?user_id=u1")).status).toBe(204);
+    expect((await linked()).map((identity) => identity.id)).toEqual([ids[2]]);
+    expect((await drop("irc?user_id=u1")).status).toBe(404);
+    const direct = await world.ask("DELETE", `/v1/identities/${ids[2]}`, { as: backend });
+    expect(direct.status).toBe(204);
+    expect(await linked()).toEqual([]);
+  });
+});
