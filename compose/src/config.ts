@@ -58,6 +58,10 @@ const SETTINGS = {
   amqp_ca: [path.optional(), "File with the certificate authority for amqps"],
   amqp_cert: [path.optional(), "File with the client certificate (EXTERNAL)"],
   amqp_key: [path.optional(), "File with the client certificate's key"],
+  amqp_replay_mib: [
+    z.coerce.number().int().min(0).max(1_048_576).default(256),
+    "Size of the stream that keeps what the core was sent, MiB, at most a week; 0: none",
+  ],
   redis_url: [url("redis:", "rediss:").optional(), "Redis for jobs; absent: jobs on PostgreSQL"],
   vault_key: [path.optional(), "File with the key-encryption key; default vault.key in the data directory"],
   core_url: [

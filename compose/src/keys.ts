@@ -1,6 +1,7 @@
 /** Signing keys on disk: one file per key, readable by its owner only, made on first use. */
 import { randomBytes } from "node:crypto";
-import { mkdir, open, readFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { link, mkdir, open, readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import {
   FabricError,
@@ -11,21 +12,28 @@ import {
   toBase64url,
 } from "@linkspan/envelopes";
 
-/** @returns 32 bytes kept in `<data>/<name>`, drawn on first use */
+/** @returns 32 bytes kept in `<data>/<name>`, drawn on first use; of two that start at once, both get the same */
 export async function seedFile(data: string, name: string): Promise<Uint8Array> {
   const path = join(data, name);
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const fresh = randomBytes(32);
+  if (!existsSync(path)) await drawSeed(path);
+  return parseSeed(await readFile(path, "utf8"), path);
+}
+
+/** The file appears whole or not at all, whenever the process may end. */
+async function drawSeed(path: string): Promise<void> {
+  const draft = `${path}.${randomBytes(6).toString("hex")}`;
   try {
-    const file = await open(path, "wx", 0o600);
-    await file.writeFile(`${fresh.toString("hex")}\n`);
+    const file = await open(draft, "wx", 0o600);
+    await file.writeFile(`${randomBytes(32).toString("hex")}\n`);
     await file.sync();
     await file.close();
-    return fresh;
+    await link(draft, path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  } finally {
+    await rm(draft, { force: true });
   }
-  return parseSeed(await readFile(path, "utf8"), path);
 }
 
 /** @throws FabricError `request.invalid` when the text is not 32 bytes in hexadecimal */

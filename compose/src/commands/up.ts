@@ -36,9 +36,9 @@ export async function start(config: Config): Promise<Running> {
     const beside = config.roles.includes("core") ? server?.opened.core : undefined;
     const daemon =
       beside === undefined
-        ? await runAlone(bus, connector, config, log)
-        : await runBeside(beside, bus, connector, config, log);
-    failures.watch(stack.use(daemon).done);
+        ? await runAlone(bus, connector, config, log, stack)
+        : await runBeside(beside, bus, connector, config, log, stack);
+    failures.watch(daemon.done);
     daemons.push(daemon);
   }
   await untilServing(daemons);

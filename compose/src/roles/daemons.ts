@@ -1,8 +1,10 @@
 /** Connector daemons: beside their core in one process, or on their own against a broker. */
 import { randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { sealKeysFrom } from "@linkspan/envelopes";
+import { FabricError, sealKeysFrom } from "@linkspan/envelopes";
 import type { Bus } from "@linkspan/fabric";
 import { type Connector, type Daemon, type DaemonConfig, runDaemon, startDaemon } from "@linkspan/daemon-kit";
 import type { Core } from "@linkspan/worker";
@@ -18,6 +20,7 @@ export async function runBeside(
   connector: Connector,
   config: Config,
   log: Logger,
+  stack: AsyncDisposableStack,
 ): Promise<Daemon> {
   const { service } = connector;
   const { instance } = config;
@@ -29,7 +32,7 @@ export async function runBeside(
     services: [service],
   };
   await registerKey(core, ownRecord(signer, { ...holder, seal: sealKeys.publicKey }, core.now()));
-  return runDaemon(
+  const daemon = runDaemon(
     {
       bus,
       connector,
@@ -45,19 +48,41 @@ export async function runBeside(
     },
     new AbortController().signal,
   );
+  return stack.use(daemon);
 }
 
-/** Against a core elsewhere: enrols with the one-time token if it has no keys yet. */
-export async function runAlone(bus: Bus, connector: Connector, config: Config, log: Logger): Promise<Daemon> {
+/**
+ * Against a core elsewhere: enrols with the one-time token if it has no keys yet.
+ *
+ * @throws FabricError `request.invalid` when it has neither; else as the core answers
+ */
+export async function runAlone(
+  bus: Bus,
+  connector: Connector,
+  config: Config,
+  log: Logger,
+  stack: AsyncDisposableStack,
+): Promise<Daemon> {
+  const { service } = connector;
+  const directory = join(config.data, "daemons");
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const keyFile = join(directory, `${service}.${config.instance}.json`);
+  if (config.enrol_token_file === undefined && !existsSync(keyFile)) {
+    throw new FabricError(
+      "request.invalid",
+      `${keyFile} does not exist: run linkspan daemon enrol ${service} where the core is, and name the file ` +
+        "with its token in LINKSPAN_ENROL_TOKEN_FILE",
+    );
+  }
   const own: DaemonConfig = {
     instance: config.instance,
     busUrl: config.amqp_url ?? "",
-    keyFile: join(config.data, `daemons/${connector.service}.${config.instance}.json`),
+    keyFile,
+    coreUrl: config.core_url ?? `http://${config.host}:${config.port}`,
     logLevel: config.log_level === "silent" ? "error" : config.log_level,
-    ...(config.core_url !== undefined && { coreUrl: config.core_url }),
     ...(config.enrol_token_file !== undefined && { enrolTokenFile: config.enrol_token_file }),
   };
-  return startDaemon({ config: own, connector, bus, log }, new AbortController().signal);
+  return stack.use(await startDaemon({ config: own, connector, bus, log }, new AbortController().signal));
 }
 
 const LOOK_MS = 20;

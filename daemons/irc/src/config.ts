@@ -97,12 +97,34 @@ const Known = z.strictObject({
   maxLines: z.int().min(1).max(500).default(40).describe("a message of more lines is refused"),
 });
 
-/** Msgr's `configure_identity` says `nickname`, and brings the user and what the vault has taken. */
+/**
+ * What a person typed into a form arrives as text: numbers, yes and no, lists with commas. Msgr's
+ * `configure_identity` says `nickname`, and brings the user and what the vault has taken.
+ */
 export const SettingsSchema = z.preprocess((given) => {
   if (typeof given !== "object" || given === null || Array.isArray(given)) return given;
-  const { nickname, user_id: _user, auth: _auth, ...settings } = given as Record<string, unknown>;
-  return nickname === undefined ? settings : { nick: nickname, ...settings };
+  const { nickname, user_id: _user, auth: _auth, account, ...rest } = given as Record<string, unknown>;
+  const settings = Object.fromEntries(
+    Object.entries(rest)
+      .filter(([, value]) => value !== "")
+      .map(([name, value]) => [name, typeof value === "string" ? fromForm(name, value) : value]),
+  );
+  return {
+    ...(nickname !== undefined && { nick: nickname }),
+    ...(typeof account === "string" && account !== "" && { sasl: { account } }),
+    ...settings,
+  };
 }, Known);
+
+function fromForm(name: string, text: string): unknown {
+  if (name === "port" && /^[0-9]{1,5}$/.test(text)) return Number(text);
+  if (name === "tls" && (text === "true" || text === "false")) return text === "true";
+  if (name !== "channels") return text;
+  return text
+    .split(",")
+    .map((one) => one.trim())
+    .filter((one) => one !== "");
+}
 
 export type Settings = z.output<typeof Known> & { readonly host: string; readonly port: number };
 

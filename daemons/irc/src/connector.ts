@@ -47,6 +47,7 @@ const PATIENCE: Patience = {
   registerMs: 60_000,
   quietMs: 60_000,
   graceMs: 30_000,
+  identifyMs: 5_000,
   splitMs: 3_000,
 };
 const RETRY = { firstMs: 2_000, maxMs: 300_000 } as const;

@@ -15,6 +15,7 @@ import {
   traceIdOf,
 } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
+import { cleanText } from "./clean-text.ts";
 import type { Clock } from "./clock.ts";
 import type { LinkedIdentity, PlatformEvent } from "./connector.ts";
 
@@ -144,7 +145,7 @@ export class Author {
       trace_id: traceId,
       occurred_at: timestamp(at),
       metadata: { ...this.#provenance(), instance: this.#options.instance, ...metadata },
-      payload,
+      payload: cleanText(payload),
     });
   }
 

@@ -1,3 +1,4 @@
+import { FabricError } from "@linkspan/envelopes";
 import { expect, test } from "vitest";
 import { aborted } from "./signals.ts";
 import { eventOf, lobby, StubConnector } from "./testing/stub-connector.ts";
@@ -25,6 +26,57 @@ test("credentials are leased sealed, shown to the connector alone, and wiped whe
   expect(Buffer.from(password ?? []).every((byte) => byte === 0)).toBe(true);
   expect(secrets.names).toEqual([]);
   expect(world.core.asked.map(({ action }) => action)).toContain("release");
+});
+
+test("a lease is renewed in time; one that ended is taken anew, and the connection does not notice", async () => {
+  await using world = await World.make();
+  world.core.link("id-1");
+  world.core.credentialTtlMs = 100;
+  world.core.credentials.set("id-1", { fields: { password: Buffer.from("old") }, version: 1 });
+  const connector = new StubConnector();
+  await world.up(connector);
+  const count = (wanted: string) => world.core.asked.filter(({ action }) => action === wanted).length;
+  await eventually(() => count("renew") > 2);
+  expect(count("checkout")).toBe(1);
+  world.core.credentials.set("id-1", { fields: { password: Buffer.from("new") }, version: 2 });
+  world.core.renewal = new FabricError("vault.lease_expired", "its longest term is over");
+  await eventually(() => count("checkout") > 1);
+  world.core.renewal = undefined;
+  await eventually(
+    () => Buffer.from(connector.host("id-1").secrets.get("password") ?? []).toString() === "new",
+  );
+  expect(connector.opened).toHaveLength(1);
+});
+
+test("a revoked credential ends the connection at once, and says what to do", async () => {
+  await using world = await World.make();
+  world.core.link("id-1");
+  world.core.credentialTtlMs = 100;
+  world.core.credentials.set("id-1", { fields: { password: Buffer.from("hunter2") }, version: 1 });
+  const connector = new StubConnector();
+  await world.up(connector);
+  const { secrets } = connector.host("id-1");
+  world.core.renewal = new FabricError("vault.revoked", "somebody revoked it");
+  await eventually(() => connector.closed.includes("id-1"));
+  expect(secrets.names).toEqual([]);
+  await eventually(() => world.core.payloads("bridge_state").at(-1)?.state === "bad_credentials");
+  expect(world.core.payloads("bridge_state").at(-1)?.code).toBe("vault.revoked");
+});
+
+test("a vault that does not answer costs the connection only when the term is over", async () => {
+  await using world = await World.make();
+  world.core.link("id-1");
+  world.core.credentialTtlMs = 400;
+  world.core.credentials.set("id-1", { fields: { password: Buffer.from("hunter2") }, version: 1 });
+  const connector = new StubConnector();
+  await world.up(connector);
+  world.core.renewal = new FabricError("vault.sealed", "an operator must unseal it");
+  await eventually(() => world.core.asked.some(({ action }) => action === "renew"));
+  expect(connector.closed).toEqual([]);
+  await eventually(() => connector.closed.includes("id-1"));
+  await eventually(() => world.core.payloads("bridge_state").some(({ code }) => code === "vault.sealed"));
+  world.core.renewal = undefined;
+  await eventually(() => world.core.payloads("bridge_state").at(-1)?.state === "connected");
 });
 
 test("a refreshed credential goes back by compare-and-swap", async () => {

@@ -137,12 +137,12 @@ test("states are reported once each, with what a person needs; throttles slow th
   host.state(away);
   host.state(away);
   await eventually(() => world.core.payloads("bridge_state").length > before);
-  host.state({ state: "connected", message: "Back." });
+  host.state({ state: "connected", message: "Back\uD800." });
   host.throttle({ reason: "flood", retryAfterMs: 60_000 });
   await eventually(() => world.core.payloads("throttle").length === 1);
   expect(world.core.payloads("bridge_state").slice(before)).toEqual([
     { account: "id-1", ...away },
-    { account: "id-1", state: "connected", message: "Back." },
+    { account: "id-1", state: "connected", message: "Back\uFFFD." },
   ]);
   await world.core.say("id-1", { text: "slow" }, { conversation: lobby() });
   expect(world.core.payloads("deferred")).toMatchObject([{ reason: "platform.rate_limited" }]);

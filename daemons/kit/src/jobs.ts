@@ -32,6 +32,7 @@ export interface Work {
 }
 
 interface Job {
+  readonly startedMs: number;
   readonly ended: Promise<void>;
   verdict: Verdict | undefined;
   error: unknown;
@@ -63,13 +64,12 @@ export class Jobs {
     const over = new AbortController();
     const patience = pause(clock, patienceMs, AbortSignal.any([signal, over.signal]));
     const lanes = Map.groupBy(batch.keys(), (index) => laneOf(batch[index] as Prepared<P>));
-    const verdicts: Verdict[] = batch.map(({ delivery }) => again(delivery));
+    const verdicts: Verdict[] = batch.map(() => BEHIND);
     const run = async (indices: readonly number[]) => {
       for (const index of indices) {
         const prepared = batch[index] as Prepared<P>;
         const work = workOf(prepared);
-        const verdict = "do" in work ? work : await this.#verdictOf(work, patience);
-        if (verdict === undefined) return;
+        const verdict = "do" in work ? work : await this.#verdictOf(work, prepared.delivery, patience);
         verdicts[index] = verdict;
         if (verdict.do === "retry") return;
       }
@@ -87,19 +87,25 @@ export class Jobs {
     }
   }
 
-  /** @returns undefined when it has not ended within the batch's patience */
-  async #verdictOf(work: Work, patience: Promise<void>): Promise<Verdict | undefined> {
+  async #verdictOf(work: Work, delivery: Delivery, patience: Promise<void>): Promise<Verdict> {
     const job = this.#jobs.get(work.key) ?? this.#start(work);
     await Promise.race([job.ended, patience]);
-    if (isRunning(job)) return undefined;
+    if (isRunning(job)) return this.#stillRunning(job);
     if (job.verdict === undefined || job.verdict.do === "retry") this.#jobs.delete(work.key);
-    return job.verdict;
+    return job.verdict ?? { do: "retry", afterMs: backoffMs(delivery.attempt, { firstMs: 100, maxMs: 5_000 }) };
+  }
+
+  /** Looked at again soon while it is young: its end is noticed a quarter of its own time late at most. */
+  #stillRunning(job: Job): Verdict {
+    const ageMs = this.#options.clock.monotonicMs() - job.startedMs;
+    return { do: "retry", afterMs: Math.min(Math.max(ageMs / 4, 5), 500) };
   }
 
   #start(work: Work): Job {
     this.#forget();
     this.#running += 1;
     const job: Job = {
+      startedMs: this.#options.clock.monotonicMs(),
       verdict: undefined,
       error: undefined,
       ended: work
@@ -135,6 +141,5 @@ function isRunning(job: Job): boolean {
   return job.verdict === undefined && job.error === undefined;
 }
 
-function again(delivery: Delivery): Verdict {
-  return { do: "retry", afterMs: backoffMs(delivery.attempt, { firstMs: 20, maxMs: 500 }) };
-}
+/** Its turn comes when the one before it in its lane is settled. */
+const BEHIND: Verdict = { do: "retry", afterMs: 1 };

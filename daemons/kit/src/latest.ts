@@ -46,7 +46,7 @@ export class Latest<T> {
   }
 
   async #run(): Promise<void> {
-    const { send, signal, onError, everyMs = 0 } = this.#options;
+    const { send, clock, signal, onError, everyMs = 0 } = this.#options;
     let failures = 0;
     while (this.#next !== undefined && !signal.aborted) {
       const { value } = this.#next;
@@ -54,17 +54,17 @@ export class Latest<T> {
       try {
         await send(value);
         failures = 0;
-        if (everyMs > 0 && !this.#flushing) await this.#pause(everyMs);
+        if (everyMs > 0 && !this.#flushing) await this.#keepDistance(everyMs);
       } catch (error) {
         if (signal.aborted) return;
         onError(error);
         this.#next ??= { value };
-        await this.#pause(backoffMs(++failures, { firstMs: 100, maxMs: 5_000 }));
+        await pause(clock, backoffMs(++failures, { firstMs: 100, maxMs: 5_000 }), signal);
       }
     }
   }
 
-  async #pause(ms: number): Promise<void> {
+  async #keepDistance(ms: number): Promise<void> {
     const { clock, signal } = this.#options;
     await pause(clock, ms, AbortSignal.any([signal, this.#hurry.signal]));
   }

@@ -98,6 +98,20 @@ test("what the platform does not offer is failed as unsupported, unasked", async
   expect(core.asked.filter(({ action }) => action === "attempt")).toEqual([]);
 });
 
+test("nothing to say is a failure, not silence; a part without an id of the platform gets ours", async () => {
+  const { world, core, connector } = await worldWith();
+  await using _ = world;
+  connector.onPlan = () => [];
+  await core.say("id-1", { text: "" }, { conversation: lobby() });
+  connector.onPlan = () => [{ index: 0, data: "x", cost: 1 }];
+  connector.onPerform = async () => ({ remoteId: "", at: new Date() });
+  const id = await core.say("id-1", { text: "x" }, { conversation: lobby() });
+  expect(core.payloads("delivery_status")).toMatchObject([
+    { status: "failed", code: "request.invalid" },
+    { status: "sent", remote_id: `${id}.0` },
+  ]);
+});
+
 test("in doubt, what is found on the platform was sent; what cannot be looked for is uncertain", async () => {
   for (const findable of [true, false]) {
     const connector = new StubConnector();

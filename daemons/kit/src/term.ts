@@ -24,6 +24,7 @@ import { aborted, childOf, within } from "./signals.ts";
 
 const FINISH_WITHIN_MS = 10_000;
 const HEALTH_EVERY_MS = 30_000;
+const REFRESH_EVERY_MS = 60_000;
 const ASK_AGAIN_EVERY_MS = 5_000;
 const SEND_BATCH = { maxBatch: 64, lingerMs: 0 } as const;
 
@@ -55,6 +56,7 @@ class Term {
   readonly #identities: Identities;
   readonly #inbox: Inbox;
   readonly #health: Latest<true>;
+  readonly #refresh: Latest<true>;
   readonly #sends: Subscription[] = [];
   readonly #controls: Subscription[] = [];
 
@@ -70,7 +72,7 @@ class Term {
     const latest = { clock, signal, onError };
     const send = () => this.#note("health", this.#report());
     this.#health = new Latest({ ...latest, everyMs: 1_000, send });
-    const refresh = new Latest<true>({ ...latest, send: () => this.#identities.refresh() });
+    this.#refresh = new Latest({ ...latest, send: () => this.#identities.refresh() });
     const publish = (message: Outgoing) => this.#publish(message);
     const shared = { author: this.#author, calls: this.#calls, publish, signal };
     this.#identities = new Identities(
@@ -94,7 +96,7 @@ class Term {
       identities: this.#identities,
       isHeld: () => tenure.isHeld(),
       health: () => this.#report(),
-      onAssignments: () => refresh.offer(true),
+      onAssignments: () => this.#refresh.offer(true),
     });
   }
 
@@ -116,6 +118,8 @@ class Term {
     }
     this.#daemon.log.info({ event: "term.begun", identities: this.#identities.all.length });
     void this.#repeatedly(HEALTH_EVERY_MS, () => this.#health.offer(true));
+    // `changed` may be lost, so the assignments are also asked for now and then.
+    void this.#repeatedly(REFRESH_EVERY_MS, () => this.#refresh.offer(true));
     void this.#repeatedly(ASK_AGAIN_EVERY_MS, () => {
       for (const { stream } of this.#identities.all) stream.askAgain();
     });

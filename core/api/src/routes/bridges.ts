@@ -28,9 +28,8 @@ const NewSession = z
   .meta({ description: "members may stand in `session` or beside it" });
 
 const MAX_FIELDS = 64;
-const Entered = z.union([z.string().max(65_536), z.number(), z.boolean()]);
 const Credentials = z
-  .record(z.string().max(64), z.union([Entered, z.record(z.string().max(64), Entered)]))
+  .record(z.string().max(64), z.unknown())
   .refine((fields) => Object.keys(fields).length <= MAX_FIELDS, `more than ${MAX_FIELDS} fields`)
   .meta({ description: "what the person entered, in `credentials` or beside it" });
 
@@ -193,21 +192,12 @@ async function requireSession(core: Core, caller: Caller, service: string, id: s
 }
 
 /** @throws FabricError `request.invalid` for NUL, which no table takes */
-function fieldsOf(body: z.output<typeof Credentials>): Record<string, string | number | boolean> {
+function fieldsOf(body: z.output<typeof Credentials>): Record<string, unknown> {
   const { credentials, ...flat } = body;
-  const given =
-    typeof credentials === "object"
-      ? credentials
-      : { ...flat, ...(credentials !== undefined && { credentials }) };
-  const fields: Record<string, string | number | boolean> = {};
-  for (const [name, value] of Object.entries(given)) {
-    if (typeof value === "object") {
-      throw new FabricError("request.invalid", `body.credentials.${name}: not a text, number or truth value`);
-    }
-    if (name.includes("\0") || (typeof value === "string" && value.includes("\0"))) {
-      throw new FabricError("request.invalid", "body.credentials: a field holds NUL");
-    }
-    fields[name] = value;
+  const nested = typeof credentials === "object" && credentials !== null && !Array.isArray(credentials);
+  const fields = nested ? (credentials as Record<string, unknown>) : body;
+  if (JSON.stringify(nested ? fields : flat).includes("\\u0000")) {
+    throw new FabricError("request.invalid", "body.credentials: a field holds NUL");
   }
   return fields;
 }

@@ -18,7 +18,7 @@ import type {
 } from "../bus.ts";
 import { type Clock, type Random, sleep, systemClock } from "../clock.ts";
 import type { LinkName } from "../events.ts";
-import { limitsOf } from "../intake/intake.ts";
+import { limitsOf } from "../intake/options.ts";
 import { checkedAddress, replyAddress } from "../peer.ts";
 import { Requests } from "../requests.ts";
 import { BusTelemetry } from "../telemetry.ts";

@@ -1,6 +1,7 @@
 /** A consumer of the embedded broker: the intake, and what it holds unsettled. */
 import { DEAD_LETTERS, type Death, type Handler, type QueueSpec, type Subscription } from "../bus.ts";
-import { Intake, type Limits, type Outlet } from "../intake/intake.ts";
+import { Intake } from "../intake/intake.ts";
+import type { Limits, Outlet } from "../intake/options.ts";
 import type { Item } from "../intake/item.ts";
 import type { BusListener } from "../events.ts";
 import type { BusTelemetry } from "../telemetry.ts";

@@ -10,48 +10,16 @@
  * Losing the connection (`abandon`) forgets everything: the broker delivers it again, and what a handler
  * still decides about the old deliveries is dropped.
  */
-import type { Death, Handler, SubscribeOptions, Verdict } from "../bus.ts";
+import type { ErrorCode } from "@linkspan/envelopes";
 import { backoffMs, DEFAULT_PATIENCE, type Patience } from "../backoff.ts";
-import { type Clock, type Random, sleep } from "../clock.ts";
+import type { Handler, Verdict } from "../bus.ts";
 import { Deque } from "../deque.ts";
-import type { BusListener } from "../events.ts";
 import { type Blame, blameFor } from "./blame.ts";
+import { Burials } from "./burials.ts";
 import { EVERYTHING, Holds } from "./holds.ts";
 import { Item, type MutableDelivery } from "./item.ts";
+import type { IntakeOptions } from "./options.ts";
 import { prepareItems, Stage } from "./stage.ts";
-
-/** The broker's side of a subscription. */
-export interface Outlet<P> {
-  /** These are done; in no particular order. */
-  settle(items: readonly Item<P>[]): void;
-  /** Resolves once it is safe among the dead letters; the intake settles it then. */
-  bury(item: Item<P>, death: Death): Promise<void>;
-}
-
-export interface IntakeOptions<P> {
-  readonly queue: string;
-  readonly handler: Handler<P>;
-  readonly limits: Limits;
-  readonly outlet: Outlet<P>;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly listener?: BusListener | undefined;
-  /** False on the dead-letter queue: what is buried cannot die again, it is retried. */
-  readonly mortal: boolean;
-  readonly patience?: Patience | undefined;
-  /** Surrounds every call of the handler. */
-  readonly observe?: (
-    items: readonly Item<P>[],
-    run: () => Promise<readonly Verdict[]>,
-  ) => Promise<readonly Verdict[]>;
-}
-
-export type Limits = Required<SubscribeOptions>;
-
-export function limitsOf(options: SubscribeOptions = {}): Limits {
-  const { maxBatch = 500, lingerMs = 5, maxInFlight = 1_000, maxBytes = 16 * 1024 * 1024 } = options;
-  return { maxBatch: Math.min(maxBatch, maxInFlight), lingerMs, maxInFlight, maxBytes };
-}
 
 interface Piece<P> {
   readonly items: readonly Item<P>[];
@@ -67,7 +35,7 @@ export class Intake<P> {
   readonly #stage: Stage<P>;
   readonly #holds = new Holds<P>();
   readonly #redo = new Deque<Piece<P>>();
-  readonly #burials = new Set<Promise<void>>();
+  readonly #burials: Burials<P>;
   readonly #closing = new AbortController();
   #session = 0;
   #arrivals = 0;
@@ -83,6 +51,13 @@ export class Intake<P> {
     this.#options = options;
     this.#patience = options.patience ?? DEFAULT_PATIENCE;
     this.#prepare = options.handler.prepare?.bind(options.handler);
+    this.#burials = new Burials<P>({
+      ...options,
+      bury: (item, death) => options.outlet.bury(item, death),
+      onBuried: (item) => this.#settle([item]),
+      backoff: this.#patience.alone,
+      closing: this.#closing.signal,
+    });
     this.#stage = new Stage({
       prepare: this.#prepare,
       maxBatch: options.limits.maxBatch,
@@ -128,7 +103,7 @@ export class Intake<P> {
     this.#closing.abort();
     this.#cancelAlarm?.();
     await this.#running;
-    await Promise.all(this.#burials);
+    await this.#burials.finished();
     this.abandon();
   }
 
@@ -281,30 +256,9 @@ export class Intake<P> {
     return item.key ?? EVERYTHING;
   }
 
-  #bury(item: Item<P>, death: { readonly code: Death["code"]; readonly detail?: string }): void {
-    const { code, detail = "" } = death;
-    const burial = this.#buryUntilSafe(item, { code, detail, queue: this.#options.queue });
-    this.#burials.add(burial);
-    void burial.then(() => this.#burials.delete(burial));
-  }
-
-  async #buryUntilSafe(item: Item<P>, death: Death): Promise<void> {
-    const { outlet, queue, listener, clock } = this.#options;
+  #bury(item: Item<P>, { code, detail = "" }: { readonly code: ErrorCode; readonly detail?: string }): void {
     const session = this.#session;
-    for (let failures = 1; session === this.#session; failures++) {
-      try {
-        await outlet.bury(item, death);
-        break;
-      } catch (error) {
-        listener?.({ event: "bus.fault", queue, reason: `cannot bury: ${String(error)}` });
-        if (this.#closing.signal.aborted) return;
-        await sleep(clock, this.#loneMs(failures), this.#closing.signal);
-      }
-    }
-    if (session !== this.#session) return;
-    this.#settle([item]);
-    const { messageId } = item.delivery;
-    listener?.({ event: "bus.buried", queue, messageId, code: death.code, detail: death.detail });
+    this.#burials.bury(item, { code, detail, queue: this.#options.queue }, () => session === this.#session);
   }
 
   #settle(items: readonly Item<P>[]): void {

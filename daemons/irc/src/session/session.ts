@@ -47,6 +47,8 @@ export interface Patience {
   /** Silence after which the server is asked for a sign of life, and how long it may take to give one. */
   readonly quietMs: number;
   readonly graceMs: number;
+  /** How long NickServ may take to answer a login. */
+  readonly identifyMs: number;
   /** How long a netsplit's lines are gathered. */
   readonly splitMs: number;
 }
@@ -128,6 +130,7 @@ export class Session {
       isChannel: (name) => isChannel(this.self, name),
       same,
       onWelcome: () => this.#onWelcome(),
+      identifyTimeoutMs: patience.identifyMs,
       onEnd: (ending) => this.#end(ending),
       onRefused: (ending) => {
         this.#ending = ending;

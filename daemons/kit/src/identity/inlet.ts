@@ -5,7 +5,6 @@ import type { Logger } from "pino";
 import type { Author } from "../author.ts";
 import type { LinkedIdentity, PlatformEvent } from "../connector.ts";
 import type { Carried } from "./carried.ts";
-import { cleanText } from "./clean-text.ts";
 import type { EventStream } from "./event-stream.ts";
 
 export interface InletOptions {
@@ -64,7 +63,7 @@ export class Inlet {
   #written(event: PlatformEvent): Outgoing | undefined {
     const { author, identity, log } = this.#options;
     try {
-      return author.event(identity, cleanText(event));
+      return author.event(identity, event);
     } catch (error) {
       if (!isFabricError(error)) throw error;
       log.error({ event: "event.refused", code: error.code, kind: event.payload.kind, err: error });

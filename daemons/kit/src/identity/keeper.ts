@@ -105,7 +105,13 @@ export class Keeper {
 
   /** @param after what must have ended first, such as an older connection of the same identity */
   start(after: Promise<void> = Promise.resolve()): void {
-    this.#done ??= after.then(() => this.#run());
+    this.#done ??= after
+      .then(() => this.#run())
+      .catch((error: unknown) => {
+        this.#log.error({ event: "identity.failed", err: error });
+        const { state, message, code } = failureOf(error);
+        this.report({ state, message, code });
+      });
   }
 
   /** Opens the connection anew, with other settings if given. */

@@ -137,7 +137,8 @@ async function perform(
   memory.remember(key, { kind: "doubtful" });
   const performed = connection.perform(part, key, window);
   try {
-    return await Promise.race([performed, overrun]);
+    const said = await Promise.race([performed, overrun]);
+    return said.remoteId === "" ? { ...said, remoteId: key } : said;
   } finally {
     overrun.catch(() => undefined);
     performed.catch(() => undefined);

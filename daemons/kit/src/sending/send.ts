@@ -64,6 +64,10 @@ export async function sendIntent(opened: Opened, context: SendContext): Promise<
   } catch (error) {
     return settleEnd({ kind: "failed", error: planError(error) }, 0, 1, answers, context);
   }
+  if (parts.length === 0) {
+    const error = new FabricError("request.invalid", "there is nothing in it that the platform could carry");
+    return settleEnd({ kind: "failed", error }, 0, 1, answers, context);
+  }
   await keeper.voices.enter(context.signal);
   try {
     return await sayAll(opened, parts, keeper, answers, context);

@@ -72,6 +72,9 @@ export class ScriptedCore {
   acking = true;
   partitions = PARTITIONS;
   leaseTtlMs = 3_000;
+  credentialTtlMs = 60_000;
+  /** What `renew` is refused with, if it is. */
+  renewal: FabricError | undefined;
   /** What `attempt` is answered; by default everything may be said. */
   decide: (ask: AttemptRequest, envelope: Envelope) => AttemptReply | Promise<AttemptReply> = () => GO;
   #holder: { bootId: string; untilMs: number } | undefined;
@@ -406,7 +409,8 @@ export class ScriptedCore {
       case "renew":
         if (!this.#leases.has(String(payload.lease_id)))
           throw new FabricError("vault.lease_expired", "it ended");
-        return { ttl_ms: 60_000 };
+        if (this.renewal !== undefined) throw this.renewal;
+        return { ttl_ms: this.credentialTtlMs };
       case "release":
         this.#leases.delete(String(payload.lease_id));
         return {};
@@ -434,7 +438,7 @@ export class ScriptedCore {
       identity_id: string;
     };
     const identity = claims.identity_id;
-    const lease = { lease_id: randomUUID(), ttl_ms: 60_000 };
+    const lease = { lease_id: randomUUID(), ttl_ms: this.credentialTtlMs };
     const context = {
       leaseId: lease.lease_id,
       daemon: this.issuer,

@@ -1,0 +1,57 @@
+/** Dead letters on their way: each is tried until it is safe, and only then settled where it came from. */
+import { type Backoff, backoffMs } from "../backoff.ts";
+import type { Death } from "../bus.ts";
+import { type Clock, type Random, sleep } from "../clock.ts";
+import type { BusListener } from "../events.ts";
+import type { Item } from "./item.ts";
+
+export interface BurialOptions<P> {
+  readonly queue: string;
+  readonly bury: (item: Item<P>, death: Death) => Promise<void>;
+  readonly onBuried: (item: Item<P>) => void;
+  readonly backoff: Backoff;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly listener?: BusListener | undefined;
+  /** From now on one try must do. */
+  readonly closing: AbortSignal;
+}
+
+export class Burials<P> {
+  readonly #options: BurialOptions<P>;
+  readonly #underWay = new Set<Promise<void>>();
+
+  constructor(options: BurialOptions<P>) {
+    this.#options = options;
+  }
+
+  /** @param isCurrent false once the connection that delivered it is lost: it comes again */
+  bury(item: Item<P>, death: Death, isCurrent: () => boolean): void {
+    const burial = this.#untilSafe(item, death, isCurrent);
+    this.#underWay.add(burial);
+    void burial.then(() => this.#underWay.delete(burial));
+  }
+
+  async finished(): Promise<void> {
+    await Promise.all(this.#underWay);
+  }
+
+  async #untilSafe(item: Item<P>, death: Death, isCurrent: () => boolean): Promise<void> {
+    const { queue, bury, onBuried, backoff, clock, random, listener, closing } = this.#options;
+    for (let failures = 1; ; failures++) {
+      if (!isCurrent()) return;
+      try {
+        await bury(item, death);
+        break;
+      } catch (error) {
+        listener?.({ event: "bus.fault", queue, reason: `cannot bury: ${String(error)}` });
+        if (closing.aborted) return;
+        await sleep(clock, backoffMs(backoff, failures, random), closing);
+      }
+    }
+    if (!isCurrent()) return;
+    onBuried(item);
+    const { messageId } = item.delivery;
+    listener?.({ event: "bus.buried", queue, messageId, code: death.code, detail: death.detail });
+  }
+}

@@ -1,0 +1,286 @@
+import { FabricError } from "@linkspan/envelopes";
+import { expect, test } from "vitest";
+import { ACK, type Death, type Delivery, type Handler, type Prepared, type Verdict } from "../bus.ts";
+import type { BusEvent } from "../events.ts";
+import { seededRandom, VirtualClock } from "../virtual-clock.ts";
+import { Intake } from "./intake.ts";
+import { type IntakeOptions, limitsOf } from "./options.ts";
+import type { Item, MutableDelivery } from "./item.ts";
+
+function delivery(id: string): MutableDelivery {
+  return {
+    route: { service: "irc", instance: "primary", action: "inbound_event", partition: 0 },
+    body: Buffer.from(id),
+    kid: undefined,
+    sig: undefined,
+    messageId: id,
+    inReplyTo: undefined,
+    replyTo: undefined,
+    traceparent: undefined,
+    redelivered: false,
+    attempt: 0,
+    death: undefined,
+  };
+}
+
+/** An intake without a broker: what it settles and buries is written down. */
+function bench<P>(handler: Handler<P>, rest: Partial<IntakeOptions<P>> = {}) {
+  const clock = new VirtualClock(1);
+  const settled: string[] = [];
+  const buried: (Death & { readonly id: string | undefined })[] = [];
+  const events: BusEvent[] = [];
+  const outlet = {
+    settle: (items: readonly Item<P>[]) => {
+      settled.push(...items.map((item) => item.delivery.messageId ?? ""));
+    },
+    bury: async (item: Item<P>, death: Death) => {
+      buried.push({ ...death, id: item.delivery.messageId });
+    },
+  };
+  const intake = new Intake<P>({
+    queue: "q",
+    handler,
+    limits: limitsOf(),
+    outlet,
+    clock,
+    random: seededRandom(2),
+    mortal: true,
+    listener: (event) => events.push(event),
+    ...rest,
+  });
+  let tags = 0;
+  const push = (...ids: string[]): void => {
+    for (const id of ids) intake.push(delivery(id), ++tags);
+  };
+  return { clock, intake, settled, buried, events, outlet, push };
+}
+
+const idOf = ({ delivery }: { readonly delivery: Delivery }): string => delivery.messageId ?? "";
+const keyOf = (item: { readonly delivery: Delivery }): string => idOf(item).split(":")[0] ?? "";
+const ids = (count: number, prefix = ""): string[] => Array.from({ length: count }, (_, at) => prefix + at);
+
+test("drops a decision about deliveries of a lost connection", async () => {
+  const opened = Promise.withResolvers<void>();
+  const handle = async (batch: readonly Prepared<undefined>[]): Promise<Verdict[]> => {
+    await opened.promise;
+    return batch.map((item) => (idOf(item) === "b" ? { do: "dead", code: "envelope.schema" } : ACK));
+  };
+  const { clock, intake, settled, buried, push } = bench({ handle });
+  push("a", "b");
+  await clock.run({ maxMs: 10 });
+  intake.abandon();
+  opened.resolve();
+  await clock.run();
+  expect([settled, buried, intake.count, intake.bytes]).toEqual([[], [], 0, 0]);
+  push("c");
+  await clock.run();
+  expect(settled).toEqual(["c"]);
+});
+
+test("hands over at once after a quiet time, and lets a stream gather", async () => {
+  const at: [number, number][] = [];
+  const { clock, push } = bench(
+    {
+      async handle(batch) {
+        at.push([clock.now(), batch.length]);
+        return batch.map(() => ACK);
+      },
+    },
+    { limits: limitsOf({ lingerMs: 5, maxBatch: 3 }) },
+  );
+  push("quiet");
+  await clock.run();
+  push("one", "two");
+  await clock.run();
+  expect(at).toEqual([
+    [0, 1],
+    [5, 2],
+  ]);
+  push("1", "2", "3", "4");
+  await clock.run();
+  expect(at.slice(2)).toEqual([
+    [5, 3],
+    [10, 1],
+  ]);
+});
+
+test("keeps a held key in order when it is larger than a batch", async () => {
+  const done: string[] = [];
+  let open = false;
+  const { clock, push } = bench(
+    {
+      keyOf,
+      async handle(batch) {
+        return batch.map((item): Verdict => {
+          if (!open && keyOf(item) === "a") return { do: "retry", afterMs: 10 };
+          done.push(idOf(item));
+          return ACK;
+        });
+      },
+    },
+    { limits: limitsOf({ maxBatch: 4 }) },
+  );
+  push(...ids(11, "a:"), "b:0");
+  await clock.run({ maxMs: 200 });
+  expect(done).toEqual(["b:0"]);
+  open = true;
+  await clock.run();
+  expect(done).toEqual(["b:0", ...ids(11, "a:")]);
+});
+
+test("waits behind everything when the key of a held message is not known", async () => {
+  const done: string[] = [];
+  const faults: string[] = [];
+  const { clock, push } = bench(
+    {
+      keyOf: () => {
+        throw new Error("no key");
+      },
+      async handle(batch) {
+        return batch.map((item): Verdict => {
+          if (idOf(item) === "0" && item.delivery.attempt < 3) return { do: "retry", afterMs: 10 };
+          done.push(idOf(item));
+          return ACK;
+        });
+      },
+    },
+    { limits: limitsOf({ maxBatch: 1 }), listener: (event) => faults.push(event.event) },
+  );
+  push("0", "1", "2");
+  await clock.run();
+  expect(done).toEqual(["0", "1", "2"]);
+  expect(faults).toContain("bus.fault");
+});
+
+test.each(["store.unavailable", "vault.sealed", "internal", "lease.lost", "lease.held"] as const)(
+  "never gives a message up for %s, and asks ever more slowly",
+  async (code) => {
+    const tries: number[] = [];
+    const { clock, buried, push } = bench({
+      async handle() {
+        tries.push(clock.now());
+        throw new FabricError(code, "down");
+      },
+    });
+    push("a");
+    await clock.run({ maxMs: 3_600_000, until: () => clock.now() > 3_000_000 });
+    expect(buried).toEqual([]);
+    const gaps = tries.slice(1).map((at, before) => at - (tries[before] ?? 0));
+    expect(Math.max(...gaps)).toBeLessThanOrEqual(30_000);
+    expect(Math.min(...gaps.slice(-10))).toBeGreaterThan(1_000);
+  },
+);
+
+test("waits as long as an error asks", async () => {
+  const tries: number[] = [];
+  const { clock, settled, push } = bench({
+    async handle(batch) {
+      tries.push(clock.now());
+      if (tries.length === 1)
+        throw new FabricError("platform.rate_limited", "slow", { retryAfterMs: 60_000 });
+      return batch.map(() => ACK);
+    },
+  });
+  push("a", "b");
+  await clock.run();
+  expect(settled).toEqual(["a", "b"]);
+  expect((tries[1] ?? 0) - (tries[0] ?? 0)).toBeGreaterThanOrEqual(60_000);
+});
+
+test("gives an unknown error eight tries alone", async () => {
+  let alone = 0;
+  const { clock, settled, buried, push } = bench({
+    async handle(batch) {
+      if (batch.some((item) => idOf(item) === "bad")) {
+        if (batch.length === 1) alone++;
+        throw new TypeError("a bug");
+      }
+      return batch.map(() => ACK);
+    },
+  });
+  push("good", "bad");
+  await clock.run();
+  expect(settled).toEqual(["good", "bad"]);
+  expect(buried).toMatchObject([{ id: "bad", code: "bus.rejected", queue: "q" }]);
+  expect(alone).toBe(8);
+});
+
+test("finds the guilty one when preparing fails", async () => {
+  const { clock, settled, buried, push } = bench<string>({
+    async prepare(batch) {
+      if (batch.some(({ messageId }) => messageId === "3")) throw new FabricError("envelope.schema", "bad");
+      return batch.map(({ messageId }) => `prepared ${messageId}`);
+    },
+    async handle(batch) {
+      for (const item of batch) expect(item.value).toBe(`prepared ${idOf(item)}`);
+      return batch.map(() => ACK);
+    },
+  });
+  push(...ids(8));
+  await clock.run();
+  expect(buried.map(({ id }) => id)).toEqual(["3"]);
+  expect(settled.toSorted()).toEqual(ids(8));
+});
+
+test("settles a dead letter only when it is safe", async () => {
+  let failures = 0;
+  const log: string[] = [];
+  const { clock, push } = bench(
+    { handle: async (batch) => batch.map(() => ({ do: "dead", code: "envelope.schema" })) },
+    {
+      outlet: {
+        settle: (items) => log.push(`settled ${items.length}`),
+        bury: async () => {
+          if (++failures < 4) throw new FabricError("bus.unavailable", "down");
+          log.push("buried");
+        },
+      },
+    },
+  );
+  push("a");
+  await clock.run();
+  expect([failures, log]).toEqual([4, ["buried", "settled 1"]]);
+});
+
+test("drains in the middle of an outage, and of a burial, without settling", async () => {
+  const handle = async (batch: readonly Prepared<undefined>[]): Promise<Verdict[]> => {
+    if (batch.some((item) => idOf(item) === "out")) throw new FabricError("store.unavailable", "down");
+    return batch.map(() => ({ do: "dead", code: "envelope.schema" }));
+  };
+  const { clock, intake, settled, push } = bench({ handle });
+  push("out");
+  await clock.run({ maxMs: 500 });
+  await intake.drain();
+  expect(settled).toEqual([]);
+
+  const other = bench(
+    { handle },
+    { outlet: { settle: () => undefined, bury: () => Promise.reject(new Error("down")) } },
+  );
+  other.push("dead");
+  await other.clock.run({ maxMs: 500 });
+  await other.intake.drain();
+  expect(other.intake.count).toBe(0);
+});
+
+test("counts what it holds", async () => {
+  const opened = Promise.withResolvers<void>();
+  const { clock, intake, push } = bench(
+    {
+      async handle(batch) {
+        await opened.promise;
+        return batch.map(() => ACK);
+      },
+    },
+    { limits: limitsOf({ maxInFlight: 3, maxBytes: 10 }) },
+  );
+  expect(intake.fits(11)).toBe(true);
+  push("aaaa", "bbbb");
+  expect([intake.count, intake.bytes]).toEqual([2, 8]);
+  expect([intake.fits(2), intake.fits(3)]).toEqual([true, false]);
+  push("c");
+  expect(intake.fits(0)).toBe(false);
+  opened.resolve();
+  await clock.run();
+  expect([intake.count, intake.bytes]).toEqual([0, 0]);
+});

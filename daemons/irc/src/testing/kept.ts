@@ -1,0 +1,69 @@
+/** An identity that the connector keeps on a scripted server. */
+import type { Connection, Said } from "@linkspan/daemon-kit";
+import { RecordingHost, until } from "@linkspan/daemon-kit/contract";
+import { type IrcConnectorOptions, ircConnector } from "../connector.ts";
+
+export interface KeptOptions {
+  readonly port: number;
+  readonly settings?: Readonly<Record<string, unknown>>;
+  readonly secrets?: Readonly<Record<string, string>>;
+  readonly checkpoint?: Readonly<Record<string, unknown>>;
+  readonly connector?: IrcConnectorOptions;
+}
+
+export const ROOM = "msgr://channels/ws/bridge/irc/testnet/%23room";
+
+export class Kept implements AsyncDisposable {
+  readonly host: RecordingHost;
+  readonly connection: Connection;
+  #keys = 0;
+
+  private constructor(host: RecordingHost, connection: Connection) {
+    this.host = host;
+    this.connection = connection;
+  }
+
+  static async open({ port, settings, secrets = {}, checkpoint, connector }: KeptOptions): Promise<Kept> {
+    const bytes = Object.entries(secrets).map(([name, text]) => [name, Buffer.from(text)] as const);
+    const host = new RecordingHost(Object.fromEntries(bytes));
+    const retry = { firstMs: 20, maxMs: 50 };
+    const irc = ircConnector({ privateHosts: true, retry, ...connector });
+    const pace = { perSecond: 10_000, burst: 10_000 };
+    const own = {
+      network: "testnet",
+      host: "127.0.0.1",
+      port,
+      tls: false,
+      nick: "alice",
+      channels: ["#room"],
+      pace,
+    };
+    const identity = { identityId: "id-1", workspaceId: "ws", userId: "user", home: "primary", checkpoint };
+    return new Kept(host, await irc.open({ ...identity, settings: { ...own, ...settings } }, host));
+  }
+
+  async becomes(state: string): Promise<string> {
+    await until(state, () => this.host.states.at(-1)?.state === state);
+    return this.host.states.at(-1)?.message ?? "";
+  }
+
+  texts(kind = "message"): string[] {
+    return this.host.events
+      .filter(({ payload }) => payload.kind === kind)
+      .map(({ payload }) => payload.text ?? "");
+  }
+
+  /** Says one part. */
+  async say(text: string, { conversation = ROOM, windowMs = 5_000 } = {}): Promise<Said> {
+    const [part] = this.connection.plan({ action: "outbound_message", conversation, payload: { text } });
+    if (part === undefined) throw new Error("no part");
+    this.#keys += 1;
+    const window = { untilMs: performance.now() + windowMs, signal: new AbortController().signal };
+    return this.connection.perform(part, `key-${this.#keys}`, window);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.host.release();
+    await this.connection[Symbol.asyncDispose]();
+  }
+}
