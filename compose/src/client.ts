@@ -67,7 +67,8 @@ export async function connect(config: Config): Promise<Client> {
   };
 }
 
-async function addressOf({ core_url, data, host, port }: Config): Promise<string> {
+/** Where the API answers, as configured, or as the one that runs on this data directory left it. */
+export async function addressOf({ core_url, data, host, port }: Config): Promise<string> {
   const written = async () => (await readFile(join(data, URL_FILE), "utf8").catch(() => "")).trim();
   return (core_url ?? ((await written()) || `http://${host}:${port}`)).replace(/\/$/, "");
 }

@@ -43,7 +43,9 @@ export class Process implements AsyncDisposable {
         text += chunk.toString();
         if (text.startsWith("ready ")) resolve();
       });
-      child.once("exit", (code) => reject(new Error(`${this.#roles} ended with ${code}:\n${this.log().slice(-3_000)}`)));
+      child.once("exit", (code) =>
+        reject(new Error(`${this.#roles} ended with ${code}:\n${this.log().slice(-3_000)}`)),
+      );
       setTimeout(() => reject(new Error(`${this.#roles} was not ready in time`)), START_MS).unref();
     });
     await ready;
@@ -122,7 +124,11 @@ export async function newDaemon(
   });
   const tokenFile = join(own, "enrol.token");
   writeFileSync(tokenFile, token, { mode: 0o600 });
-  return new Process("irc", own, { ...env, LINKSPAN_CORE_URL: client.url, LINKSPAN_ENROL_TOKEN_FILE: tokenFile });
+  return new Process("irc", own, {
+    ...env,
+    LINKSPAN_CORE_URL: client.url,
+    LINKSPAN_ENROL_TOKEN_FILE: tokenFile,
+  });
 }
 
 async function place() {

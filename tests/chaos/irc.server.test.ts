@@ -66,14 +66,22 @@ describe.each(ircServers)("on %s", (name, startIrc) => {
     }
     const backSince = (channel: string, sinceMs: number) =>
       peer.presence.some(
-        (one) => one.nick === NICK && one.channel === channel && one.change === "joined" && one.atMs > sinceMs,
+        (one) =>
+          one.nick === NICK && one.channel === channel && one.change === "joined" && one.atMs > sinceMs,
       );
 
-    async function talk(fabric: Fabric, breakThings: (at: (share: number) => Promise<void>) => Promise<Away[]>) {
+    async function talk(
+      fabric: Fabric,
+      breakThings: (at: (share: number) => Promise<void>) => Promise<Away[]>,
+    ) {
       const identity = await linkIrc(fabric.client, peer, irc.port, CHANNELS);
-      const heard = () => peer.lines.filter((line) => line.command === "PRIVMSG" && line.from === NICK).length;
+      const heard = () =>
+        peer.lines.filter((line) => line.command === "PRIVMSG" && line.from === NICK).length;
       const at = (share: number) =>
-        until(() => heard() >= COUNT * share, { what: `${share * 100} % to be out`, timeoutMs: 8 * MINUTES }).then(() => undefined);
+        until(() => heard() >= COUNT * share, {
+          what: `${share * 100} % to be out`,
+          timeoutMs: 8 * MINUTES,
+        }).then(() => undefined);
       const [spoken, ids, away] = await Promise.all([
         peerTalks(peer, CHANNELS, COUNT, PEER_EVERY_MS),
         backendTalks(fabric.client, identity, CHANNELS, COUNT),
@@ -122,10 +130,14 @@ describe.each(ircServers)("on %s", (name, startIrc) => {
       const texts = await received(fabric.client);
       expect(new Set(texts).size).toBe(texts.length);
       for (const [lane] of CHANNELS.entries()) {
-        const numbers = texts.map((text) => Number(text.slice(3))).filter((number) => number % CHANNELS.length === lane);
+        const numbers = texts
+          .map((text) => Number(text.slice(3)))
+          .filter((number) => number % CHANNELS.length === lane);
         expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
       }
-      console.info(`${name} in: ${texts.length} of ${spoken.length}, ${spoken.length - texts.length} said while it was away`);
+      console.info(
+        `${name} in: ${texts.length} of ${spoken.length}, ${spoken.length - texts.length} said while it was away`,
+      );
     }
 
     test("embedded: the process is killed twice, its database once", { timeout: 20 * MINUTES }, async () => {
@@ -144,7 +156,9 @@ describe.each(ircServers)("on %s", (name, startIrc) => {
     test("cluster: core, daemon, broker and database are killed", { timeout: 20 * MINUTES }, async () => {
       const postgres: PostgresServer = stack.use(await startPostgres());
       const rabbitmq: RabbitmqServer = stack.use(await startRabbitmq());
-      const fabric = stack.use(await startCluster(await rabbitmq.vhost("main"), await postgres.createDatabase("chaos")));
+      const fabric = stack.use(
+        await startCluster(await rabbitmq.vhost("main"), await postgres.createDatabase("chaos")),
+      );
       await rabbitmq.settle();
       await talk(fabric, async (at) => {
         await at(0.15);

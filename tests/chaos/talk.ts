@@ -14,8 +14,15 @@ const WORKSPACE = "default";
 const NETWORK = "test";
 
 /** Links the identity and waits until it sits in every channel. */
-export async function linkIrc(client: Client, peer: IrcPeer, port: number, channels: readonly string[]): Promise<string> {
-  const opened = await client.send<{ data: { id: string } }>("POST", "/api/bridges/irc/sessions", { user_id: USER });
+export async function linkIrc(
+  client: Client,
+  peer: IrcPeer,
+  port: number,
+  channels: readonly string[],
+): Promise<string> {
+  const opened = await client.send<{ data: { id: string } }>("POST", "/api/bridges/irc/sessions", {
+    user_id: USER,
+  });
   const credentials = {
     network: NETWORK,
     host: "127.0.0.1",
@@ -28,7 +35,9 @@ export async function linkIrc(client: Client, peer: IrcPeer, port: number, chann
   const id = opened.data.id;
   await client.send("POST", `/api/bridges/irc/sessions/${id}/credentials`, { credentials });
   const linked = async () => {
-    const { data } = await client.get<{ data: { state: string; metadata: unknown } }>(`/api/bridges/sessions/${id}`);
+    const { data } = await client.get<{ data: { state: string; metadata: unknown } }>(
+      `/api/bridges/sessions/${id}`,
+    );
     if (data.state === "failed") throw new Error(`linking failed: ${JSON.stringify(data.metadata)}`);
     return data.state === "linked";
   };
@@ -46,7 +55,12 @@ export interface Spoken {
 }
 
 /** The peer says `count` numbered lines, in turn over the channels, one every `everyMs`. */
-export async function peerTalks(peer: IrcPeer, channels: readonly string[], count: number, everyMs: number): Promise<Spoken[]> {
+export async function peerTalks(
+  peer: IrcPeer,
+  channels: readonly string[],
+  count: number,
+  everyMs: number,
+): Promise<Spoken[]> {
   const spoken: Spoken[] = [];
   for (let i = 0; i < count; i++) {
     const channel = channels[i % channels.length] as string;
@@ -59,7 +73,12 @@ export async function peerTalks(peer: IrcPeer, channels: readonly string[], coun
 }
 
 /** The backend submits `count` numbered intents; a failed call is repeated with the same key. @returns ids by number */
-export async function backendTalks(client: Client, identityId: string, channels: readonly string[], count: number): Promise<string[]> {
+export async function backendTalks(
+  client: Client,
+  identityId: string,
+  channels: readonly string[],
+  count: number,
+): Promise<string[]> {
   const ids: string[] = new Array<string>(count);
   const submit = async (lane: number) => {
     for (let i = lane; i < count; i += channels.length) {
@@ -70,7 +89,9 @@ export async function backendTalks(client: Client, identityId: string, channels:
         payload: { text: `out ${i}` },
       };
       const key = { "idempotency-key": `chaos-${i}` };
-      ids[i] = await insist(async () => (await client.send<{ id: string }>("POST", "/v1/intents", body, key)).id);
+      ids[i] = await insist(
+        async () => (await client.send<{ id: string }>("POST", "/v1/intents", body, key)).id,
+      );
     }
   };
   await Promise.all(channels.map((_, lane) => submit(lane)));
@@ -94,10 +115,13 @@ async function insist<T>(work: () => Promise<T>): Promise<T> {
 /** Final state of every intent, by number. */
 export async function outcomes(client: Client, ids: readonly string[], timeoutMs: number): Promise<string[]> {
   const states: string[] = new Array<string>(ids.length).fill("queued");
-  const open = () => states.flatMap((state, i) => (["recorded", "queued", "attempting"].includes(state) ? [i] : []));
+  const open = () =>
+    states.flatMap((state, i) => (["recorded", "queued", "attempting"].includes(state) ? [i] : []));
   const settled = async () => {
     for (const i of open().slice(0, 200)) {
-      states[i] = await insist(async () => (await client.get<{ state: string }>(`/v1/intents/${ids[i]}`)).state);
+      states[i] = await insist(
+        async () => (await client.get<{ state: string }>(`/v1/intents/${ids[i]}`)).state,
+      );
     }
     return open().length === 0;
   };
@@ -106,7 +130,9 @@ export async function outcomes(client: Client, ids: readonly string[], timeoutMs
 }
 
 interface Page {
-  readonly events: { readonly envelope: { readonly payload: { readonly kind: string; readonly text?: string } } }[];
+  readonly events: {
+    readonly envelope: { readonly payload: { readonly kind: string; readonly text?: string } };
+  }[];
   readonly next_cursor: number;
 }
 

@@ -220,7 +220,7 @@ describeWithServers(["rabbitmq"], "the AMQP bus and its broker:", () => {
       await client(vhost, { userId: "guest" }),
       await client(vhost, { userId: "core" }),
     ];
-    await honest.declare([QUEUE]);
+    await honest.declare([{ ...QUEUE, kind: "shared" }]);
     expect(await outcome(honest.publish(message("a")))).toBe("confirmed");
     expect(await outcome(liar.publish(message("b")))).toBe("bus.unroutable");
     await using raw = await rawChannel(vhost);
@@ -242,7 +242,7 @@ describeWithServers(["rabbitmq"], "the AMQP bus and its broker:", () => {
       "type",
       "arguments",
     );
-    expect(listed).toMatch(/irc\.p03\s+rabbit_quorum_queue\s.*x-single-active-consumer.*true/);
+    expect(listed).toMatch(/irc\.p03\s+quorum\s.*x-single-active-consumer.*true/);
     expect(listed).not.toContain("x-delivery-limit"); // RabbitMQ 3: there is no limit unless one is set
     await using raw = await rawChannel(vhost);
     await raw.channel.assertQueue("classic", { durable: true });
@@ -275,27 +275,25 @@ describeWithServers(["rabbitmq"], "the AMQP bus and its broker:", () => {
     await bus.declare([QUEUE]);
     const seen: string[] = [];
     await bus.subscribe(QUEUE, collecting(seen));
-    const all = Array.from({ length: 300 }, (_, at) => String(at));
-    await Promise.all(all.map((id) => bus.publish({ ...message(id), kid: "k" })));
+    const sent = Array.from({ length: 300 }, (_, at) => String(at));
+    await Promise.all(sent.map((id) => bus.publish({ ...message(id), kid: "k" })));
     await until(() => seen.length === 300, { what: "every message" });
     expect(await outcome(bus.publish({ ...message("x"), route: { ...ROUTE, service: "nobody" } }))).toBe(
       "bus.unroutable",
     );
 
-    const replayed = await Array.fromAsync(bus.replay({ from: "first", limit: 300 }));
-    expect(replayed.map(({ delivery }) => delivery.messageId)).toEqual(all);
+    const replayed = await all(bus.replay({ from: "first", limit: 300 }));
+    expect(replayed.map(({ delivery }) => delivery.messageId)).toEqual(sent);
     expect(replayed[0]?.delivery).toMatchObject({ route: ROUTE, kid: "k" });
     const offset = replayed[250]?.offset ?? 0;
-    const rest = await Array.fromAsync(bus.replay({ from: { offset }, idleMs: 500 }));
-    expect(rest.map(({ delivery }) => delivery.messageId)).toEqual(all.slice(250));
-    const since = await Array.fromAsync(
-      bus.replay({ from: { time: new Date(Date.now() - 60_000) }, limit: 1 }),
-    );
+    const rest = await all(bus.replay({ from: { offset }, idleMs: 500 }));
+    expect(rest.map(({ delivery }) => delivery.messageId)).toEqual(sent.slice(250));
+    const since = await all(bus.replay({ from: { time: new Date(Date.now() - 60_000) }, limit: 1 }));
     expect(since).toHaveLength(1);
 
     const other = await client(await namespace());
     await other.declare([]);
-    await expect(Array.fromAsync(other.replay({ from: "first" }))).rejects.toMatchObject({
+    await expect(all(other.replay({ from: "first" }))).rejects.toMatchObject({
       code: "bus.unavailable",
     });
   });
@@ -363,6 +361,12 @@ function collecting(seen: string[], decide: (delivery: Delivery) => Verdict | vo
       return batch.map(({ delivery }) => decide(delivery) ?? ACK);
     },
   };
+}
+
+async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const found: T[] = [];
+  for await (const item of items) found.push(item);
+  return found;
 }
 
 function outcome(work: Promise<unknown>): Promise<string> {

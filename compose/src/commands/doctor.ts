@@ -1,12 +1,15 @@
 /** `linkspan doctor`: is everything there that this configuration needs, and what to do when it is not. */
-import { constants } from "node:fs";
-import { access, mkdir, stat } from "node:fs/promises";
-import { connect as connectTcp } from "node:net";
-import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
+import { constants, existsSync } from "node:fs";
+import { access, readdir, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { isFabricError } from "@linkspan/envelopes";
 import { Database } from "@linkspan/store";
+import { pino } from "pino";
+import { addressOf } from "../client.ts";
 import type { Config } from "../config.ts";
 import type { Output } from "../output.ts";
+import { askRedis } from "../redis.ts";
+import { busOf } from "../roles/bus.ts";
 
 export interface Finding {
   readonly check: string;
@@ -15,123 +18,139 @@ export interface Finding {
   readonly detail: string;
 }
 
-const TIMEOUT_MS = 3_000;
+const TIMEOUT_MS = 5_000;
+const OLDEST_NODE = 24;
+const OLDEST_POSTGRES = 150_000;
 
 /** @returns true when nothing is amiss */
 export async function doctor(config: Config, out: Output): Promise<boolean> {
-  const findings = await Promise.all([
-    node(),
-    dataDirectory(config),
-    database(config),
-    reachable("broker", config.amqp_url, "RabbitMQ", 5_672),
-    reachable("redis", config.redis_url, "Redis", 6_379),
-    running(config),
-  ]);
+  const checks: Record<string, (config: Config) => Promise<Omit<Finding, "check">>> = {
+    node,
+    "data directory": dataDirectory,
+    database,
+    broker,
+    redis,
+    linkspan: running,
+  };
+  const findings = await Promise.all(
+    Object.entries(checks).map(async ([check, look]) => ({ check, ...(await look(config)) })),
+  );
   for (const finding of findings) {
-    out.result(
-      finding,
-      `${finding.ok ? out.good("ok ") : out.bad("bad")} ${finding.check}: ${finding.detail}`,
-    );
+    const verdict = finding.ok ? out.good("ok ") : out.bad("bad");
+    out.result(finding, `${verdict} ${finding.check}: ${finding.detail}`);
   }
   return findings.every((finding) => finding.ok);
 }
 
-async function node(): Promise<Finding> {
-  const major = Number(process.versions.node.split(".")[0]);
-  const ok = major >= 24;
-  return {
-    check: "node",
-    ok,
-    detail: ok
-      ? process.versions.node
-      : `${process.versions.node}; run through npm scripts, which bring Node 24`,
-  };
+const fine = (detail: string) => ({ ok: true, detail });
+const amiss = (detail: string) => ({ ok: false, detail });
+
+async function node() {
+  const { node: version } = process.versions;
+  return Number(version.split(".")[0]) >= OLDEST_NODE
+    ? fine(version)
+    : amiss(`${version}; run it as npx linkspan, which brings its own Node`);
 }
 
-async function dataDirectory({ data }: Config): Promise<Finding> {
-  const check = "data directory";
-  try {
-    await mkdir(data, { recursive: true, mode: 0o700 });
-    await access(data, constants.W_OK);
-    const key = await stat(join(data, "core.seed")).catch(() => undefined);
-    if (key !== undefined && (key.mode & 0o077) !== 0) {
-      return { check, ok: false, detail: `keys in ${data} are readable by others; chmod 600 them` };
-    }
-    return { check, ok: true, detail: data };
-  } catch (error) {
-    return {
-      check,
-      ok: false,
-      detail: `${data} cannot be written (${(error as Error).message}); set LINKSPAN_DATA`,
-    };
+async function dataDirectory({ data }: Config) {
+  if (!existsSync(data)) {
+    let parent = dirname(data);
+    while (!existsSync(parent)) parent = dirname(parent);
+    return (await isWritable(parent))
+      ? fine(`${data} will be made`)
+      : amiss(`${data} cannot be made in ${parent}; set LINKSPAN_DATA`);
   }
+  if (!(await isWritable(data))) return amiss(`${data} cannot be written; set LINKSPAN_DATA`);
+  const open = await readableByOthers(data);
+  return open.length === 0 ? fine(data) : amiss(`others can read ${open.join(", ")}; run chmod 600 on them`);
 }
 
-async function database(config: Config): Promise<Finding> {
-  const check = "database";
-  if (config.database_url === undefined) return { check, ok: true, detail: "brings its own PostgreSQL" };
-  await using store = new Database(config.database_url, { maxConnections: 1 });
+async function isWritable(path: string): Promise<boolean> {
+  return access(path, constants.W_OK | constants.X_OK).then(
+    () => true,
+    () => false,
+  );
+}
+
+const SECRET_FILE = /\.(seed|seal|key|token)$|^daemons\/.*\.json$/;
+
+async function readableByOthers(data: string): Promise<string[]> {
+  const names = [...(await readdir(data)), ...(await daemonFiles(data))].filter((name) =>
+    SECRET_FILE.test(name),
+  );
+  const modes = await Promise.all(names.map(async (name) => (await stat(join(data, name))).mode));
+  return names.filter((_, index) => ((modes[index] ?? 0) & 0o077) !== 0).map((name) => join(data, name));
+}
+
+async function daemonFiles(data: string): Promise<string[]> {
+  const directory = join(data, "daemons");
+  if (!existsSync(directory)) return [];
+  return (await readdir(directory)).map((name) => join("daemons", name));
+}
+
+async function database({ database_url }: Config) {
+  if (database_url === undefined) return fine("none configured; it brings its own PostgreSQL");
+  await using store = new Database(database_url, { maxConnections: 1 });
   try {
-    const { rows } = await store.query<{ version: string }>(
-      "SELECT current_setting('server_version_num') AS version",
+    const { rows } = await store.query<{ version: number; name: string; may_create: boolean }>(
+      `SELECT current_setting('server_version_num')::int AS version, current_database() AS name,
+              has_database_privilege(current_database(), 'CREATE') AS may_create`,
     );
-    const version = Number(rows[0]?.version ?? 0);
-    const ok = version >= 150_000;
-    return {
-      check,
-      ok,
-      detail: ok ? `PostgreSQL ${version}` : `PostgreSQL ${version}; 15 or newer is needed`,
-    };
+    const { version = 0, name, may_create } = rows[0] ?? {};
+    if (version < OLDEST_POSTGRES) return amiss(`PostgreSQL ${major(version)}; 15 or newer is needed`);
+    if (may_create !== true)
+      return amiss(`the role may not create schemas; GRANT CREATE ON DATABASE ${name}`);
+    return fine(`PostgreSQL ${major(version)}`);
   } catch (error) {
-    return { check, ok: false, detail: `${(error as Error).message}; check LINKSPAN_DATABASE_URL` };
+    return amiss(`${reasonOf(error)}; check LINKSPAN_DATABASE_URL`);
   }
 }
 
-async function reachable(
-  check: string,
-  url: string | undefined,
-  name: string,
-  port: number,
-): Promise<Finding> {
-  if (url === undefined)
-    return { check, ok: true, detail: `no ${name} configured; the embedded part is used` };
-  const { hostname, port: given } = new URL(url);
-  const ok = await dials(hostname, Number(given || port));
-  return {
-    check,
-    ok,
-    detail: ok
-      ? `${name} answers at ${hostname}`
-      : `${name} does not answer at ${hostname}:${given || port}; start it or mend the URL`,
-  };
-}
+const major = (version: number) => Math.floor(version / 10_000);
 
-async function dials(host: string, port: number): Promise<boolean> {
-  const socket = connectTcp({ host, port });
+/** Signs in, so that user, password and vhost are tried too. */
+async function broker(config: Config) {
+  if (config.amqp_url === undefined) return fine("no RabbitMQ configured; the embedded bus is used");
+  const { hostname, port } = new URL(config.amqp_url);
   try {
-    return await Promise.race([
-      new Promise<boolean>((resolve) => {
-        socket.once("connect", () => resolve(true));
-        socket.once("error", () => resolve(false));
-      }),
-      pause(TIMEOUT_MS, false),
-    ]);
-  } finally {
-    socket.destroy();
+    await using _bus = await busOf(config, pino({ level: "silent" }))("core");
+    return fine(`RabbitMQ lets us in at ${hostname}${port === "" ? "" : `:${port}`}`);
+  } catch (error) {
+    return amiss(
+      `${reasonOf(error)}; start it, check LINKSPAN_AMQP_URL, and give the namespace its vhost: ` +
+        `rabbitmqctl add_vhost ${config.namespace}`,
+    );
   }
+}
+
+async function redis({ redis_url }: Config) {
+  if (redis_url === undefined) return fine("none configured; jobs are kept in PostgreSQL");
+  try {
+    await askRedis(redis_url, TIMEOUT_MS);
+    return fine(`Redis answers at ${new URL(redis_url).hostname}`);
+  } catch (error) {
+    return amiss(`${reasonOf(error)}; start it or check LINKSPAN_REDIS_URL`);
+  }
+}
+
+interface Readiness {
+  readonly checks: readonly { readonly name: string; readonly ok: boolean; readonly detail: string }[];
 }
 
 /** Not an error when nothing runs yet. */
-async function running(config: Config): Promise<Finding> {
-  const check = "linkspan";
-  const url = config.core_url ?? `http://${config.host}:${config.port}`;
-  try {
-    const response = await fetch(`${url}/health/ready`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
-    const body = (await response.json()) as { checks?: Record<string, { ok: boolean; detail?: string }> };
-    const bad = Object.entries(body.checks ?? {}).filter(([, one]) => !one.ok);
-    const detail = bad.map(([name, one]) => `${name}: ${one.detail ?? "not ready"}`).join("; ");
-    return { check, ok: response.ok, detail: response.ok ? `ready at ${url}` : detail };
-  } catch {
-    return { check, ok: true, detail: `not running at ${url}` };
-  }
+async function running(config: Config) {
+  const url = await addressOf(config);
+  const response = await fetch(`${url}/health/ready`, { signal: AbortSignal.timeout(TIMEOUT_MS) }).catch(
+    () => undefined,
+  );
+  if (response === undefined) return fine(`nothing runs at ${url}; npm start starts it`);
+  const answer = (await response.json().catch(() => undefined)) as Partial<Readiness> | undefined;
+  if (answer?.checks === undefined) return amiss(`something else answers at ${url}; set LINKSPAN_PORT`);
+  const bad = answer.checks.filter((check) => !check.ok).map(({ name, detail }) => `${name}: ${detail}`);
+  return response.ok ? fine(`ready at ${url}`) : amiss(bad.join("; ") || `${url} is stopping`);
+}
+
+function reasonOf(error: unknown): string {
+  const root = isFabricError(error) && error.cause instanceof Error ? error.cause : error;
+  return root instanceof Error ? root.message || root.name : String(root);
 }

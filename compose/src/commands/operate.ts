@@ -106,44 +106,29 @@ export async function createToken(
 
 export interface ReplayOptions {
   readonly subscriber: string;
-  /** Exclusive. */
+  /** First and last position, inclusive; default the oldest to the newest. */
   readonly from: number;
-  /** Inclusive; default the newest. */
   readonly to?: number;
 }
 
 interface ReplayView {
-  readonly marker: string;
   readonly count: number;
   readonly skipped: number;
-  readonly last: number;
-  readonly done: boolean;
+  readonly marker: string;
+  readonly next?: number;
 }
 
-/** Page by page: each request replays some, and says where to go on. */
+/** One request sends many, not all: each part is a replay with a marker of its own. */
 export async function replay(client: Client, out: Output, options: ReplayOptions): Promise<void> {
   const { subscriber, to } = options;
-  let from = options.from;
-  let marker: string | undefined;
-  let count = 0;
-  let skipped = 0;
-  for (;;) {
-    const page: ReplayView = await client.send("POST", "/v1/replays", {
+  for (let from: number | undefined = options.from; from !== undefined; ) {
+    const part: ReplayView = await client.send("POST", "/v1/replays", {
       subscriber,
       from,
       ...(to !== undefined && { to }),
-      ...(marker !== undefined && { marker }),
     });
-    count += page.count;
-    skipped += page.skipped;
-    marker = page.marker;
-    from = page.last;
-    if (page.done) break;
-    out.progress(`${count} so far…`);
+    const left = part.skipped === 0 ? "" : `; ${part.skipped} leave no room for the note around them`;
+    out.result(part, `${part.count} events sent again to ${subscriber}, marked ${part.marker}${left}`);
+    from = part.next;
   }
-  const left = skipped === 0 ? "" : `; ${skipped} do not fit into a note and were left out`;
-  out.result(
-    { subscriber, marker, count, skipped, last: from },
-    `${count} events sent again to ${subscriber}, marked ${marker}${left}`,
-  );
 }

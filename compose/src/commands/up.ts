@@ -68,8 +68,6 @@ async function startServer(
   if (config.roles.includes("core")) {
     failures.watch((await runCore(opened, stack)).ended);
     await runJobs(opened, config.redis_url ?? databaseUrl, config.retention_days, log, stack);
-  } else {
-    opened.core.wakes.listen(database, log);
   }
   const url = config.roles.includes("api") ? await runApi(opened, config, registry, log, stack) : undefined;
   return { opened, url };

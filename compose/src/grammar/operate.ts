@@ -2,7 +2,7 @@
 import { type Command, Option } from "commander";
 import type { ReplayOptions } from "../commands/operate.ts";
 import type { Tools } from "../tools.ts";
-import { position, positive } from "./values.ts";
+import { positive } from "./values.ts";
 
 const work = () => import("../commands/operate.ts");
 
@@ -44,8 +44,8 @@ export function operateCommands(program: Command, tools: Tools): void {
     .command("replay")
     .description("send committed events again to one named subscriber, marked as a replay")
     .requiredOption("--subscriber <name>", "who gets them, on bridge/core/<name>/fanout")
-    .option("--from <position>", "after this position", position, 0)
-    .option("--to <position>", "up to and including this position; default the newest", position)
+    .option("--from <position>", "first position", positive, 1)
+    .option("--to <position>", "last position; default the newest", positive)
     .action(async (options: ReplayOptions) => {
       const { replay } = await work();
       await replay(await tools.client(), tools.out(), options);

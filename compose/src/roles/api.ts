@@ -6,7 +6,7 @@ import { apiToken, insertApiToken } from "@linkspan/store";
 import type { Logger } from "pino";
 import { Registry } from "prom-client";
 import { TOKEN_FILE, URL_FILE } from "../client.ts";
-import type { Config } from "../config.ts";
+import { type Config, ConfigError } from "../config.ts";
 import type { OpenCore } from "./core.ts";
 
 export function newMetrics() {
@@ -23,7 +23,12 @@ export async function runApi(
   stack: AsyncDisposableStack,
 ): Promise<string> {
   await ensureOwner(core.database.pool, config.data);
-  const api = stack.use(await startApi(core, { host: config.host, port: config.port, registry, log }));
+  const { host, port } = config;
+  const api = stack.use(
+    await startApi(core, { host, port, registry, log }).catch((error: unknown) => {
+      throw explained(error, host, port);
+    }),
+  );
   await writeFile(join(config.data, URL_FILE), `${api.url}\n`);
   return api.url;
 }
@@ -44,4 +49,13 @@ async function ensureOwner(pool: Parameters<typeof apiToken>[0], data: string): 
     role: "owner",
   });
   await rename(`${path}.new`, path);
+}
+
+function explained(error: unknown, host: string, port: number): unknown {
+  if (!(error instanceof Error && "syscall" in error && error.syscall === "listen")) return error;
+  const { code } = error as NodeJS.ErrnoException;
+  const why = code === "EADDRINUSE" ? "is in use by another program" : `cannot be listened on (${code})`;
+  return new ConfigError(`port: ${host}:${port} ${why}; set LINKSPAN_PORT, or LINKSPAN_HOST`, {
+    cause: error,
+  });
 }

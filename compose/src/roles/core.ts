@@ -76,6 +76,7 @@ export async function openCore(
     now: () => new Date(),
     metrics,
   };
+  wakes.listen(database, log);
   followKeys(core);
   return { core, vault, sealSeed };
 }

@@ -7,6 +7,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { FabricError, sealKeysFrom } from "@linkspan/envelopes";
 import type { Bus } from "@linkspan/fabric";
 import { type Connector, type Daemon, type DaemonConfig, runDaemon, startDaemon } from "@linkspan/daemon-kit";
+import { currentLease, releaseLease } from "@linkspan/store";
 import type { Core } from "@linkspan/worker";
 import type { Logger } from "pino";
 import type { Config } from "../config.ts";
@@ -24,6 +25,7 @@ export async function runBeside(
 ): Promise<Daemon> {
   const { service } = connector;
   const { instance } = config;
+  if (isAlone(config)) await freeInstance(core, service, instance);
   const signer = await signerFile(config.data, `daemons/${service}.${instance}.seed`);
   const sealKeys = sealKeysFrom(await seedFile(config.data, `daemons/${service}.${instance}.seal`));
   const holder = {
@@ -49,6 +51,17 @@ export async function runBeside(
     new AbortController().signal,
   );
   return stack.use(daemon);
+}
+
+/** Bus and database live in this process, under the data directory's lock: nobody else can hold anything. */
+function isAlone({ amqp_url, database_url }: Config): boolean {
+  return amqp_url === undefined && database_url === undefined;
+}
+
+/** A holder from before, which may have been killed, is waited for only where it could still be alive. */
+async function freeInstance(core: Core, service: string, instance: string): Promise<void> {
+  const lease = await currentLease(core.database.pool, service, instance);
+  if (lease?.live === true) await releaseLease(core.database.pool, lease);
 }
 
 /**

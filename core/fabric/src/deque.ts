@@ -1,7 +1,12 @@
 /** First in, first out, without moving what remains; also takes things back at the front. */
 export class Deque<T> {
-  #items: (T | undefined)[] = [];
+  #items: (T | undefined)[];
   #head = 0;
+
+  /** @param items taken over, not copied */
+  constructor(items: T[] = []) {
+    this.#items = items;
+  }
 
   get size(): number {
     return this.#items.length - this.#head;
@@ -16,7 +21,7 @@ export class Deque<T> {
   }
 
   /** Puts them before everything else, in the order given. */
-  unshift(...items: readonly T[]): void {
+  unshift(items: readonly T[]): void {
     if (items.length <= this.#head) {
       this.#head -= items.length;
       for (const [at, item] of items.entries()) this.#items[this.#head + at] = item;

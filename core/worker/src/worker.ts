@@ -17,7 +17,6 @@ export interface Worker extends AsyncDisposable {
 
 export async function startWorker(core: Core, options: PumpOptions = {}): Promise<Worker> {
   const stop = new AbortController();
-  core.wakes.listen(core.database, core.log);
   const subscriptions: Subscription[] = [
     await startMorgue(core),
     await startRequests(core),

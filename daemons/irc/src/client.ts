@@ -7,6 +7,8 @@
  */
 import { Client, type IrcMessage, ircLineParser } from "irc-framework";
 import type { Line } from "./inbound.ts";
+import type { ServerFacts } from "./conversation.ts";
+import { caseMappingOf } from "./wire/casemapping.ts";
 import { type Endpoint, LineSocket } from "./wire/line-socket.ts";
 
 export interface ClientOptions {
@@ -59,6 +61,7 @@ const SASL_FAILURES: Readonly<Record<string, string>> = {
 export class IrcClient {
   readonly #library = new Client();
   readonly #socket: LineSocket;
+  #facts: ServerFacts = { caseMapping: "rfc1459", channelTypes: "#&", statusPrefixes: "" };
 
   constructor(options: ClientOptions, handlers: ClientHandlers) {
     const wanted = (cap: string): boolean => !options.withoutCaps.includes(cap);
@@ -68,6 +71,7 @@ export class IrcClient {
       if (LIBRARY.has(message.command) && message.tags["batch"] === undefined) {
         socket.emit("line", withoutUnwanted(text, message, wanted));
       }
+      if (message.command === "005") this.#learn();
       handlers.onLine(lineOf(message));
     });
     this.#socket = socket;
@@ -98,6 +102,16 @@ export class IrcClient {
 
   has(cap: string): boolean {
     return this.#library.network.cap.isEnabled(cap);
+  }
+
+  /** What the mappings must know of the server. */
+  get facts(): ServerFacts {
+    return this.#facts;
+  }
+
+  /** Whether the server keeps a history that can be asked for. */
+  get hasHistory(): boolean {
+    return this.has("draft/chathistory") || this.has("chathistory");
   }
 
   /** An ISUPPORT token's value as the server wrote it, lists apart: text, `""` where it stands alone, undefined where the server does not name it. */
@@ -146,6 +160,14 @@ export class IrcClient {
   /** Says goodbye and closes. */
   quit(reason: string): void {
     this.#socket.writeLine(`QUIT :${reason}`, () => this.#socket.close());
+  }
+
+  #learn(): void {
+    this.#facts = {
+      caseMapping: caseMappingOf(this.token("CASEMAPPING")),
+      channelTypes: this.token("CHANTYPES") ?? "#&",
+      statusPrefixes: this.token("STATUSMSG") ?? "",
+    };
   }
 
   /** Closes at once; what was not written is not written. */

@@ -27,7 +27,8 @@ import type { Ending } from "./errors.ts";
 import { Hosts } from "./hosts.ts";
 import { type Write, writesOf } from "./outbound.ts";
 import { Memory } from "./session/memory.ts";
-import { type Patience, Session } from "./session/session.ts";
+import type { Patience } from "./session/options.ts";
+import { Session } from "./session/session.ts";
 import type { Endpoint } from "./wire/line-socket.ts";
 
 export interface IrcConnectorOptions {
@@ -48,6 +49,7 @@ const PATIENCE: Patience = {
   quietMs: 60_000,
   graceMs: 30_000,
   identifyMs: 5_000,
+  joinMs: 10_000,
   splitMs: 3_000,
 };
 const RETRY = { firstMs: 2_000, maxMs: 300_000 } as const;

@@ -3,11 +3,19 @@
  * can see. The second starts with `~<account>` (contract section 6).
  */
 import { channelRef, FabricError, identityRef, parseRef } from "@linkspan/envelopes";
-import type { CaseMapping } from "./wire/casemapping.ts";
-import { fold } from "./wire/casemapping.ts";
+import { type CaseMapping, fold } from "./wire/casemapping.ts";
+
+/** What the mappings must know of a server. */
+export interface ServerFacts {
+  readonly caseMapping: CaseMapping;
+  /** ISUPPORT `CHANTYPES`, such as `#&`. */
+  readonly channelTypes: string;
+  /** ISUPPORT `STATUSMSG`, such as `@+`. */
+  readonly statusPrefixes: string;
+}
 
 /** What the mappings must know of the account and its server. */
-export interface Self {
+export interface Self extends ServerFacts {
   readonly workspaceId: string;
   readonly identityId: string;
   /** Our name of the network, such as `libera`. */
@@ -16,11 +24,6 @@ export interface Self {
   readonly nick: string;
   /** The services account it is logged in to. */
   readonly account?: string | undefined;
-  readonly caseMapping: CaseMapping;
-  /** ISUPPORT `CHANTYPES`, such as `#&`. */
-  readonly channelTypes: string;
-  /** ISUPPORT `STATUSMSG`, such as `@+`. */
-  readonly statusPrefixes: string;
 }
 
 export interface Place {

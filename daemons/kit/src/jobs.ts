@@ -92,7 +92,9 @@ export class Jobs {
     await Promise.race([job.ended, patience]);
     if (isRunning(job)) return this.#stillRunning(job);
     if (job.verdict === undefined || job.verdict.do === "retry") this.#jobs.delete(work.key);
-    return job.verdict ?? { do: "retry", afterMs: backoffMs(delivery.attempt, { firstMs: 100, maxMs: 5_000 }) };
+    return (
+      job.verdict ?? { do: "retry", afterMs: backoffMs(delivery.attempt, { firstMs: 100, maxMs: 5_000 }) }
+    );
   }
 
   /** Looked at again soon while it is young: its end is noticed a quarter of its own time late at most. */

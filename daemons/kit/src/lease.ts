@@ -45,6 +45,7 @@ async function serveUntilDone({ beat, work, clock, log }: TermsOptions, stop: Ab
   const holding = new AbortController();
   let working = false;
   let refusal: RefuseToRun | undefined;
+  let told = false;
   const onStop = () => {
     if (!working) holding.abort(stop.reason);
   };
@@ -55,7 +56,10 @@ async function serveUntilDone({ beat, work, clock, log }: TermsOptions, stop: Ab
       signal: holding.signal,
       acquire: async (epoch) => {
         try {
-          return noLaterThan(ASK_EVERY_MS, await beat(epoch));
+          const answer = await beat(epoch);
+          if (answer.state === "taken" && !told) log.info({ event: "lease.waiting" });
+          told = answer.state === "taken";
+          return noLaterThan(ASK_EVERY_MS, answer);
         } catch (error) {
           if (!stop.aborted) log.warn({ event: "lease.unanswered", code: codeOf(error), err: error });
           if (error instanceof RefuseToRun) {

@@ -8,7 +8,15 @@
  * lost:  all of it stops at once; nothing more is written, and what was not settled goes to the next holder
  */
 import { FabricError } from "@linkspan/envelopes";
-import type { Bus, Outgoing, Prepared, Subscription, Tenure, Verdict } from "@linkspan/fabric";
+import type {
+  Delivery,
+  Outgoing,
+  Prepared,
+  QueueSpec,
+  Subscription,
+  Tenure,
+  Verdict,
+} from "@linkspan/fabric";
 import { Author } from "./author.ts";
 import { pause } from "./clock.ts";
 import { type HealthReport, healthOf } from "./control/health.ts";
@@ -26,7 +34,7 @@ const FINISH_WITHIN_MS = 10_000;
 const HEALTH_EVERY_MS = 30_000;
 const REFRESH_EVERY_MS = 60_000;
 const ASK_AGAIN_EVERY_MS = 5_000;
-const SEND_BATCH = { maxBatch: 64, lingerMs: 0 } as const;
+const BATCHES = { maxBatch: 64, lingerMs: 0 } as const;
 
 /** Serves until told to stop, or until the lease is lost. @throws FabricError when the term could not begin */
 export async function serveTerm(
@@ -109,12 +117,12 @@ class Term {
     const control = controlQueue(service, instance);
     const changes = changesQueue(service, instance, bootId);
     await bus.declare([...sends, control]);
-    this.#controls.push(await this.#subscribe(bus, control, this.#inbox.control));
-    this.#controls.push(await this.#subscribe(bus, changes, this.#inbox.changed));
+    await this.#subscribe(this.#controls, control, this.#inbox.control);
+    await this.#subscribe(this.#controls, changes, this.#inbox.changed);
     await this.#note("capabilities", { capabilities: asPlainData(connector.capabilities) });
     await this.#identities.refresh();
     for (const queue of sends) {
-      this.#sends.push(await this.#subscribe(bus, queue, this.#inbox.say));
+      await this.#subscribe(this.#sends, queue, this.#inbox.say);
     }
     this.#daemon.log.info({ event: "term.begun", identities: this.#identities.all.length });
     void this.#repeatedly(HEALTH_EVERY_MS, () => this.#health.offer(true));
@@ -148,17 +156,18 @@ class Term {
     this.#daemon.log.info({ event: "term.ended" });
   }
 
-  #subscribe(
-    bus: Bus,
-    queue: Parameters<Bus["subscribe"]>[0],
+  /** @throws the reason of the term's end when that came first */
+  async #subscribe(
+    subscriptions: Subscription[],
+    queue: QueueSpec,
     handle: (batch: readonly Prepared<Verified>[]) => Promise<readonly Verdict[]>,
-  ): Promise<Subscription> {
-    const { clock, partitions, keyRing: keys } = this.#daemon;
-    return bus.subscribe<Verified>(
-      queue,
-      { prepare: (batch) => verify(batch, { clock, partitions, keys }), handle, keyOf: laneOf },
-      SEND_BATCH,
-    );
+  ): Promise<void> {
+    const { bus, clock, partitions, keyRing: keys } = this.#daemon;
+    this.#ending.signal.throwIfAborted();
+    const prepare = (batch: readonly Delivery[]) => verify(batch, { clock, partitions, keys });
+    const subscription = await bus.subscribe<Verified>(queue, { prepare, handle, keyOf: laneOf }, BATCHES);
+    subscriptions.push(subscription);
+    if (this.#ending.signal.aborted) await subscription[Symbol.asyncDispose]();
   }
 
   async #resume() {

@@ -70,7 +70,7 @@ export class IrcPeer implements AsyncDisposable {
   static async connect({ port, nick, host = "127.0.0.1", capabilities = [] }: PeerOptions): Promise<IrcPeer> {
     const peer = new IrcPeer(nick, connect({ host, port }));
     if (capabilities.length > 0) peer.write(`CAP REQ :${capabilities.join(" ")}`);
-    peer.write(`NICK ${nick}`, `USER ${nick} 0 * :${nick}`);
+    peer.write(`NICK ${nick}`, `USER peer 0 * :${nick}`);
     if (capabilities.length > 0) peer.write("CAP END");
     await peer.expect(({ command }) => command === "001");
     return peer;

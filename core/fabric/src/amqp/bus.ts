@@ -84,6 +84,9 @@ export class AmqpBus implements Bus {
       ...DEFAULT_WINDOW,
       ...config.window,
       maxWaiting: config.maxWaiting ?? DEFAULT_WAITING,
+      clock: this.#clock,
+      random: this.#random,
+      listener: config.listener,
       onChannelLost: () => this.#reopenPublishing(),
     });
     this.#publishing = this.#link("publish", {

@@ -1,45 +1,50 @@
 /**
- * Publishes with confirms. A bounded window is on the wire, the rest waits in order; after a lost channel
- * the unconfirmed go first again, in order. A blocked connection or a full socket pauses it.
+ * Publishes with confirms. A bounded window is on the wire, the rest waits in order, destination by
+ * destination (lane.ts); after a lost channel the unconfirmed go first again, in order. A blocked
+ * connection or a full socket pauses it.
  *
  * A channel that the broker closes because of a message does not say which: those that were on the wire
  * are then sent one by one, and the one that closes it again is the one that is refused.
  */
 import { FabricError } from "@linkspan/envelopes";
 import type { ConfirmChannel, Message } from "amqplib";
+import { type Backoff, backoffMs } from "../backoff.ts";
+import type { Clock, Random } from "../clock.ts";
 import { Deque } from "../deque.ts";
+import type { BusListener } from "../events.ts";
 import { ConfirmWindow } from "./confirm-window.ts";
+import { Lane, type Sending } from "./lane.ts";
 import { type Encoded, EXCHANGE } from "./wire.ts";
-
-interface Sending extends Encoded {
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
-  /** The broker had no queue for it. */
-  returned: boolean;
-  /** Its publisher does not wait any more. */
-  over: boolean;
-}
 
 export interface PublisherOptions {
   readonly maxCount: number;
   readonly maxBytes: number;
   readonly maxWaiting: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly listener: BusListener | undefined;
   /** The broker closed the channel although the connection is up; a new one is needed. */
   readonly onChannelLost: () => void;
 }
 
+const REST: Backoff = { minMs: 50, maxMs: 5_000 };
+
 export class Publisher {
   readonly #options: PublisherOptions;
-  readonly #waiting = new Deque<Sending>();
+  readonly #lanes = new Map<string, Lane>();
+  #waiting = new Deque<Sending>();
   #window = new ConfirmWindow<Sending>();
   #channel: ConfirmChannel | undefined;
+  #published = 0;
+  /** Publishes that are not decided, wherever they wait. */
+  #undecided = 0;
   #count = 0;
   #bytes = 0;
   #suspects = 0;
   #congested = false;
   #blocked: string | undefined;
   #closed = false;
-  #idle: (() => void) | undefined;
+  #onIdle: (() => void)[] = [];
 
   constructor(options: PublisherOptions) {
     this.#options = options;
@@ -56,14 +61,18 @@ export class Publisher {
         reject(new FabricError("bus.unavailable", "this bus is closed"));
         return;
       }
-      if (this.#waiting.size >= this.#options.maxWaiting) {
+      if (this.#undecided >= this.#options.maxCount + this.#options.maxWaiting) {
         reject(new FabricError("bus.unavailable", "too many publishes wait for the broker"));
         return;
       }
-      const { key, content, options } = encoded;
-      let sending: Sending = { key, content, options, resolve, reject, returned: false, over: false };
-      if (signal !== undefined) sending = abortable(sending, signal);
+      const { key, content, options, destination } = encoded;
+      const lane = this.#laneTo(destination);
+      const order = this.#published++;
+      const state = { returned: false, over: false };
+      let sending: Sending = { key, content, options, destination, order, lane, resolve, reject, ...state };
+      if (signal !== undefined) sending = this.#abortable(sending, signal);
       if (sending.over) return;
+      this.#undecided++;
       this.#waiting.push(sending);
       this.#flush();
     });
@@ -75,8 +84,8 @@ export class Publisher {
     this.#channel = channel;
     this.#congested = false;
     let fault: unknown;
-    channel.on("ack", ({ deliveryTag, multiple }) => this.#confirmed(channel, deliveryTag, multiple, true));
-    channel.on("nack", ({ deliveryTag, multiple }) => this.#confirmed(channel, deliveryTag, multiple, false));
+    channel.on("ack", ({ deliveryTag, multiple }) => this.#settled(channel, deliveryTag, multiple, true));
+    channel.on("nack", ({ deliveryTag, multiple }) => this.#settled(channel, deliveryTag, multiple, false));
     channel.on("return", (message) => this.#returned(message));
     channel.on("drain", () => {
       this.#congested = false;
@@ -94,16 +103,19 @@ export class Publisher {
     this.#flush();
   }
 
-  /** The channel is gone: what was on the wire waits again, before everything newer. */
+  /** The channel is gone: all that is undecided waits again, in the order of publication. */
   detach(): void {
     this.#channel = undefined;
     this.#blocked = undefined;
-    const unconfirmed = [...this.#window].filter((sending) => !sending.over);
-    for (const sending of unconfirmed) sending.returned = false;
+    const undecided = [...this.#window];
     this.#window = new ConfirmWindow();
     this.#count = 0;
     this.#bytes = 0;
-    this.#waiting.unshift(...unconfirmed);
+    for (const lane of this.#lanes.values()) undecided.push(...lane.reset());
+    if (undecided.length === 0) return;
+    const all = [...undecided, ...this.#waiting].filter((sending) => !sending.over);
+    this.#waiting = new Deque(all.sort((a, b) => a.order - b.order));
+    for (const sending of undecided) sending.returned = false;
   }
 
   pause(reason: string): void {
@@ -115,40 +127,40 @@ export class Publisher {
     this.#flush();
   }
 
-  /** Resolves when nothing is unconfirmed. */
+  /** Resolves when nothing is undecided. */
   flushed(): Promise<void> {
-    if (this.#isIdle()) return Promise.resolve();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const before = this.#idle;
-    this.#idle = () => {
-      before?.();
-      resolve();
-    };
-    return promise;
+    if (this.#undecided === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onIdle.push(resolve);
+    });
   }
 
   close(error: FabricError): void {
     this.#closed = true;
     this.detach();
-    for (const sending of this.#waiting) if (!sending.over) sending.reject(error);
+    for (const sending of this.#waiting) this.#decide(sending, error);
     this.#waiting.clear();
+  }
+
+  #laneTo(destination: string): Lane {
+    let lane = this.#lanes.get(destination);
+    if (lane === undefined) {
+      lane = new Lane(destination);
+      this.#lanes.set(destination, lane);
+    }
+    return lane;
   }
 
   #flush(): void {
     while (this.#channel !== undefined && !this.#congested && this.#blocked === undefined) {
       const next = this.#waiting.peek();
-      if (next === undefined) break;
-      if (next.over) {
+      if (next === undefined) return;
+      if (next.over) this.#waiting.shift();
+      else if (!next.lane.isClear || next.lane.parked.size > 0) {
         this.#waiting.shift();
-        continue;
-      }
-      if (!this.#hasRoom(next.content.length)) break;
-      if (!this.#transmit(this.#channel, next)) break;
-      this.#waiting.shift();
-    }
-    if (this.#idle !== undefined && this.#isIdle()) {
-      this.#idle();
-      this.#idle = undefined;
+        next.lane.parked.push(next);
+      } else if (!this.#hasRoom(next.content.length) || !this.#transmit(this.#channel, next)) return;
+      else this.#waiting.shift();
     }
   }
 
@@ -161,6 +173,7 @@ export class Publisher {
       this.#congested = true;
       return false;
     }
+    sending.lane.sent();
     this.#window.push(sending);
     this.#count++;
     this.#bytes += sending.content.length;
@@ -173,19 +186,44 @@ export class Publisher {
     return this.#count < this.#options.maxCount && this.#bytes + bytes <= this.#options.maxBytes;
   }
 
-  #confirmed(channel: ConfirmChannel, tag: number, multiple: boolean, ok: boolean): void {
+  #settled(channel: ConfirmChannel, tag: number, multiple: boolean, confirmed: boolean): void {
     if (channel !== this.#channel) return;
     this.#window.confirm(tag, multiple, (sending) => {
       this.#count--;
       this.#bytes -= sending.content.length;
       if (this.#suspects > 0) this.#suspects--;
-      if (sending.over) return;
-      sending.over = true;
-      if (!ok) sending.reject(new FabricError("bus.unavailable", "the broker could not keep the message"));
-      else if (sending.returned) sending.reject(unroutable(sending.key));
-      else sending.resolve();
+      const { lane } = sending;
+      const next = lane.settled(sending, confirmed);
+      if (confirmed) this.#decide(sending, sending.returned ? unroutable(sending.key) : undefined);
+      if (next === "rest") this.#rest(lane);
+      else if (next === "go" && lane.parked.size > 0) this.#unpark(lane);
     });
     this.#flush();
+  }
+
+  #decide(sending: Sending, error: FabricError | undefined): void {
+    if (sending.over) return;
+    sending.over = true;
+    this.#undecided--;
+    if (error === undefined) sending.resolve();
+    else sending.reject(error);
+    if (this.#undecided === 0) for (const idle of this.#onIdle.splice(0)) idle();
+  }
+
+  #unpark(lane: Lane): void {
+    this.#waiting.unshift(lane.parked.take(lane.parked.size));
+  }
+
+  #rest(lane: Lane): void {
+    const { clock, random, listener } = this.#options;
+    const channel = this.#channel;
+    listener?.({ event: "bus.fault", reason: `the broker cannot take messages to ${lane.name} now` });
+    clock.after(backoffMs(REST, lane.failures, random), () => {
+      if (channel !== this.#channel) return;
+      lane.rested();
+      this.#unpark(lane);
+      this.#flush();
+    });
   }
 
   /** Comes before its confirm; the broker returns in the order of publication. */
@@ -206,12 +244,27 @@ export class Publisher {
       return;
     }
     this.#suspects--;
-    first.over = true;
-    first.reject(new FabricError("bus.unroutable", `the broker refuses ${first.key}`, { cause: fault }));
+    const detail = `the broker refuses ${first.key}`;
+    this.#decide(first, new FabricError("bus.unroutable", detail, { cause: fault }));
   }
 
-  #isIdle(): boolean {
-    return this.#count === 0 && this.#waiting.size === 0;
+  #abortable(plain: Sending, signal: AbortSignal): Sending {
+    const giveUp = (): void =>
+      this.#decide(sending, new FabricError("bus.timeout", "the publish was called off"));
+    const settle = (run: () => void): void => {
+      signal.removeEventListener("abort", giveUp);
+      run();
+    };
+    const sending: Sending = {
+      ...plain,
+      resolve: () => settle(plain.resolve),
+      reject: (error) => settle(() => plain.reject(error)),
+    };
+    if (signal.aborted) {
+      sending.over = true;
+      sending.reject(new FabricError("bus.timeout", "the publish was called off"));
+    } else signal.addEventListener("abort", giveUp, { once: true });
+    return sending;
   }
 }
 
@@ -222,25 +275,4 @@ function unroutable(key: string): FabricError {
 /** ACCESS_REFUSED and PRECONDITION_FAILED: about one message, and for good. */
 function isRefusal(fault: unknown): boolean {
   return fault instanceof Error && "code" in fault && (fault.code === 403 || fault.code === 406);
-}
-
-function abortable(plain: Sending, signal: AbortSignal): Sending {
-  const giveUp = (): void => {
-    sending.over = true;
-    plain.reject(new FabricError("bus.timeout", "the publish was called off"));
-  };
-  const sending: Sending = {
-    ...plain,
-    resolve: () => {
-      signal.removeEventListener("abort", giveUp);
-      plain.resolve();
-    },
-    reject: (error) => {
-      signal.removeEventListener("abort", giveUp);
-      plain.reject(error);
-    },
-  };
-  if (signal.aborted) giveUp();
-  else signal.addEventListener("abort", giveUp, { once: true });
-  return sending;
 }

@@ -33,13 +33,17 @@ const NO_ROUTE: Route = { service: "unknown", instance: "primary", action: "unkn
 /** A message in amqplib's form. */
 export interface Encoded {
   readonly key: string;
+  /** What it shares with the messages that it must stay in order with. */
+  readonly destination: string;
   readonly content: Buffer;
   readonly options: Options.Publish;
 }
 
+type Address = Pick<Encoded, "key" | "destination">;
+
 export class Wire {
   readonly #userId: string | undefined;
-  readonly #keys = new Map<string, string>();
+  readonly #keys = new Map<string, Address>();
   readonly #routes = new Map<string, Route>();
 
   constructor(userId: string | undefined) {
@@ -49,14 +53,15 @@ export class Wire {
   /** @throws FabricError `topic.malformed` */
   encode(message: Outgoing): Encoded {
     const options = this.#properties(message, message.mandatory !== false);
-    return { key: this.keyOf(message.route), content: bufferOf(message.body), options };
+    const { key, destination } = this.#address(message.route);
+    return { key, destination, content: bufferOf(message.body), options };
   }
 
   /** An answer goes to one process; its route travels as the type, since the key is the address. */
   encodeReply(to: string, message: Outgoing): Encoded {
     const options = this.#properties(message, false);
     options.type = this.keyOf(message.route);
-    return { key: to, content: bufferOf(message.body), options };
+    return { key: to, destination: "reply", content: bufferOf(message.body), options };
   }
 
   /** @param key the routing key that it arrived with, whatever it is */
@@ -68,7 +73,7 @@ export class Wire {
       [HEADER.deathQueue]: death.queue,
       [HEADER.deathRoute]: key,
     });
-    return { key: DEAD_KEY, content: bufferOf(delivery.body), options };
+    return { key: DEAD_KEY, destination: DEAD_KEY, content: bufferOf(delivery.body), options };
   }
 
   /** @throws FabricError `topic.malformed` */
@@ -116,16 +121,22 @@ export class Wire {
     return options;
   }
 
-  /** Checking a route costs more than sending it; namespaces have few. @throws FabricError `topic.malformed` */
+  /** @throws FabricError `topic.malformed` */
   keyOf(route: Route): string {
-    const name = `${route.service}.${route.instance}.${route.action}.${route.partition}`;
-    let key = this.#keys.get(name);
-    if (key === undefined) {
-      key = routingKey(route);
+    return this.#address(route).key;
+  }
+
+  /** Checking a route costs more than sending it; a namespace has few. */
+  #address(route: Route): Address {
+    const { service, instance, action, partition } = route;
+    const name = `${service}.${instance}.${action}.${partition}`;
+    let address = this.#keys.get(name);
+    if (address === undefined) {
+      address = { key: routingKey(route), destination: `${service}.${instance}.${partition}` };
       if (this.#keys.size >= 10_000) this.#keys.clear();
-      this.#keys.set(name, key);
+      this.#keys.set(name, address);
     }
-    return key;
+    return address;
   }
 
   #routeOf(key: string): Route {

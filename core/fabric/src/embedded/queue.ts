@@ -86,8 +86,7 @@ export class Queue {
         this.#bytes += entry.message.body.length;
       }
       const all = [...back, ...this.#waiting].sort((a, b) => a.order - b.order);
-      this.#waiting = new Deque<Entry>();
-      for (const entry of all) this.#waiting.push(entry);
+      this.#waiting = new Deque(all);
     }
     this.wake();
   }

@@ -210,7 +210,7 @@ export class Intake<P> {
     const pauseMs = this.#pauseMs(blame, retried);
     if (pauseMs > 0) this.#pausedUntil = clock.now() + pauseMs;
     const alone = items.length === 1 ? items[0] : undefined;
-    if (!retried) this.#redo.unshift({ items, retried: true });
+    if (!retried) this.#redo.unshift([{ items, retried: true }]);
     else if (alone === undefined) this.#halve(items);
     else this.#failedAlone(alone, blame, pauseMs);
     listener?.({ event: "bus.batch_rejected", queue, size: items.length, error, retryInMs: pauseMs });
@@ -228,7 +228,10 @@ export class Intake<P> {
   #halve(items: readonly Item<P>[]): void {
     const middle = items.length >> 1;
     const [left, right] = [items.slice(0, middle), items.slice(middle)];
-    this.#redo.unshift({ items: left, retried: true }, { items: right, retried: true });
+    this.#redo.unshift([
+      { items: left, retried: true },
+      { items: right, retried: true },
+    ]);
   }
 
   #failedAlone(item: Item<P>, blame: Blame, pauseMs: number): void {

@@ -2,7 +2,8 @@
  * Whether a connector is switched on: the service's own kill for all workspaces first, then the workspace's
  * setting, then on. A flag is not an authorisation.
  */
-import { flagsFor, type Queryable, setFlag, type ConnectorFlag } from "@linkspan/store";
+import { audit, type ConnectorFlag, flagsFor, type Queryable, setFlag } from "@linkspan/store";
+import { NAMESPACE_WORKSPACE } from "@linkspan/envelopes";
 import type { Core } from "../core.ts";
 
 /** Everyone. */
@@ -27,12 +28,20 @@ export function isEnabled(flags: readonly ConnectorFlag[], service: string): boo
   return !off;
 }
 
+/** Who changed it and why is part of the change. */
 export async function switchConnector(
   core: Core,
   change: ConnectorFlag & { readonly who: string; readonly why: string },
 ): Promise<void> {
   await core.database.transaction(async (client) => {
     await setFlag(client, change);
+    await audit(client, {
+      workspaceId: change.workspace_id === ALL_WORKSPACES ? NAMESPACE_WORKSPACE : change.workspace_id,
+      actor: change.who,
+      action: change.enabled ? "connector.switched_on" : "connector.switched_off",
+      subject: change.service,
+      detail: { workspace_id: change.workspace_id, why: change.why },
+    });
     await core.wakes.everywhere(client, "flags");
   });
 }

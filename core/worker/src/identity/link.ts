@@ -87,17 +87,22 @@ export interface Credentials {
  */
 export async function submitCredentials(core: Core, given: Credentials): Promise<AuthSession> {
   const { secrets, settings } = split(given.fields);
+  const waiting = openFor(
+    core,
+    await authSessionById(core.database.pool, given.sessionId),
+    given.workspaceId,
+  );
+  // First the vault: if it cannot take them, the session still waits and the person can try again.
+  if (Object.keys(secrets).length > 0) await core.vault.handOver(credentialRef(waiting), secrets);
+  for (const value of Object.values(secrets)) value.fill(0);
   const session = await core.database.transaction(async (client) => {
-    const known = await lockAuthSession(client, given.sessionId);
-    const open = openFor(core, known, given.workspaceId);
+    const open = openFor(core, await lockAuthSession(client, given.sessionId), given.workspaceId);
     const identity = await identityById(client, open.identity_id);
     await updateIdentity(client, open.identity_id, { settings: { ...identity?.settings, ...settings } });
     await moveAuthSession(client, open.id, "completing", {});
     await note(client, open, given.actor, "session.credentials_given");
     return { ...open, state: "completing" as const, step: {} };
   });
-  if (Object.keys(secrets).length > 0) await core.vault.handOver(credentialRef(session), secrets);
-  for (const value of Object.values(secrets)) value.fill(0);
   void completeLink(core, session);
   return session;
 }

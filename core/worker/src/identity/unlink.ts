@@ -44,7 +44,8 @@ export async function unlink(
 async function endUnsettled(on: Queryable, identityId: string): Promise<void> {
   const detail = "the identity was unlinked";
   for (const { id, state } of await lockUnsettledIntents(on, identityId)) {
-    if (state === "attempting") await moveIntent(on, id, { state: "uncertain", code: "send.uncertain", detail });
+    if (state === "attempting")
+      await moveIntent(on, id, { state: "uncertain", code: "send.uncertain", detail });
     else await moveIntent(on, id, { state: "denied", code: "policy.denied", detail });
     await dequeue(on, id);
   }

@@ -54,10 +54,17 @@ async function requireLease(on: Queryable, { service, metadata }: Envelope): Pro
 
 function settled(intent: Intent, ask: AttemptRequest): AttemptReply | undefined {
   if (ask.attempt !== intent.attempt) return { decision: "stop", code: "ticket.replayed" };
-  const said = intent.remote_ids[ask.part];
-  if (ask.part < intent.part && said !== undefined) return { decision: "sent", remote_id: said };
+  if (ask.part < intent.part) return earlier(intent, ask.part);
   if (isSettled(intent.state)) return { decision: "stop" };
   return undefined;
+}
+
+/** Another part was granted since, so this one was said or is in doubt; either way it is not said again. */
+function earlier(intent: Intent, part: number): AttemptReply {
+  const said = intent.remote_ids[part];
+  return said === undefined || said === ""
+    ? { decision: "uncertain" }
+    : { decision: "sent", remote_id: said };
 }
 
 /** Granted before and not reported: in doubt, unless it is the same question, which nobody had an answer to. */
@@ -74,7 +81,7 @@ async function decideNow(
   ask: AttemptRequest,
 ): Promise<AttemptReply> {
   if (intent.expires_at !== null && intent.expires_at <= core.now()) {
-    await end(core, on, intent, "expired", "envelope.expired");
+    await end(core, on, intent, intent.part > 0 ? "failed" : "expired", "envelope.expired");
     return { decision: "stop", code: "envelope.expired" };
   }
   const objection = await objectionTo(on, intent);

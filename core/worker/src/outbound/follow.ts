@@ -51,15 +51,15 @@ export async function followDelivery(
   outcome.reports.push(() => core.metrics.intent(state, intent.service));
 }
 
-/** One part of several is out: the next may be asked for. */
+/** One part of several is out; its status may come after the next part was asked for. */
 async function nextPart(on: Queryable, intent: Intent, status: DeliveryStatus): Promise<void> {
-  if (intent.state !== "attempting" || status.part !== intent.part) return;
+  if (isSettled(intent.state) || status.part > intent.part) return;
+  const current = status.part === intent.part;
   await moveIntent(on, intent.id, {
     state: "attempting",
-    part: status.part + 1,
     parts: status.parts,
     remoteIds: withId(intent, status),
-    askId: null,
+    ...(current && { part: status.part + 1, askId: null }),
   });
 }
 

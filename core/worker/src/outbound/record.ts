@@ -49,16 +49,14 @@ export async function recordIntent(
 ): Promise<{ readonly intent: Intent; readonly fresh: boolean }> {
   return core.database.transaction(async (client) => {
     const identity = await identityById(client, request.identityId);
-    if (
-      identity === undefined ||
-      identity.workspace_id !== request.workspaceId ||
-      identity.state === "unlinked"
-    ) {
-      throw new FabricError("request.not_found", "no such identity in this workspace");
-    }
+    if (identity?.workspace_id !== request.workspaceId) throw noIdentity();
     const intent = toIntent(core, request, identity.service);
+    const known = await intentById(client, intent.id);
+    if (known !== undefined) return { intent: sameIntent(known, intent), fresh: false };
+    if (identity.state === "unlinked") throw noIdentity();
     const row = await insertIntent(client, intent);
-    if (row === undefined) return { intent: await sameIntent(client, intent), fresh: false };
+    if (row === undefined)
+      return { intent: sameIntent(await intentById(client, intent.id), intent), fresh: false };
     await audit(client, {
       workspaceId: request.workspaceId,
       actor: request.actor,
@@ -127,10 +125,14 @@ function toIntent(core: Core, request: IntentRequest, service: string): NewInten
   };
 }
 
-async function sameIntent(on: Queryable, wanted: NewIntent): Promise<Intent> {
-  const known = await intentById(on, wanted.id);
+/** The same key means the same intent, or it is a mistake of the caller's. */
+function sameIntent(known: Intent | undefined, wanted: NewIntent): Intent {
   if (known !== undefined && Buffer.compare(known.content, wanted.content) === 0) return known;
   throw new FabricError("intent.conflict", "this idempotency key was used for another intent");
+}
+
+function noIdentity(): FabricError {
+  return new FabricError("request.not_found", "no such identity in this workspace");
 }
 
 /** Writes the decision; an allowed intent takes its place in its lane. */

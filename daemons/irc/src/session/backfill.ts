@@ -17,7 +17,7 @@ export interface BackfillOptions {
   /** Whether this server id has not been handed over yet; from now on it counts as handed over. */
   readonly learn: (id: string) => boolean;
   /** The moment up to which lines without an id have been seen. */
-  readonly seenUntil: () => Date | undefined;
+  readonly seenUntil: Date | undefined;
   /** Messages that the server gives at once. */
   readonly pageSize: number;
   readonly timeoutMs?: number;
@@ -43,7 +43,7 @@ const MAX_PAGE = 5_000;
 const OVERLAP_MS = 10_000;
 
 export class Backfill {
-  readonly #options: Required<BackfillOptions>;
+  readonly #options: BackfillOptions & { readonly timeoutMs: number };
   readonly #fetches = new Map<string, Fetch>();
   /** Lines of open history batches. */
   readonly #pages = new Map<string, Page[]>();
@@ -105,7 +105,7 @@ export class Backfill {
   }
 
   /** `FAIL CHATHISTORY <code> <subcommand> <target> … :<description>` */
-  refused({ params }: Line): void {
+  refused(params: readonly string[]): void {
     for (const fetch of this.#fetches.values()) {
       if (!params.includes(fetch.target)) continue;
       fetch.done.reject(
@@ -157,7 +157,7 @@ export class Backfill {
     const { msgid } = line.tags;
     if (msgid !== undefined && msgid !== "") return this.#options.learn(msgid);
     const at = serverTime(line);
-    const until = this.#options.seenUntil();
+    const until = this.#options.seenUntil;
     return at !== undefined && (until === undefined || at > until);
   }
 }

@@ -8,14 +8,13 @@
 import { loginRefused, nickRefused, registrationRefusalOf, type Ending } from "../errors.ts";
 import type { Line } from "../inbound.ts";
 import type { Nickname } from "./nickname.ts";
+import type { NickServ } from "./nickserv.ts";
 
 export interface HandshakeOptions {
   readonly nickname: Nickname;
   readonly write: (line: string) => void;
   readonly saslWanted: boolean;
-  /** Says the password to NickServ; absent: not configured. */
-  readonly identify: (() => void) | undefined;
-  readonly service: string;
+  readonly nickserv: NickServ;
   readonly isChannel: (name: string) => boolean;
   readonly same: (a: string, b: string) => boolean;
   readonly onWelcome: () => void;
@@ -46,10 +45,15 @@ export class Handshake implements Disposable {
     return this.#phase !== "registering";
   }
 
+  /** Registered, greeted, and logged in where that is configured. */
+  get isWelcome(): boolean {
+    return this.#phase === "welcome";
+  }
+
   /** @param final SASL was tried and refused, or there is nothing else to try */
   loginFailed(why: string, final: boolean): void {
     this.#failure = why;
-    if (final || this.#options.identify === undefined) this.#options.onEnd(loginRefused(why));
+    if (final || !this.#options.nickserv.isConfigured) this.#options.onEnd(loginRefused(why));
   }
 
   see(line: Line): void {
@@ -75,7 +79,7 @@ export class Handshake implements Disposable {
         this.#loggedIn = true;
         break;
       case "NOTICE":
-        if (this.#options.same(line.nick, this.#options.service)) this.#identified();
+        if (this.#options.same(line.nick, this.#options.nickserv.service)) this.#identified();
         break;
       case "432":
       case "433":
@@ -107,13 +111,13 @@ export class Handshake implements Disposable {
   }
 
   #login(): void {
-    const { saslWanted, identify, identifyTimeoutMs, onEnd } = this.#options;
-    if (this.#loggedIn || (!saslWanted && identify === undefined)) this.#welcome();
-    else if (identify === undefined) onEnd(loginRefused(this.#failure ?? "the server does not offer SASL"));
+    const { saslWanted, nickserv, identifyTimeoutMs, onEnd } = this.#options;
+    if (this.#loggedIn || (!saslWanted && !nickserv.isConfigured)) this.#welcome();
+    else if (!nickserv.isConfigured) onEnd(loginRefused(this.#failure ?? "the server does not offer SASL"));
     else {
       this.#phase = "identifying";
       this.#timer = setTimeout(() => this.#identified(), identifyTimeoutMs);
-      identify();
+      nickserv.identify();
     }
   }
 

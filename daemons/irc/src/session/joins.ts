@@ -14,6 +14,13 @@ export interface JoinsOptions {
   readonly retryMs?: number;
 }
 
+/** What to write, and when it has come about. */
+export interface Change {
+  readonly lines: readonly string[];
+  readonly done: Promise<void>;
+}
+
+const DONE: Change = { lines: [], done: Promise.resolve() };
 const MAX_CHANNELS_PER_LINE = 10;
 const MAX_BYTES = 400;
 
@@ -43,31 +50,32 @@ export class Joins implements Disposable {
     return [...this.#refused.values()].map(({ message }) => message);
   }
 
-  /** Resolves once we are in; rejects with the refusal. */
-  join(wish: Wish): Promise<void> {
-    const { memory, write, fold } = this.#options;
+  /** To be in one more channel. `done` resolves once we are, and rejects with the refusal. */
+  join(wish: Wish): Change {
+    const { memory, fold } = this.#options;
     const key = fold(wish.name);
     memory.wish(wish);
-    if (this.#joined.has(key)) return Promise.resolve();
-    const joining = this.#wait(key).promise.catch((error: unknown) => {
+    if (this.#joined.has(key)) return DONE;
+    const done = this.#wait(key).promise.catch((error: unknown) => {
       memory.forget(wish.name);
       throw error;
     });
-    for (const line of joinLines([wish])) write(line);
-    return joining;
+    return { lines: joinLines([wish]), done };
   }
 
-  /** Resolves once we are out. */
-  leave(name: string, reason: string | undefined): Promise<void> {
-    const { memory, write, fold } = this.#options;
+  /** To be in one channel less. `done` resolves once we are out. */
+  leave(name: string, reason: string | undefined): Change {
+    const { memory, fold } = this.#options;
     const key = fold(name);
     memory.forget(name);
-    if (!this.#joined.has(key)) return Promise.resolve();
+    if (!this.#joined.has(key)) return DONE;
     const leaving = this.#leaving.get(key) ?? Promise.withResolvers<void>();
     this.#leaving.set(key, leaving);
     leaving.promise.catch(() => undefined);
-    write(reason === undefined ? `PART ${name}` : `PART ${name} :${reason}`);
-    return leaving.promise;
+    return {
+      lines: [reason === undefined ? `PART ${name}` : `PART ${name} :${reason}`],
+      done: leaving.promise,
+    };
   }
 
   /**

@@ -50,8 +50,20 @@ export class Netsplits implements Disposable {
     this.#options = { quietMs: 3_000, longestMs: 15_000, ...options };
   }
 
-  /** @returns whether the quit was taken as one of a split */
-  quit(nick: string, servers: Servers | undefined, channels: readonly string[], seen: Seen): boolean {
+  /**
+   * @param named servers of the batch that the quit is in, if it is in one
+   * @returns whether the quit was taken as one of a split
+   */
+  quit(
+    nick: string,
+    named: readonly string[],
+    reason: string,
+    channels: readonly string[],
+    seen: Seen,
+  ): boolean {
+    const [left, right] = named;
+    const servers =
+      left === undefined || right === undefined ? splitServers(reason) : ([left, right] as const);
     if (servers === undefined) return false;
     for (const channel of channels) {
       this.#remember(`${channel} ${nick}`, servers);

@@ -59,14 +59,17 @@ export class Nickname implements Disposable {
     if (this.isWanted || this.#timer !== undefined) return;
     const { wanted, write } = this.#options;
     if (hasMonitor) write(`MONITOR + ${wanted}`);
-    this.#timer = setInterval(() => write(`NICK ${wanted}`), ASK_EVERY_MS);
+    this.#timer = setInterval(() => this.take(), ASK_EVERY_MS);
   }
 
   /** Somebody left a nickname; if it is ours, take it. */
   freed(nick: string): void {
-    if (!this.isWanted && this.#options.same(nick, this.#options.wanted)) {
-      this.#options.write(`NICK ${this.#options.wanted}`);
-    }
+    if (this.#options.same(nick, this.#options.wanted)) this.take();
+  }
+
+  /** Asks the server for ours. */
+  take(): void {
+    if (!this.isWanted) this.#options.write(`NICK ${this.#options.wanted}`);
   }
 
   [Symbol.dispose](): void {

@@ -73,7 +73,10 @@ export function withoutControls(text: string): string {
   return text.replace(CONTROLS, "");
 }
 
-/** Styles of each UTF-16 code unit of `text`; entities that IRC has no code for leave no trace. */
+/**
+ * Styles of each UTF-16 code unit of `text`; entities that IRC has no code for leave no trace. Half a character has
+ * no style of its own.
+ */
 export function stylesOf(text: string, entities: readonly Entity[]): Uint8Array {
   const styles = new Uint8Array(text.length);
   for (const { type, offset, length } of entities) {
@@ -82,6 +85,9 @@ export function stylesOf(text: string, entities: readonly Entity[]): Uint8Array 
     for (let at = offset; at < Math.min(offset + length, text.length); at += 1) {
       styles[at] = (styles[at] ?? 0) | bit;
     }
+  }
+  for (let at = 1; at < text.length; at += 1) {
+    if (/[\uDC00-\uDFFF]/.test(text.charAt(at))) styles[at] = styles[at - 1] ?? 0;
   }
   return styles;
 }

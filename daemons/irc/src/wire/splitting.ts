@@ -29,12 +29,12 @@ export function splitText(text: string, entities: readonly Entity[], maxBytes: n
   const styles = entities.length === 0 ? undefined : stylesOf(text, entities);
   return linesOf(text).flatMap(({ from, to }) => {
     const line = text.slice(from, to);
-    if (/^[ \t]*$/.test(withoutControls(line))) return [];
-    if (styles === undefined && Buffer.byteLength(line) <= maxBytes) return [withoutControls(line)];
-    return fill(
-      piecesOf(line, (at) => styles?.[from + at] ?? 0),
-      maxBytes,
-    );
+    const said = withoutBlankEnd(withoutControls(line));
+    if (said === "") return [];
+    if (styles === undefined && Buffer.byteLength(said) <= maxBytes) return [said];
+    const pieces = piecesOf(line, (at) => styles?.[from + at] ?? 0);
+    const end = pieces.findLastIndex((piece) => !isBlank(piece.text)) + 1;
+    return fill(pieces.slice(0, end), maxBytes);
   });
 }
 

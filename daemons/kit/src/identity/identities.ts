@@ -19,6 +19,7 @@ export class Identities {
   /** Closing, but still waiting for acks; the next connection of the same identity waits for them to go. */
   readonly #leaving = new Map<string, { readonly keeper: Keeper; readonly left: Promise<void> }>();
   readonly #tickets = new Map<string, Ticket>();
+  #closed = false;
   #refreshing: Promise<void> | undefined;
 
   constructor(context: Omit<KeeperContext, "ticketFor">, resume: () => Promise<readonly ResumedIdentity[]>) {
@@ -36,13 +37,14 @@ export class Identities {
 
   /** Asks the core who is to be served, and follows. Calls that come meanwhile share one further question. */
   async refresh(): Promise<void> {
+    if (this.#closed) return;
     const resumed = await this.#resume();
     const atMs = this.#context.clock.monotonicMs();
     const wanted = new Map(resumed.map((identity) => [identity.identity_id, identity]));
     for (const [id, identity] of wanted) this.#tickets.set(id, { compact: identity.ticket, atMs });
     const gone = this.all.filter(({ identity }) => !wanted.has(identity.identityId));
     await Promise.all(gone.map((keeper) => this.close(keeper.identity.identityId)));
-    if (this.#context.signal.aborted) return;
+    if (this.#closed || this.#context.signal.aborted) return;
     this.#context.carried.only(wanted);
     for (const identity of wanted.values()) this.#keep(linked(identity));
   }
@@ -74,8 +76,9 @@ export class Identities {
     this.#context.onChange();
   }
 
-  /** Closes all, politely and at once. */
+  /** Closes all, politely and at once; none is opened any more. */
   async closeAll(last?: BridgeState): Promise<void> {
+    this.#closed = true;
     await Promise.all([...this.#keepers.keys()].map((id) => this.close(id, last)));
   }
 

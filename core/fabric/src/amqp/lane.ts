@@ -1,0 +1,83 @@
+/**
+ * The messages of one destination (service, instance and partition), which are in order among themselves.
+ *
+ * A broker that has just started refuses (nacks) what its queue cannot take yet: with many on the wire the
+ * first would be refused and later ones taken. So a lane is tried with one message, and opens when that is
+ * confirmed. A refusal closes it: what was refused and all behind it waits, and is tried again.
+ */
+import { Deque } from "../deque.ts";
+import type { Encoded } from "./wire.ts";
+
+export interface Sending extends Encoded {
+  /** Rises with every publish. */
+  readonly order: number;
+  readonly lane: Lane;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+  /** The broker had no queue for it. */
+  returned: boolean;
+  /** Its publisher does not wait any more. */
+  over: boolean;
+}
+
+export class Lane {
+  readonly name: string;
+  /** Behind what closed the lane. */
+  readonly parked = new Deque<Sending>();
+  /** Refusals in a row. */
+  failures = 0;
+  #open = false;
+  #resting = false;
+  #inFlight = 0;
+  #refused: Sending[] = [];
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** Whether the next message may go on the wire. */
+  get isClear(): boolean {
+    return this.#open || (this.#inFlight === 0 && !this.#resting);
+  }
+
+  sent(): void {
+    this.#inFlight++;
+  }
+
+  /** @returns `go`: what is parked may go on; `rest`: try again later; `wait`: more is on the wire */
+  settled(sending: Sending, confirmed: boolean): "go" | "rest" | "wait" {
+    this.#inFlight--;
+    if (!confirmed) {
+      this.#open = false;
+      this.#refused.push(sending);
+    }
+    if (this.#refused.length > 0) return this.#inFlight > 0 ? "wait" : this.#rest();
+    this.#open = true;
+    this.failures = 0;
+    return "go";
+  }
+
+  /** The next message may try whether the destination is back. */
+  rested(): void {
+    this.#resting = false;
+  }
+
+  /** The channel is gone. @returns what waits here, in no particular order */
+  reset(): Sending[] {
+    const waiting = [...this.#refused, ...this.parked];
+    this.parked.clear();
+    this.#refused = [];
+    this.#open = false;
+    this.#resting = false;
+    this.#inFlight = 0;
+    return waiting;
+  }
+
+  #rest(): "rest" {
+    this.parked.unshift(this.#refused.sort((a, b) => a.order - b.order));
+    this.#refused = [];
+    this.#resting = true;
+    this.failures++;
+    return "rest";
+  }
+}

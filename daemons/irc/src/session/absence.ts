@@ -1,0 +1,52 @@
+/** What was said while we were away: fetched where the server has kept it, and told to be missing where it has not. */
+import type { Backfill } from "./backfill.ts";
+
+export interface AbsenceOptions {
+  /** Where the last connection, or the checkpoint, ends; undefined: we were never here. */
+  readonly from: Date | undefined;
+  readonly hasHistory: () => boolean;
+  readonly backfill: () => Backfill | undefined;
+  readonly write: (line: string) => void;
+  /** For a person. */
+  readonly onLost: (sentence: string, error: unknown) => void;
+}
+
+const MAX_MESSAGES = 5_000;
+const MAX_QUERIES = 50;
+
+export class Absence {
+  readonly #options: AbsenceOptions;
+
+  constructor(options: AbsenceOptions) {
+    this.#options = options;
+  }
+
+  /** For a person; empty when nothing can have been missed. */
+  get sentence(): string {
+    const { from, hasHistory } = this.#options;
+    if (from === undefined) return "";
+    const since = from.toISOString();
+    return hasHistory()
+      ? `what was said since ${since} is fetched from the server's history`
+      : `this server keeps no history, so what was said between ${since} and ${new Date().toISOString()} is missing`;
+  }
+
+  /** Asks which people wrote to us; each is then {@link mend}ed. */
+  askForQueries(): void {
+    const { from, hasHistory, write } = this.#options;
+    if (from === undefined || !hasHistory()) return;
+    const [since, until] = [from, new Date()].map((moment) => `timestamp=${moment.toISOString()}`);
+    write(`CHATHISTORY TARGETS ${since} ${until} ${MAX_QUERIES}`);
+  }
+
+  /** Closes the gap of one channel or query. */
+  mend(target: string): void {
+    const { from, hasHistory, backfill, onLost } = this.#options;
+    if (from === undefined || !hasHistory()) return;
+    backfill()
+      ?.since(target, from, MAX_MESSAGES)
+      .catch((error: unknown) => {
+        onLost(`what was said in ${target} since ${from.toISOString()} could not be fetched`, error);
+      });
+  }
+}

@@ -1,0 +1,56 @@
+/** What a connection is made with. */
+import type { IdentityHost, LinkedIdentity } from "@linkspan/daemon-kit";
+import type { ClientOptions } from "../client.ts";
+import type { Settings } from "../config.ts";
+import type { Endpoint } from "../wire/line-socket.ts";
+import type { Memory } from "./memory.ts";
+
+/** How patient a connection is, milliseconds. */
+export interface Patience {
+  readonly connectMs: number;
+  readonly registerMs: number;
+  /** How long NickServ may take to answer a login. */
+  readonly identifyMs: number;
+  /** How long channels may take to answer before we count as connected without them. */
+  readonly joinMs: number;
+  /** Silence after which the server is asked for a sign of life, and how long it may take to give one. */
+  readonly quietMs: number;
+  readonly graceMs: number;
+  /** How long a netsplit's lines are gathered. */
+  readonly splitMs: number;
+}
+
+export interface SessionOptions {
+  readonly identity: LinkedIdentity;
+  readonly settings: Settings;
+  readonly endpoint: Endpoint;
+  readonly host: IdentityHost;
+  readonly memory: Memory;
+  readonly patience: Patience;
+  /** Credential fields as text. */
+  readonly secret: (name: string) => string | undefined;
+}
+
+export function clientOptions({ settings, endpoint, secret }: SessionOptions): ClientOptions {
+  const { nick, username, realname, sasl, withoutCaps } = settings;
+  const password = secret("password");
+  const login = (): ClientOptions["sasl"] => {
+    if (sasl?.mechanism === "EXTERNAL") return { mechanism: "EXTERNAL" };
+    if (sasl === undefined || password === undefined) return undefined;
+    return { mechanism: "PLAIN", account: sasl.account ?? nick, password };
+  };
+  return {
+    endpoint,
+    nick,
+    username: username ?? usernameOf(nick),
+    realname: realname ?? nick,
+    serverPassword: secret("server_password"),
+    sasl: login(),
+    withoutCaps,
+  };
+}
+
+/** Letters and digits of a nickname; servers take no others before the host. */
+function usernameOf(nick: string): string {
+  return nick.replace(/[^A-Za-z0-9]/g, "").slice(0, 10) || "user";
+}

@@ -1,0 +1,132 @@
+/** Says and does what an action asks for, inside its window, and waits for the proof. */
+import { type Said, UncertainSend, type Window } from "@linkspan/daemon-kit";
+import { FabricError } from "@linkspan/envelopes";
+import type { IrcClient } from "../client.ts";
+import { isChannel } from "../conversation.ts";
+import type { Line } from "../inbound.ts";
+import type { Write } from "../outbound.ts";
+import { Confirmations } from "./confirmations.ts";
+import type { Change, Joins } from "./joins.ts";
+import type { Source } from "./source.ts";
+import { inside, isOpen } from "./window.ts";
+import { notNow, type Writer } from "./writer.ts";
+
+export interface SpeakerOptions {
+  readonly client: IrcClient;
+  readonly writer: Writer;
+  readonly joins: Joins;
+  readonly source: Source;
+  /** Id of the connection. */
+  readonly connection: string;
+  readonly isWelcome: () => boolean;
+  readonly isSelf: (nick: string) => boolean;
+  readonly same: (a: string, b: string) => boolean;
+  /** What was written has not left this process by the end of its window, and must not leave later. */
+  readonly onStuck: () => void;
+}
+
+export class Speaker {
+  readonly #options: SpeakerOptions;
+  #confirmations: Confirmations | undefined;
+  #changes = 0;
+
+  constructor(options: SpeakerOptions) {
+    this.#options = options;
+  }
+
+  /** Lines that one text takes; what its parts cost. Two until the server has said what it can. */
+  get linesPerText(): number {
+    return this.#confirmations?.linesPerText ?? 2;
+  }
+
+  /** @throws FabricError `platform.*` when it was not written; UncertainSend when it was, and not confirmed */
+  async perform(write: Write, key: string, window: Window): Promise<Said> {
+    const { joins } = this.#options;
+    switch (write.do) {
+      case "say":
+        return this.#say(write, key, window);
+      case "join":
+        return this.#change(window, () => joins.join({ name: write.channel, key: write.key }));
+      case "leave":
+        return this.#change(window, () => joins.leave(write.channel, write.reason));
+    }
+  }
+
+  /** Something private, such as a password: confirmed like anything, so that its echo is no event. */
+  sayQuietly(target: string, text: string): void {
+    this.#options.writer.now(this.#confirming().expect({ command: "PRIVMSG", target, text }, "").lines);
+  }
+
+  /** @returns whether the line is the echo of something said here, and so no news */
+  see(line: Line, label: string | undefined, at: Date): boolean {
+    return this.#confirmations?.see(line, label, at) ?? false;
+  }
+
+  /** The connection is over: what is not confirmed by now is in doubt. */
+  end(): void {
+    this.#confirmations?.end();
+  }
+
+  async #say(write: Write & { do: "say" }, key: string, window: Window): Promise<Said> {
+    const { client, joins, writer, source, isWelcome, onStuck } = this.#options;
+    const { command, target, text } = write;
+    const ready = isChannel(client.facts, target) ? joins.ready(target) : undefined;
+    if (ready !== undefined) await inside(window, ready, () => notNow(`${target} has not been joined yet`));
+    await writer.turn(this.#confirming().linesPerText, window);
+    if (!isWelcome() || !isOpen(window)) throw notNow("the time to say it is over");
+    if (!source.carries(`${command} ${target} :${text}`)) {
+      throw new FabricError("platform.too_long", "the server would cut it: our address there is too long");
+    }
+    const tags = this.#tagsOf(write);
+    const { lines, said } = this.#confirming().expect({ command, target, text, tags }, key);
+    const hasLeft = writer.now(lines);
+    try {
+      return await inside(window, said, () => new UncertainSend("no confirmation came in time"));
+    } catch (error) {
+      if (!hasLeft() && !isOpen(window)) onStuck();
+      throw error;
+    }
+  }
+
+  async #change(window: Window, changed: () => Change): Promise<Said> {
+    const { writer, isWelcome, connection } = this.#options;
+    await writer.turn(1, window);
+    if (!isWelcome() || !isOpen(window)) throw notNow("the time to do it is over");
+    const { lines, done } = changed();
+    writer.now(lines);
+    await inside(window, done, () => new UncertainSend("the server has not answered in time"));
+    this.#changes += 1;
+    return { remoteId: `${connection}.c${this.#changes}`, at: new Date() };
+  }
+
+  #confirming(): Confirmations {
+    const { client, isSelf, same, connection } = this.#options;
+    this.#confirmations ??= new Confirmations({
+      labels: client.has("labeled-response") && client.has("batch"),
+      echoes: client.has("echo-message"),
+      isSelf,
+      same,
+      connection,
+    });
+    return this.#confirmations;
+  }
+
+  #tagsOf({ replyTo }: Write & { do: "say" }): string[] {
+    if (replyTo === undefined || !this.#options.client.relaysTag("draft/reply")) return [];
+    return [`+draft/reply=${tagValue(replyTo)}`];
+  }
+}
+
+const ESCAPES: Readonly<Record<string, string>> = {
+  ";": "\\:",
+  " ": "\\s",
+  "\\": "\\\\",
+  "\r": "\\r",
+  "\n": "\\n",
+};
+const MAX_TAG_LENGTH = 500;
+
+function tagValue(value: string): string {
+  const bounded = value.replaceAll("\0", "").slice(0, MAX_TAG_LENGTH);
+  return bounded.replace(/[; \\\r\n]/g, (character) => ESCAPES[character] ?? "");
+}

@@ -1,0 +1,100 @@
+/**
+ * All that is written after the greeting, at the pace that the server bears.
+ *
+ * A text has a turn: it is written inside its window, all at once, or not at all. Everything else (joins, nicknames,
+ * requests) waits in line. Nothing is written while the socket still holds earlier bytes, so that a turn's moment is
+ * the moment it leaves.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import type { Window } from "@linkspan/daemon-kit";
+import { FabricError } from "@linkspan/envelopes";
+import type { IrcClient } from "../client.ts";
+import type { FloodGate } from "./flood-gate.ts";
+import { inside, isOpen } from "./window.ts";
+
+export class Writer {
+  readonly #client: IrcClient;
+  readonly #gate: FloodGate;
+  readonly #over: AbortSignal;
+  readonly #queue: string[] = [];
+  #working = false;
+  #reading = Promise.withResolvers<void>();
+
+  /** @param over aborted when the connection is over */
+  constructor(client: IrcClient, gate: FloodGate, over: AbortSignal) {
+    this.#client = client;
+    this.#gate = gate;
+    this.#over = over;
+    over.addEventListener("abort", () => this.#reading.resolve(), { once: true });
+  }
+
+  /** Stops reading, and with it saying: no confirmation could be read. */
+  pause(): void {
+    this.#reading = Promise.withResolvers();
+    this.#client.pause();
+  }
+
+  resume(): void {
+    this.#client.resume();
+    this.#reading.resolve();
+  }
+
+  /** In line with others, when the gate opens. */
+  soon(line: string): void {
+    this.#queue.push(line);
+    if (!this.#working) void this.#work();
+  }
+
+  /** Right now, in a turn of one's own. @returns whether all of it has left this process */
+  now(lines: readonly string[]): () => boolean {
+    let left = 0;
+    for (const line of lines) {
+      this.#client.write(line, () => {
+        left += 1;
+      });
+    }
+    return () => left === lines.length;
+  }
+
+  /**
+   * Resolves, inside the window, when that many lines may be written at once; the caller then writes them without
+   * waiting for anything else.
+   *
+   * @throws FabricError `platform.rate_limited`, `platform.unavailable`: nothing was written
+   */
+  async turn(lines: number, window: Window): Promise<void> {
+    for (;;) {
+      if (this.#over.aborted) throw notNow("there is no connection");
+      if (!isOpen(window)) throw notNow("the time to say it is over");
+      if (this.#client.paused) {
+        await inside(window, this.#reading.promise, () => notNow("too much is coming in"));
+      } else if (this.#client.pendingBytes > 0) {
+        await inside(window, this.#client.flushed(), () => notNow("the server takes nothing just now"));
+      } else {
+        const waitMs = this.#gate.pass(lines);
+        if (waitMs === 0) return;
+        if (performance.now() + waitMs >= window.untilMs) {
+          const detail = "the network's limit of lines is reached";
+          throw new FabricError("platform.rate_limited", detail, { retryAfterMs: waitMs });
+        }
+        await inside(window, delay(waitMs), () => notNow("the time to say it is over"));
+      }
+    }
+  }
+
+  async #work(): Promise<void> {
+    this.#working = true;
+    for (let line = this.#queue.shift(); line !== undefined; line = this.#queue.shift()) {
+      for (let ms = this.#gate.pass(1); ms > 0 && !this.#over.aborted; ms = this.#gate.pass(1))
+        await delay(ms);
+      if (this.#over.aborted) break;
+      this.#client.write(line);
+    }
+    this.#working = false;
+  }
+}
+
+/** Certainly not written, and may be later. */
+export function notNow(detail: string): FabricError {
+  return new FabricError("platform.unavailable", detail);
+}
