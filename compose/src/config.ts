@@ -87,6 +87,10 @@ const SETTINGS = {
     z.enum(["allow", "refuse"]).optional(),
     "Whether users may name IRC servers on private addresses; default: in development",
   ],
+  fan_out: [
+    z.enum(["on", "off"]).default("off"),
+    "Whether events also go to subscribers on the bus, as bridge/core/fanout",
+  ],
   retention_days: [
     z.coerce.number().int().min(1).default(90),
     "How long bodies and histories are kept, days",

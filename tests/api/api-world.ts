@@ -224,7 +224,7 @@ async function openCore(
     vault,
     signer,
     keys: new KeyRing(await keyRecords(database.pool)),
-    namespace: { name: "main", ...namespace, signatures: "required" },
+    namespace: { name: "main", ...namespace, signatures: "required", fanOut: false },
     wakes: stack.use(new Wakes()),
     log: pino({ level: "trace" }, sink),
     now: () => new Date(),

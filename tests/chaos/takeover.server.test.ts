@@ -57,7 +57,9 @@ describeWithServers(["ngircd", "postgres", "rabbitmq"], "one instance, two proce
 
   test("the second waits while the first holds", async () => {
     await second.start();
-    await until(() => second.log().includes('"event":"lease.waiting"'), { what: "the second to be told to wait" });
+    await until(() => second.log().includes('"event":"lease.waiting"'), {
+      what: "the second to be told to wait",
+    });
     await peer.say(CHANNEL, "to the first");
     await hears("to the first");
     expect(holds(second)).toBe(false);

@@ -31,7 +31,6 @@ describeWithServers(["postgres"], "a foreign daemon", () => {
     await using bus = world.broker.connect("foreign");
     for (const id of ["1", "2", "1"])
       await bus.publish({ body: envelope(id, `text ${id}`), route, messageId: id });
-    if (process.env.SHOW_LOG) process.stderr.write(world.lines.join(""));
     const read = () => readEvents(world.core.database.pool, { workspaceId: "acme", after: 0, limit: 10 });
     await until(async () => (await read()).length === 2, { what: "two events" });
     const [first] = await read();

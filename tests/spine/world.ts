@@ -28,6 +28,7 @@ export interface WorldOptions {
   readonly databaseUrl: string;
   readonly signatures?: "required" | "optional";
   readonly daemons?: boolean;
+  readonly fanOut?: boolean;
 }
 
 const quiet: Metrics = {
@@ -48,6 +49,7 @@ export async function openWorld(options: WorldOptions): Promise<World> {
       LINKSPAN_DATA: data,
       LINKSPAN_DATABASE_URL: options.databaseUrl,
       LINKSPAN_SIGNATURES: options.signatures,
+      LINKSPAN_FAN_OUT: options.fanOut === true ? "on" : "off",
     },
     undefined,
   );

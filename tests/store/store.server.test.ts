@@ -129,7 +129,7 @@ describeWithServers(["postgres"], "store", () => {
     ];
     expect((await appendEvents(database.pool, events)).size).toBe(3);
     expect((await appendEvents(database.pool, [event("b"), event("d")])).size).toBe(1);
-    expect(await advancePositions(database)).toBe(4);
+    expect(await advancePositions(database)).toEqual({ position: 4, count: 4 });
     const stored = await readEvents(database.pool, { workspaceId: "acme", after: 0, limit: 10 });
     expect(stored.map(({ position, body }) => [position, body.toString()])).toEqual([
       [1, "body of a \u0001 ü"],
@@ -164,7 +164,7 @@ describeWithServers(["postgres"], "store", () => {
     expect(await advancePositions(database)).toBeUndefined();
     await slow.query("COMMIT");
     slow.release();
-    expect(await advancePositions(database)).toBe(2);
+    expect(await advancePositions(database)).toEqual({ position: 2, count: 2 });
     const stored = await readEvents(database.pool, { workspaceId: "acme", after: 0, limit: 10 });
     expect(stored.map(({ body }) => body.toString().slice(8, 14))).toEqual(["first ", "second"]);
   });
@@ -176,7 +176,7 @@ describeWithServers(["postgres"], "store", () => {
     await doomed.query("ROLLBACK");
     doomed.release();
     await appendEvents(database.pool, [event("kept")]);
-    expect(await advancePositions(database)).toBe(1);
+    expect(await advancePositions(database)).toEqual({ position: 1, count: 1 });
   });
 
   test("two sequencers at once give every row one position", async () => {

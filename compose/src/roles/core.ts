@@ -62,7 +62,7 @@ export async function openCore(
   const sealSeed = await seedFile(config.data, "core.seal");
   await registerCore(database, signer, sealSeed);
   const keys = new KeyRing(await keyRecords(database.pool));
-  const vault = await openVault(config, database);
+  const vault = await openVault(config, database, log);
   const wakes = stack.use(new Wakes());
   const core: Core = {
     database,
@@ -70,7 +70,12 @@ export async function openCore(
     vault,
     signer,
     keys,
-    namespace: { name: config.namespace, ...namespace, signatures: config.signatures },
+    namespace: {
+      name: config.namespace,
+      ...namespace,
+      signatures: config.signatures,
+      fanOut: config.fan_out === "on",
+    },
     wakes,
     log,
     now: () => new Date(),
@@ -138,7 +143,7 @@ function followKeys(core: Core): void {
   core.wakes.on("keys", onWake, new AbortController().signal);
 }
 
-async function openVault(config: Config, database: Database): Promise<EnvelopeVault> {
+async function openVault(config: Config, database: Database, log: Logger): Promise<EnvelopeVault> {
   const store = new PgSecretStore(database.pool);
   await store.migrate();
   const backend = await FileKeyBackend.open({
@@ -147,7 +152,9 @@ async function openVault(config: Config, database: Database): Promise<EnvelopeVa
   });
   const vault = new EnvelopeVault({ store, backend, audit: (tx, entry) => audit(tx, entry) });
   const health = await vault.unseal();
-  if (health.state === "sealed") throw new FabricError("vault.sealed", health.reason);
+  // It starts sealed all the same: readiness tells, and opening is tried again.
+  if (health.state === "sealed")
+    log.warn({ event: "vault.sealed", reason: health.reason }, "the vault is sealed");
   return vault;
 }
 

@@ -27,10 +27,17 @@ export async function runJobs(
     { job: EXPIRE_INTENTS, everyMs: 5 * SECOND_MS, run: () => sweepExpired(core) },
     { job: EXPIRE_SESSIONS, everyMs: 15 * SECOND_MS, run: () => sweepSessions(core) },
     { job: KEEP_PARTITIONS, everyMs: 6 * HOUR_MS, run: () => sweepPartitions(core, { days: retentionDays }) },
-    { job: SWEEP_VAULT, everyMs: 60 * SECOND_MS, run: () => vault.sweep() },
+    { job: SWEEP_VAULT, everyMs: 60 * SECOND_MS, run: () => keepVault(vault) },
   ];
   for (const { job, everyMs, run } of sweeps) {
     stack.use(await jobs.work(job, async () => void (await run())));
     await jobs.repeat(job, {}, { everyMs });
   }
+}
+
+/** Opens it again when it is sealed and its key is back; else forgets what is too old. */
+async function keepVault(vault: OpenCore["vault"]): Promise<void> {
+  const { state } = await vault.health();
+  if (state === "sealed") await vault.unseal();
+  else await vault.sweep();
 }

@@ -1,3 +1,5 @@
+import { FabricError } from "@linkspan/envelopes";
+
 /** Time and chance as the bus needs them; both come in from outside, so that a simulation can own them. */
 export interface Clock {
   /** Monotonic milliseconds from an arbitrary start. */
@@ -38,5 +40,15 @@ export function sleep(clock: Clock, afterMs: number, signal?: AbortSignal): Prom
     };
     const cancel = clock.after(afterMs, done);
     signal?.addEventListener("abort", done, { once: true });
+  });
+}
+
+/** What the broker never answers must not be waited for. @throws FabricError (rejects) `bus.timeout` */
+export function within<T>(clock: Clock, timeoutMs: number, what: string, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const cancel = clock.after(timeoutMs, () =>
+      reject(new FabricError("bus.timeout", `${what} took longer than ${timeoutMs} ms`)),
+    );
+    work.then(resolve, reject).finally(cancel);
   });
 }

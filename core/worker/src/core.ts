@@ -27,6 +27,8 @@ export interface Namespace {
   readonly partitions: number;
   /** `optional` takes unsigned envelopes of foreign daemons; for development only. */
   readonly signatures: "required" | "optional";
+  /** Whether committed events also go to subscribers on the bus. */
+  readonly fanOut: boolean;
 }
 
 /** One function per thing worth counting; label values come from closed sets. */

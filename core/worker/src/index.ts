@@ -10,7 +10,7 @@ export {
 export { cancelSession, openSession, readSession, submitCredentials } from "./identity/link.ts";
 export { unlink } from "./identity/unlink.ts";
 export { cancelIntent, type IntentRequest, recordIntent } from "./outbound/record.ts";
-export { type Replayed, type ReplayRequest, replayEvents } from "./outbound/replay.ts";
+export { type Replayed, type ReplayRequest, replayEvents } from "./inbound/replay.ts";
 export { type Resolution, resolveIntent } from "./outbound/resolve.ts";
 export { dropQuarantined, retryQuarantined } from "./quarantine.ts";
 export { type Retention, sweepExpired, sweepPartitions, sweepSessions } from "./sweeps.ts";

@@ -66,13 +66,13 @@ export class IrcClient {
   constructor(options: ClientOptions, handlers: ClientHandlers) {
     const wanted = (cap: string): boolean => !options.withoutCaps.includes(cap);
     const socket = new LineSocket(options.endpoint, (text) => {
-      const message = ircLineParser(text);
-      if (message === undefined) return;
-      if (LIBRARY.has(message.command) && message.tags["batch"] === undefined) {
-        socket.emit("line", withoutUnwanted(text, message, wanted));
+      const line = parseLine(text);
+      if (line === undefined) return;
+      if (LIBRARY.has(line.command) && line.tags["batch"] === undefined) {
+        socket.emit("line", withoutUnwanted(text, line, wanted));
       }
-      if (message.command === "005") this.#learn();
-      handlers.onLine(lineOf(message));
+      if (line.command === "005") this.#learn();
+      handlers.onLine(line);
     });
     this.#socket = socket;
     socket.once("close", (error: Error | false) => handlers.onClose(error === false ? undefined : error));
@@ -177,12 +177,18 @@ export class IrcClient {
   }
 }
 
+/** One line of a server; undefined for one that says nothing. */
+export function parseLine(text: string): Line | undefined {
+  const message = ircLineParser(text);
+  return message === undefined || message.command === "" ? undefined : lineOf(message);
+}
+
 function lineOf({ tags, prefix, nick, ident, hostname, command, params }: IrcMessage): Line {
   return { tags, prefix, nick, user: ident, host: hostname, command, params };
 }
 
 /** A capability that is not wanted is not shown to the library, which would ask for it. */
-function withoutUnwanted(text: string, message: IrcMessage, wanted: (cap: string) => boolean): string {
+function withoutUnwanted(text: string, message: Line, wanted: (cap: string) => boolean): string {
   if (message.command !== "CAP") return text;
   const offered = message.params.at(-1) ?? "";
   const kept = offered

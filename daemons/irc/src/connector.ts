@@ -15,8 +15,10 @@ import {
   type LinkedIdentity,
   type OutboundAction,
   type Part,
+  pause,
   type RosterEntry,
   type Said,
+  systemClock,
   type Window,
 } from "@linkspan/daemon-kit";
 import { FabricError } from "@linkspan/envelopes";
@@ -198,7 +200,7 @@ class IrcConnection implements Connection {
     if (flooded === true || code === "platform.rate_limited") {
       this.#host.throttle({ reason: message, retryAfterMs: waitMs });
     }
-    await sleep(waitMs, signal);
+    await pause(systemClock, waitMs, signal);
     return true;
   }
 
@@ -234,13 +236,4 @@ function seenUntil(checkpoint: LinkedIdentity["checkpoint"]): Date | undefined {
     typeof server_time === "string" ? server_time : typeof at === "string" ? at : Number.NaN,
   );
   return Number.isNaN(moment.getTime()) ? undefined : moment;
-}
-
-async function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  const woken = Promise.withResolvers<void>();
-  const timer = setTimeout(woken.resolve, ms);
-  signal.addEventListener("abort", () => woken.resolve(), { once: true });
-  if (signal.aborted) woken.resolve();
-  await woken.promise;
-  clearTimeout(timer);
 }

@@ -1,11 +1,12 @@
-import { ircLineParser } from "irc-framework";
 import { expect, test } from "vitest";
+import { parseLine } from "./client.ts";
 import { endingOf, joinRefusalOf, refusalOf, registrationRefusalOf, socketEnding } from "./errors.ts";
 import type { Line } from "./inbound.ts";
 
 function line(raw: string): Line {
-  const { tags, prefix, nick, ident: user, hostname: host, command, params } = ircLineParser(raw) ?? {};
-  return { tags, prefix, nick, user, host, command, params } as Line;
+  const parsed = parseLine(raw);
+  if (parsed === undefined) throw new Error(`not a line: ${raw}`);
+  return parsed;
 }
 
 const isRoom = (name: string): boolean => name.toLowerCase() === "#room";

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { InboundEventSchema } from "@linkspan/envelopes";
-import { ircLineParser } from "irc-framework";
 import { expect, test } from "vitest";
+import { parseLine } from "./client.ts";
 import type { Self } from "./conversation.ts";
 import { eventsOf, type Line, type Seen, serverTime, splitEvent } from "./inbound.ts";
 import type { CaseMapping } from "./wire/casemapping.ts";
@@ -15,10 +15,9 @@ function self(caseMapping: CaseMapping = "rfc1459", nick = "alice"): Self {
 }
 
 function line(raw: string): Line {
-  const message = ircLineParser(raw);
-  if (message === undefined) throw new Error(`not a line: ${raw}`);
-  const { tags, prefix, nick, ident: user, hostname: host, command, params } = message;
-  return { tags, prefix, nick, user, host, command, params };
+  const parsed = parseLine(raw);
+  if (parsed === undefined) throw new Error(`not a line: ${raw}`);
+  return parsed;
 }
 
 const seen = (number: number): Seen => ({ connection: "conn", line: number, receivedAt: RECEIVED });

@@ -108,9 +108,14 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
     ...options.tuning,
   };
 
-  const sayHello = async (epoch: number | undefined): Promise<LeaseAnswer> => {
+  const sayHello = async (epoch: number | undefined, leaving = false): Promise<LeaseAnswer> => {
     const author = new Author({ ...options, clock, ...(epoch !== undefined && { epoch }) });
-    const hello = { boot_id: bootId, version: KIT_VERSION, ...(epoch !== undefined && { epoch }) };
+    const hello = {
+      boot_id: bootId,
+      version: KIT_VERSION,
+      ...(epoch !== undefined && { epoch }),
+      ...(leaving && { leaving }),
+    };
     const calls = new CoreCalls(options.bus, author, keyRing, clock);
     const to = { workspaceId: "_", timeoutMs: tuning.helloTimeoutMs };
     const reply = await calls.call("core", "hello", hello, to);
@@ -133,11 +138,12 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
     },
   };
 
+  let kept: number | undefined;
   await serveTerms(
     {
       clock,
       log,
-      beat: sayHello,
+      beat: (epoch) => sayHello(epoch),
       work: async (tenure, stopped) => {
         standing.epoch = tenure.epoch;
         log.info({ event: "lease.held", epoch: tenure.epoch });
@@ -148,12 +154,17 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
         } finally {
           standing.epoch = undefined;
           standing.isServing = false;
+          kept = tenure.signal.aborted ? undefined : tenure.epoch;
           log.info({ event: "lease.left", epoch: tenure.epoch, lost: tenure.signal.aborted });
         }
       },
     },
     stop,
   );
+  // So that the next holder need not wait for the lease to run out.
+  if (kept !== undefined) {
+    await sayHello(kept, true).catch((error: unknown) => log.info({ event: "lease.kept", err: error }));
+  }
 }
 
 function leaseOf({ lease }: HelloReply): LeaseAnswer {

@@ -23,6 +23,10 @@ export const HelloRequestSchema = z.strictObject({
   boot_id: Id,
   version: Text,
   epoch: Positive.exactOptional(),
+  leaving: z
+    .literal(true)
+    .exactOptional()
+    .meta({ description: "gives the lease back; the last word of a process" }),
 });
 
 export const HelloReplySchema = z.strictObject({

@@ -24,6 +24,7 @@ import { Requests } from "../requests.ts";
 import { BusTelemetry } from "../telemetry.ts";
 import {
   type AmqpBusConfig,
+  DEFAULT_CONFIRM_MS,
   DEFAULT_RECONNECT,
   DEFAULT_WAITING,
   DEFAULT_WINDOW,
@@ -84,6 +85,7 @@ export class AmqpBus implements Bus {
       ...DEFAULT_WINDOW,
       ...config.window,
       maxWaiting: config.maxWaiting ?? DEFAULT_WAITING,
+      confirmTimeoutMs: config.confirmTimeoutMs ?? DEFAULT_CONFIRM_MS,
       clock: this.#clock,
       random: this.#random,
       listener: config.listener,
@@ -236,8 +238,8 @@ export class AmqpBus implements Bus {
       await declareTopology(connection, [...this.#declared.values()], this.#config.replayBuffer);
     }
     await this.#replies.restore(connection);
-    for (const subscription of this.#subscriptions) await subscription.restore(connection);
     this.#consumingOn = connection;
+    for (const subscription of this.#subscriptions) void subscription.restore(connection);
   }
 
   #remember(queue: QueueSpec): void {

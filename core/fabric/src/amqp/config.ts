@@ -25,6 +25,8 @@ export interface AmqpBusConfig extends Peer {
   readonly window?: { readonly maxCount: number; readonly maxBytes: number };
   /** Further publishes that may wait for the window; beyond it they reject with `bus.unavailable`. Default 100,000. */
   readonly maxWaiting?: number;
+  /** A message unconfirmed for so long is sent again on a new channel; default 15,000. */
+  readonly confirmTimeoutMs?: number;
   /** Default 100 ms to 10 s. */
   readonly reconnect?: Backoff;
   /** Keeps what declared queues were sent, for `replay`; absent: no stream is declared. */
@@ -51,6 +53,7 @@ export interface ReplayBuffer {
 
 export const DEFAULT_RECONNECT: Backoff = { minMs: 100, maxMs: 10_000 };
 export const DEFAULT_WINDOW = { maxCount: 1_000, maxBytes: 16 * 1024 * 1024 };
+export const DEFAULT_CONFIRM_MS = 15_000;
 export const DEFAULT_WAITING = 100_000;
 
 /** Opens one connection. @param purpose shown in the broker's list of connections */

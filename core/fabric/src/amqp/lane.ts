@@ -14,6 +14,7 @@ export interface Sending extends Encoded {
   readonly lane: Lane;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
+  sentAt: number;
   /** The broker had no queue for it. */
   returned: boolean;
   /** Its publisher does not wait any more. */
@@ -33,6 +34,11 @@ export class Lane {
 
   constructor(name: string) {
     this.name = name;
+  }
+
+  /** A message has been confirmed, and none refused since. */
+  get isOpen(): boolean {
+    return this.#open;
   }
 
   /** Whether the next message may go on the wire. */

@@ -2,10 +2,11 @@
  * One connection that comes back. It is `up` once its set-up has run; losing it is told once, then it is
  * opened again after a capped, jittered backoff, for as long as it is not closed.
  */
+import { Duplex } from "node:stream";
 import { FabricError } from "@linkspan/envelopes";
 import type { ChannelModel } from "amqplib";
 import { type Backoff, backoffMs } from "../backoff.ts";
-import type { Clock, Random } from "../clock.ts";
+import { type Clock, type Random, within } from "../clock.ts";
 import type { BusListener, LinkName } from "../events.ts";
 
 export interface LinkOptions {
@@ -23,6 +24,7 @@ export interface LinkOptions {
 
 /** A peer that does not answer a close must not keep us. */
 const CLOSE_MS = 3_000;
+const SET_UP_MS = 15_000;
 
 export class Link {
   readonly #options: LinkOptions;
@@ -89,7 +91,8 @@ export class Link {
     });
     gone.catch(ignoreUnhandled);
     try {
-      await Promise.race([this.#options.setUp(connection), gone]);
+      const { clock, setUp } = this.#options;
+      await Promise.race([within(clock, SET_UP_MS, "the set-up", setUp(connection)), gone]);
     } catch (error) {
       this.#options.onDown();
       await this.#end(connection);
@@ -124,15 +127,19 @@ export class Link {
   }
 
   async #end(connection: ChannelModel): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const cancel = this.#options.clock.after(CLOSE_MS, resolve);
-    // Closing what is already closed rejects; there is nothing left to do about it.
-    Promise.resolve()
-      .then(() => connection.close())
-      .then(resolve, () => resolve());
-    await promise;
-    cancel();
+    try {
+      await within(this.#options.clock, CLOSE_MS, "closing", connection.close());
+    } catch {
+      // Closed already, or the peer is silent: its socket must not live on with consumers behind it.
+      destroySocket(connection);
+    }
   }
+}
+
+/** amqplib has no way to do this; it keeps the socket here. */
+function destroySocket({ connection }: ChannelModel): void {
+  const socket: unknown = Reflect.get(connection, "stream");
+  if (socket instanceof Duplex) socket.destroy();
 }
 
 export function textOf(reason: unknown): string {

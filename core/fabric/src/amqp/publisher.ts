@@ -20,6 +20,7 @@ export interface PublisherOptions {
   readonly maxCount: number;
   readonly maxBytes: number;
   readonly maxWaiting: number;
+  readonly confirmTimeoutMs: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly listener: BusListener | undefined;
@@ -27,6 +28,8 @@ export interface PublisherOptions {
   readonly onChannelLost: () => void;
 }
 
+/** The first message of a lane shows within a fraction of the time whether its queue is there. */
+const PROBE_SHARE = 1 / 5;
 const REST: Backoff = { minMs: 50, maxMs: 5_000 };
 
 export class Publisher {
@@ -43,6 +46,8 @@ export class Publisher {
   #suspects = 0;
   #congested = false;
   #blocked: string | undefined;
+  #unblockedAt = Number.NEGATIVE_INFINITY;
+  #watching = false;
   #closed = false;
   #onIdle: (() => void)[] = [];
 
@@ -68,7 +73,7 @@ export class Publisher {
       const { key, content, options, destination } = encoded;
       const lane = this.#laneTo(destination);
       const order = this.#published++;
-      const state = { returned: false, over: false };
+      const state = { sentAt: 0, returned: false, over: false };
       let sending: Sending = { key, content, options, destination, order, lane, resolve, reject, ...state };
       if (signal !== undefined) sending = this.#abortable(sending, signal);
       if (sending.over) return;
@@ -97,8 +102,7 @@ export class Publisher {
     channel.on("close", () => {
       if (this.#channel !== channel) return;
       this.#accuse(fault);
-      this.detach();
-      this.#options.onChannelLost();
+      this.#lose();
     });
     this.#flush();
   }
@@ -118,12 +122,18 @@ export class Publisher {
     for (const sending of undecided) sending.returned = false;
   }
 
+  #lose(): void {
+    this.detach();
+    this.#options.onChannelLost();
+  }
+
   pause(reason: string): void {
     this.#blocked = reason;
   }
 
   resume(): void {
     this.#blocked = undefined;
+    this.#unblockedAt = this.#options.clock.now();
     this.#flush();
   }
 
@@ -173,8 +183,10 @@ export class Publisher {
       this.#congested = true;
       return false;
     }
+    sending.sentAt = this.#options.clock.now();
     sending.lane.sent();
     this.#window.push(sending);
+    if (!this.#watching) this.#watch(channel, this.#limitOf(sending));
     this.#count++;
     this.#bytes += sending.content.length;
     return true;
@@ -223,6 +235,36 @@ export class Publisher {
       lane.rested();
       this.#unpark(lane);
       this.#flush();
+    });
+  }
+
+  /**
+   * A broker that is starting can lose a message without a word. One timer, for the oldest; `afterMs` is
+   * when that will have been too long.
+   */
+  #watch(channel: ConfirmChannel, afterMs: number): void {
+    this.#watching = true;
+    this.#options.clock.after(afterMs, () => {
+      this.#watching = false;
+      const [oldest] = this.#window;
+      if (channel !== this.#channel || oldest === undefined) return;
+      const since = Math.max(oldest.sentAt, this.#unblockedAt);
+      const leftMs = since + this.#limitOf(oldest) - this.#options.clock.now();
+      if (leftMs > 0 || this.#blocked !== undefined) this.#watch(channel, Math.max(leftMs, 100));
+      else this.#abandon(channel, oldest);
+    });
+  }
+
+  #limitOf({ lane }: Sending): number {
+    return this.#options.confirmTimeoutMs * (lane.isOpen ? 1 : PROBE_SHARE);
+  }
+
+  #abandon(channel: ConfirmChannel, { lane }: Sending): void {
+    const reason = `no confirm for a message to ${lane.name}: sending again on another channel`;
+    this.#options.listener?.({ event: "bus.fault", reason });
+    this.#lose();
+    channel.close().catch((error: unknown) => {
+      this.#options.listener?.({ event: "bus.fault", reason: String(error) });
     });
   }
 

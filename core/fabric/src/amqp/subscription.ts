@@ -7,7 +7,7 @@ import { FabricError } from "@linkspan/envelopes";
 import type { Channel, ChannelModel, ConsumeMessage, Message } from "amqplib";
 import { backoffMs } from "../backoff.ts";
 import { DEAD_LETTERS, type Death, type Handler, type QueueSpec, type Subscription } from "../bus.ts";
-import { sleep } from "../clock.ts";
+import { sleep, within } from "../clock.ts";
 import type { BusListener } from "../events.ts";
 import { Intake } from "../intake/intake.ts";
 import type { IntakeOptions, Limits, Outlet } from "../intake/options.ts";
@@ -32,6 +32,8 @@ export interface AmqpSubscriptionOptions<P> {
 }
 
 const CLOSE_MS = 3_000;
+/** A quorum queue without a leader does not answer at all. */
+const CONSUME_MS = 5_000;
 const REATTACH = { minMs: 50, maxMs: 5_000 };
 
 export class AmqpSubscription<P> implements Subscription, Outlet<P> {
@@ -87,10 +89,12 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
       this.#acks = new AckWindow({
         ack: (deliveryTag, multiple) => channel.ack({ fields: { deliveryTag } } as Message, multiple),
       });
-      await channel.consume(name, (message) => this.#received(channel, message));
+      const consuming = channel.consume(name, (message) => this.#received(channel, message));
+      await within(this.#options.intake.clock, CONSUME_MS, "consuming", consuming);
       this.#failures = 0;
     } catch (error) {
       if (this.#channel === channel) this.detach();
+      if (fault === undefined) void this.#close(channel);
       throw codeOf(fault ?? error) === 404 ? undeclared(this.queue) : (fault ?? error);
     }
   }
@@ -229,19 +233,12 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
     });
   }
 
-  /** A peer that does not answer must not keep us; closing what is closed already throws. */
+  /** What is closed already throws, and a peer that does not answer must not keep us. */
   async #close(channel: Channel): Promise<void> {
-    const waited = new AbortController();
-    const closed = Promise.resolve()
-      .then(() => channel.close())
-      .then(ignore, ignore);
-    await Promise.race([closed, sleep(this.#options.intake.clock, CLOSE_MS, waited.signal)]);
-    waited.abort();
+    const { clock } = this.#options.intake;
+    const closing = Promise.resolve().then(() => channel.close());
+    await within(clock, CLOSE_MS, "closing", closing).catch(() => undefined);
   }
-}
-
-function ignore(): void {
-  return;
 }
 
 function undeclared(queue: string): FabricError {

@@ -66,7 +66,7 @@ export async function onChannel<T>(
     await channel.close();
     return result;
   } catch (error) {
-    throw fault ?? error;
+    throw error instanceof FabricError ? error : (fault ?? error);
   }
 }
 

@@ -159,19 +159,19 @@ export async function readEvents(on: Queryable, query: EventQuery): Promise<Stor
   return rows.map(toStoredEvent);
 }
 
-export async function eventByMessageId(
-  on: Queryable,
-  workspaceId: string,
-  messageId: Uint8Array,
-): Promise<StoredEvent | undefined> {
+/** Committed events of all workspaces with positions in (after, upTo], those of second readers left out. */
+export async function readEventsBetween(on: Queryable, after: number, upTo: number): Promise<StoredEvent[]> {
   const { rows } = await execute<EventRow>(
     on,
-    `SELECT p.position, e.* FROM events e
-       JOIN event_positions p ON p.event_id = e.id AND p.workspace_id = e.workspace_id
-      WHERE e.workspace_id = $1 AND e.message_id = $2 LIMIT 1`,
-    [workspaceId, Buffer.from(messageId)],
+    `SELECT p.position, e.workspace_id, e.message_id, e.service, e.account, e.conversation, e.received_at,
+            e.fan_out, e.kid, e.sig, e.body
+       FROM event_positions p
+       JOIN events e ON e.xid = p.xid AND e.id = p.event_id AND e.received_at = p.received_at
+      WHERE p.position > $1 AND p.position <= $2 AND e.fan_out ORDER BY p.position`,
+    [after, upTo],
+    "events.between",
   );
-  return rows[0] === undefined ? undefined : toStoredEvent(rows[0]);
+  return rows.map(toStoredEvent);
 }
 
 interface EventRow {

@@ -29,16 +29,20 @@ WITH seat AS (
 UPDATE sequencer SET position = last.position, xid = last.xid, event_id = last.id,
        received_at = greatest(sequencer.received_at, last.received_at)
   FROM last
-RETURNING sequencer.position`;
+RETURNING sequencer.position, (SELECT count(*) FROM ready) AS count`;
 
 /**
  * Numbers what became final, up to `limit` rows. Only one process does it at a time; others change nothing.
  *
- * @returns the newest position when rows were numbered
+ * @returns the newest position and how many were given, when there were any
  */
-export async function advancePositions(database: Database, limit = 2_000): Promise<number | undefined> {
-  const { rows } = await execute<{ position: string }>(database.pool, ADVANCE, [limit], "events.advance");
-  return rows[0] === undefined ? undefined : Number(rows[0].position);
+export async function advancePositions(
+  database: Database,
+  limit = 2_000,
+): Promise<{ readonly position: number; readonly count: number } | undefined> {
+  type Row = { position: string; count: string };
+  const { rows } = await execute<Row>(database.pool, ADVANCE, [limit], "events.advance");
+  return rows[0] && { position: Number(rows[0].position), count: Number(rows[0].count) };
 }
 
 /** The newest position given so far; 0 when there is none. */

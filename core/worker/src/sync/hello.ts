@@ -22,6 +22,9 @@ import {
   identitiesAt,
   type Identity,
   type Lease,
+  type LeaseAnswer,
+  type LeaseClaim,
+  releaseLease,
 } from "@linkspan/store";
 import type { Core } from "../core.ts";
 import { CORE } from "../send.ts";
@@ -38,15 +41,10 @@ export async function answerHello(
   kid: string | undefined,
 ): Promise<HelloReply> {
   const { service, instance } = daemonOf(envelope);
-  const { boot_id } = envelope.payload as HelloRequest;
+  const { boot_id, leaving } = envelope.payload as HelloRequest;
   if (kid === undefined) throw new FabricError("envelope.unsigned", "an unsigned daemon holds no lease");
-  const answer = await claimLease(core.database.pool, {
-    service,
-    instance,
-    holder: boot_id,
-    kid,
-    ttlMs: LEASE_TTL_MS,
-  });
+  const claim = { service, instance, holder: boot_id, kid, ttlMs: LEASE_TTL_MS };
+  const answer = leaving === true ? await giveBack(core, claim) : await claimLease(core.database.pool, claim);
   if (answer.state === "held" && answer.changed) {
     core.log.info(
       { event: "lease.taken", service, instance, epoch: answer.epoch },
@@ -64,6 +62,11 @@ export async function answerHello(
         ? { state: "held", epoch: answer.epoch, ttl_ms: LEASE_TTL_MS }
         : { state: "taken", retry_after_ms: answer.retryAfterMs },
   };
+}
+
+async function giveBack(core: Core, claim: LeaseClaim): Promise<LeaseAnswer> {
+  await releaseLease(core.database.pool, claim);
+  return { state: "taken", retryAfterMs: 0 };
 }
 
 /** @throws FabricError `lease.lost`, `envelope.wrong_issuer` */

@@ -5,10 +5,10 @@
  * A subscriber `archive` listens for `bridge/core/archive/fanout`.
  */
 import { randomUUID } from "node:crypto";
-import { type FabricError, isFabricError, noteId } from "@linkspan/envelopes";
+import { type FabricError, isFabricError } from "@linkspan/envelopes";
 import { audit, lastPosition, readEvents, type StoredEvent } from "@linkspan/store";
 import type { Core } from "../core.ts";
-import { CORE, outgoing } from "../send.ts";
+import { fanOutNote } from "./fan-out.ts";
 
 export interface ReplayRequest {
   readonly workspaceId: string;
@@ -72,20 +72,7 @@ async function publishAgain(
   marker: string,
 ): Promise<boolean> {
   try {
-    await core.bus.publish(
-      outgoing(core, {
-        service: CORE,
-        instance: subscriber,
-        action: "fanout",
-        workspaceId: event.workspaceId,
-        messageId: noteId(CORE, "fanout", `${subscriber} ${marker} ${event.position}`),
-        payload: {
-          event: event.position,
-          marker,
-          envelope: JSON.parse(event.body.toString("utf8")) as Record<string, unknown>,
-        },
-      }),
-    );
+    await core.bus.publish(fanOutNote(core, event, subscriber, marker));
     return true;
   } catch (error) {
     if (isFabricError(error) && isTooMuch(error)) {
