@@ -13,9 +13,11 @@ export interface Output {
   dim(text: string): string;
 }
 
+/** `NO_COLOR` (no-color.org) is heeded. */
 export function outputTo(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteStream, json: boolean): Output {
+  const colour = stdout.isTTY && !json && !process.env["NO_COLOR"];
   const paint = (style: "green" | "red" | "dim") => (text: string) =>
-    stdout.isTTY && !json ? styleText(style, text) : text;
+    colour ? styleText(style, text, { validateStream: false }) : text;
   return {
     result: (object, text) => void stdout.write(`${json ? JSON.stringify(object) : text}\n`),
     say: (text) => {

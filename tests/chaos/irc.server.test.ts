@@ -21,7 +21,7 @@ import { backendTalks, linkIrc, NICK, outcomes, peerTalks, received, type Spoken
 
 const COUNT = Number(process.env.CHAOS_MESSAGES ?? 5_000);
 const CHANNELS = Array.from({ length: 10 }, (_, i) => `#chaos${i}`);
-const PEER_EVERY_MS = 4;
+const PEER_EVERY_MS = 20;
 /** What a daemon may have read and not yet handed over when it was killed. */
 const IN_HAND_MS = 1_500;
 const MINUTES = 60_000;

@@ -1,4 +1,8 @@
 /** The IRC connector against servers that others wrote, with a peer that shares no code with it. */
+import { X509Certificate } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type ContractPeer, connectorContract } from "@linkspan/daemon-kit/contract";
 import { ircConnector } from "@linkspan/daemon-irc";
 import { UncertainSend } from "@linkspan/daemon-kit";
@@ -7,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Linked, linkedIdentity, openWindow } from "../peers/irc/linked.ts";
 import { IrcPeer } from "../peers/irc/peer.ts";
 import { describeWithServers } from "../servers/available.ts";
+import { createAuthority } from "../servers/certificates.ts";
 import { startFaultProxy } from "../servers/fault-proxy.ts";
 import { type InspircdServer, startInspircd } from "../servers/inspircd.ts";
 import { type NgircdServer, startNgircd } from "../servers/ngircd.ts";
@@ -343,6 +348,29 @@ for (const [name, start] of SERVERS) {
       expect(refused.message).toContain("certificate of localhost cannot be trusted");
     });
 
+    test("a client certificate of the vault is shown to the server", async () => {
+      const { nick, other } = fresh();
+      const directory = mkdtempSync(join(tmpdir(), "linkspan-irc-"));
+      const { cert, key } = await (await createAuthority(directory)).issue("client");
+      rmSync(directory, { recursive: true });
+      await using peer = await IrcPeer.connect({ port: server.port, nick: other });
+      await using linked = await Linked.connected({
+        port: server.tlsPort,
+        nick,
+        settings: { host: "localhost", tls: { ca: server.ca } },
+        secrets: { certificate: Buffer.from(cert), certificate_key: Buffer.from(key) },
+      });
+      peer.write(`WHOIS ${nick}`);
+      const about: string[] = [];
+      await peer.expect((line) => {
+        about.push(`${line.command} ${line.params.at(-1)}`);
+        return line.command === "318";
+      });
+      const fingerprint = new X509Certificate(cert).fingerprint256.replaceAll(":", "").toLowerCase();
+      expect(about.join("\n")).toContain(fingerprint);
+      expect(linked.state?.state).toBe("connected");
+    });
+
     test("a server that dies is waited for, and its channels are joined again", async () => {
       const { nick, room, linked, peer } = await meet();
       await using _ = linked;
@@ -467,10 +495,47 @@ describeWithServers(["inspircd"], "irc on inspircd with other capabilities", () 
   });
 });
 
+describeWithServers(["inspircd", "ngircd"], "irc on servers as strict as public ones", () => {
+  for (const [name, start] of [
+    ["inspircd", () => startInspircd({ strict: true })],
+    ["ngircd", () => startNgircd({ strict: true })],
+  ] as const) {
+    test(`${name}: at the pace that is kept by default nobody is thrown out, and everything arrives`, async () => {
+      await using server = await start();
+      const { nick, other, room } = fresh();
+      await using peer = await IrcPeer.connect({ port: server.port, nick: other });
+      await peer.join(room);
+      const settings = { channels: [room], pace: undefined };
+      await using linked = await Linked.connected({ port: server.port, nick, settings });
+      await peer.sees(nick, room);
+      const said = Array.from({ length: 12 }, (_, index) => `${index} ${"x".repeat(300)}`);
+      for (const text of said) await linked.say(linked.channel(room), text);
+      await peer.until(() => peer.heardFrom(nick, room).length === said.length);
+      expect(peer.heardFrom(nick, room)).toEqual(said);
+      expect(linked.host.states.map(({ state }) => state)).toEqual(["connecting", "connected"]);
+    });
+
+    test(`${name}: too many connections from one address is a sentence, and a long wait`, async () => {
+      await using server = await start();
+      const { nick } = fresh();
+      const others = await Promise.all(
+        Array.from({ length: name === "ngircd" ? 5 : 3 }, (_, index) =>
+          IrcPeer.connect({ port: server.port, nick: `o${index}` }),
+        ),
+      );
+      await using linked = await Linked.open({ port: server.port, nick });
+      const refused = await linked.becomes("transient_disconnect");
+      expect(refused.message).toContain("no more connections from this address");
+      expect(refused.retryAt?.getTime()).toBeGreaterThan(Date.now() + 60_000);
+      for (const each of others) await each[Symbol.asyncDispose]();
+    });
+  }
+});
+
 describe("irc without a server", () => {
   test("a private address is refused in words unless the operator allows it", async () => {
     await using linked = await Linked.open({ port: 6667, nick: "alice", connector: { privateHosts: false } });
-    const refused = await linked.becomes("unconfigured");
+    const refused = await linked.becomes("unknown_error");
     expect(refused.message).toContain("private network");
   });
 });

@@ -7,6 +7,7 @@ export * from "./repositories/events.ts";
 export * from "./repositories/identities.ts";
 export * from "./repositories/intents.ts";
 export * from "./repositories/leases.ts";
+export * from "./repositories/outbox.ts";
 export * from "./repositories/positions.ts";
 export * from "./repositories/quarantine.ts";
 export * from "./repositories/registry.ts";

@@ -92,8 +92,11 @@ class IrcConnection implements Connection {
     this.#settings = settings;
     this.#host = host;
     this.#context = context;
-    const wishes = settings.channels.map((name) => ({ name, key: this.#secret(`channel_key:${name}`) }));
-    this.#memory = new Memory(wishes, settings.pace, seenUntil(identity.checkpoint));
+    this.#memory = new Memory({
+      ...settings,
+      keyOf: (name) => this.#secret(`channel_key:${name}`),
+      checkpoint: identity.checkpoint,
+    });
     this.#kept = this.#keep(AbortSignal.any([host.signal, this.#closing.signal]));
   }
 
@@ -227,13 +230,4 @@ class IrcConnection implements Connection {
     const bytes = this.#host.secrets.get(name);
     return bytes === undefined ? undefined : new TextDecoder().decode(bytes);
   }
-}
-
-/** The moment of the last event that the core has. */
-function seenUntil(checkpoint: LinkedIdentity["checkpoint"]): Date | undefined {
-  const { server_time, at } = checkpoint ?? {};
-  const moment = new Date(
-    typeof server_time === "string" ? server_time : typeof at === "string" ? at : Number.NaN,
-  );
-  return Number.isNaN(moment.getTime()) ? undefined : moment;
 }

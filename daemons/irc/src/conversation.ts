@@ -77,11 +77,13 @@ const NO_CHANNEL = /[\0-\x20,\x7F]/;
 /** Nor may a nickname look like a channel, a mask, a server or a status prefix. */
 const NO_NICK = /[\0-\x20,\x7F!*?@.$:]|^[#&+~%]/;
 
+export function isChannelName(name: string): boolean {
+  return /^[#&+!]/.test(name) && !NO_CHANNEL.test(name) && Buffer.byteLength(name) <= MAX_NAME_BYTES;
+}
+
 /** @throws FabricError `platform.not_found` */
 export function checkedChannel(name: string): string {
-  if (!/^[#&+!]/.test(name) || NO_CHANNEL.test(name) || Buffer.byteLength(name) > MAX_NAME_BYTES) {
-    throw new FabricError("platform.not_found", "that is no name of a channel");
-  }
+  if (!isChannelName(name)) throw new FabricError("platform.not_found", "that is no name of a channel");
   return name;
 }
 

@@ -106,7 +106,7 @@ test.each([
   ["DEPTH_ZERO_SELF_SIGNED_CERT", "unknown_error", "late"],
   ["ERR_TLS_CERT_ALTNAME_INVALID", "unknown_error", "late"],
   ["ERR_TLS_PINNED", "unknown_error", "late"],
-  ["REFUSED_ADDRESS", "unconfigured", "never"],
+  ["REFUSED_ADDRESS", "unknown_error", "never"],
 ])("a socket's %s means %s", (code, state, retry) => {
   expect(socketEnding(Object.assign(new Error("x"), { code }), "irc.test.invalid")).toMatchObject({
     state,

@@ -218,7 +218,7 @@ export function socketEnding(error: unknown, host: string): Ending {
   const code = String((error as NodeJS.ErrnoException | undefined)?.code ?? "");
   if (code === "REFUSED_ADDRESS") {
     return {
-      state: "unconfigured",
+      state: "unknown_error",
       code: "platform.forbidden",
       message: `${host} is an address of a private network, which this daemon does not connect to; its operator can allow it.`,
       retry: "never",
@@ -276,6 +276,6 @@ function reasonIn(text: string): string {
 const MAX_QUOTED = 200;
 
 /** A server's words, fit to stand in a sentence of ours. */
-function quoted(words: string): string {
+export function quoted(words: string): string {
   return withoutControls(words).trim().slice(0, MAX_QUOTED);
 }

@@ -143,7 +143,7 @@ test("a netsplit is one event, however many it took", () => {
     sender: { name: "a.test" },
     native: { servers: ["a.test", "b.test"], count: 500 },
   });
-  expect((payload.native?.["nicks"] as string[]).length).toBe(100);
+  expect(payload.native?.["nicks"]).toHaveLength(100);
 });
 
 test.each([

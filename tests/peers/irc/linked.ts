@@ -34,7 +34,15 @@ export function linkedIdentity({ port, nick, settings, checkpoint }: LinkedOptio
     workspaceId: WORKSPACE,
     userId: "user",
     home: "primary",
-    settings: { network: NETWORK, host: "127.0.0.1", port, tls: false, nick, pace: UNPACED, ...settings },
+    settings: definedOf({
+      network: NETWORK,
+      host: "127.0.0.1",
+      port,
+      tls: false,
+      nick,
+      pace: UNPACED,
+      ...settings,
+    }),
     checkpoint,
   };
 }
@@ -122,4 +130,9 @@ export class Linked implements AsyncDisposable {
 
 export function openWindow(ms = 10_000): Window {
   return { untilMs: performance.now() + ms, signal: new AbortController().signal };
+}
+
+/** A setting given as undefined takes its default away. */
+function definedOf(settings: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
 }

@@ -4,26 +4,17 @@ import { routingKey } from "@linkspan/envelopes";
 import type { Delivery } from "@linkspan/fabric";
 import { type Queryable, quarantine } from "@linkspan/store";
 import type { Core } from "../core.ts";
-import type { Wake } from "../wakes.ts";
-import type { Acked } from "./acks.ts";
 import { type Admitted, admit } from "./admit.ts";
 import { applyEffect } from "./effects.ts";
 import { storeEvents } from "./events.ts";
+import { newOutcome, type Outcome } from "./outcome.ts";
 
 export type Received =
   | { readonly delivery: Delivery; readonly opened: Opened; readonly refused?: never }
   | { readonly delivery: Delivery; readonly opened?: never; readonly refused: FabricError };
 
-/** What happens after the commit. */
-export interface Outcome {
-  readonly acks: Acked[];
-  readonly wakes: Set<Wake>;
-  /** Metrics and log lines; they tell only what was committed. */
-  readonly reports: (() => void)[];
-}
-
 export async function applyBatch(core: Core, on: Queryable, batch: readonly Received[]): Promise<Outcome> {
-  const outcome: Outcome = { acks: [], wakes: new Set(), reports: [] };
+  const outcome = newOutcome();
   const opened: { delivery: Delivery; opened: Opened }[] = [];
   for (const received of batch) {
     if (received.refused === undefined) opened.push(received);

@@ -24,7 +24,7 @@ import {
 } from "@linkspan/store";
 import type { Core } from "../core.ts";
 import { deferIntent, followDelivery } from "../outbound/follow.ts";
-import type { Outcome } from "./apply.ts";
+import type { Outcome } from "./outcome.ts";
 
 /** @returns a conflict when this id was used for other content */
 export async function applyEffect(

@@ -11,7 +11,7 @@ import {
 } from "@linkspan/store";
 import type { Core } from "../core.ts";
 import type { Admitted } from "./admit.ts";
-import type { Outcome } from "./apply.ts";
+import type { Outcome } from "./outcome.ts";
 
 interface Candidate {
   readonly admitted: Admitted;

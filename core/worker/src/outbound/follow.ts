@@ -11,7 +11,7 @@ import {
   type Queryable,
 } from "@linkspan/store";
 import type { Core } from "../core.ts";
-import type { Outcome } from "../inbound/apply.ts";
+import type { Outcome } from "../inbound/outcome.ts";
 import { isSettled, mayMove } from "./states.ts";
 
 export async function followDelivery(

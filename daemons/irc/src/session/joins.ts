@@ -41,7 +41,7 @@ export class Joins implements Disposable {
     const { memory, write, fold, retryMs } = this.#options;
     const waiting = memory.wishes.map(({ name }) => this.#wait(fold(name)).promise);
     for (const line of joinLines(memory.wishes)) write(line);
-    this.#timer = setInterval(() => this.#retry(), retryMs);
+    this.#timer = setInterval(() => this.again(), retryMs);
     await Promise.allSettled(waiting);
   }
 
@@ -145,7 +145,8 @@ export class Joins implements Disposable {
     this.#leaving.delete(key);
   }
 
-  #retry(): void {
+  /** Tries what was refused: the reason may be gone, as we may have logged in by now. */
+  again(): void {
     const { memory, write, fold } = this.#options;
     const wishes = memory.wishes.filter(({ name }) => this.#refused.has(fold(name)));
     for (const wish of wishes) this.#wait(fold(wish.name));

@@ -11,7 +11,7 @@ import type { HistoryRequest, PlatformEvent, RosterEntry, Said, Window } from "@
 import { FabricError, isFabricError } from "@linkspan/envelopes";
 import { IrcClient } from "../client.ts";
 import { conversationOf, isChannel, nickRef, placeOf, type Self } from "../conversation.ts";
-import { disconnected, type Ending, endingOf, loginRefused, socketEnding } from "../errors.ts";
+import { disconnected, type Ending, endingOf, loginRefused, quoted, socketEnding } from "../errors.ts";
 import { eventsOf, type Line, type Seen, serverTime } from "../inbound.ts";
 import type { Write } from "../outbound.ts";
 import { fold } from "../wire/casemapping.ts";
@@ -23,6 +23,7 @@ import { EventQueue } from "./event-queue.ts";
 import { Handshake } from "./handshake.ts";
 import { Joins } from "./joins.ts";
 import { Liveness } from "./liveness.ts";
+import type { Drift } from "./memory.ts";
 import { Netsplits } from "./netsplits.ts";
 import { Nickname } from "./nickname.ts";
 import { NickServ } from "./nickserv.ts";
@@ -80,7 +81,7 @@ export class Session {
     });
     this.#writer = new Writer(this.#client, memory.gate, this.#over.signal);
     this.#events = new EventQueue({
-      deliver: (event) => host.event(event),
+      deliver: (event) => host.event(withDrift(event, memory.drift)),
       pause: () => this.#writer.pause(),
       resume: () => this.#writer.resume(),
       onRefused: (error) => {
@@ -276,9 +277,12 @@ export class Session {
         break;
       case "KICK":
         if (this.#nickname.isSelf(second)) {
-          const why = third === "" ? "" : ` (${third})`;
+          const why = third === "" ? "" : ` (${quoted(third)})`;
           this.#tell(`${nick} kicked us from ${first}${why}; join it again to go back`);
         }
+        break;
+      case "900":
+        if (this.isWelcome) this.#joins.again();
         break;
       case "NOTICE":
         if (this.isWelcome) this.#nickserv.heard(nick);
@@ -399,4 +403,9 @@ export class Session {
     this.#welcome.resolve();
     void this.#events.empty().then(() => this.#ended.resolve(ending));
   }
+}
+
+function withDrift(event: PlatformEvent, drift: Drift): PlatformEvent {
+  const { payload } = event;
+  return { ...event, payload: { ...payload, cursor: { ...payload.cursor, ...drift } } };
 }

@@ -1,5 +1,5 @@
 /** An identity that the connector keeps on a scripted server. */
-import type { Connection, Said } from "@linkspan/daemon-kit";
+import type { Connection, OutboundAction, Said } from "@linkspan/daemon-kit";
 import { RecordingHost, until } from "@linkspan/daemon-kit/contract";
 import { type IrcConnectorOptions, ircConnector } from "../connector.ts";
 
@@ -55,7 +55,15 @@ export class Kept implements AsyncDisposable {
 
   /** Says one part. */
   async say(text: string, { conversation = ROOM, windowMs = 5_000 } = {}): Promise<Said> {
-    const [part] = this.connection.plan({ action: "outbound_message", conversation, payload: { text } });
+    return this.#perform({ action: "outbound_message", conversation, payload: { text } }, windowMs);
+  }
+
+  async act(action: string, payload: Readonly<Record<string, unknown>>): Promise<Said> {
+    return this.#perform({ action, conversation: undefined, payload }, 5_000);
+  }
+
+  async #perform(action: OutboundAction, windowMs: number): Promise<Said> {
+    const [part] = this.connection.plan(action);
     if (part === undefined) throw new Error("no part");
     this.#keys += 1;
     const window = { untilMs: performance.now() + windowMs, signal: new AbortController().signal };
