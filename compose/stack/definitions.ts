@@ -78,7 +78,7 @@ function coreRights(): Rights {
     read: own,
     publishes: oneOf(route, reply, "bridge\\.dead"),
     binds: oneOf(
-      `(\\*|core|vault)\\.\\*\\.[a-z][a-z0-9_]*\\.(${PARTITION}|\\*)`,
+      `(\\*|core|vault)\\.\\*\\.(\\*|[a-z][a-z0-9_]*)\\.(${PARTITION}|\\*)`,
       `reply\\.core\\._\\.${BOOT}`,
       "bridge\\.dead",
     ),

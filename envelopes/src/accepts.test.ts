@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { z } from "zod";
 import { acceptsOf } from "./accepts.ts";
 import { actionsOf, SERVICES } from "./actions.ts";
-import { valuesOf } from "./arbitrary.ts";
+import { valuesOf } from "./testing/arbitrary.ts";
 import { EnvelopeSchema } from "./envelope.ts";
 
 const actions = SERVICES.flatMap(actionsOf);

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { actionOf } from "./actions.ts";
-import { valuesOf } from "./arbitrary.ts";
+import { valuesOf } from "./testing/arbitrary.ts";
 import { type EventContext, toCanonicalEvent } from "./canonical-event.ts";
 import { InboundEventSchema } from "./payloads/events.ts";
 import { codeOf, event } from "./sample.ts";

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type ActionDef, actionsOf, SERVICES } from "./actions.ts";
-import { valuesOf } from "./arbitrary.ts";
+import { valuesOf } from "./testing/arbitrary.ts";
 import { type DecodeOptions, decode, decodeBatch } from "./decode.ts";
 import { EnvelopeSchema, type Envelope, type Metadata } from "./envelope.ts";
 import { CODES, isFabricError } from "./errors.ts";

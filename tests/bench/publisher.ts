@@ -17,14 +17,14 @@ process.stdout.write("ready\n");
 await once(process.stdin, "data");
 
 let unconfirmed = 0;
-let failure: unknown;
+let failure: Error | undefined;
 let wake = () => undefined as void;
 for (const { body, kid, sig, route, messageId } of messages) {
   const options = { persistent: true, messageId, contentType: ENVELOPE_TYPE, headers: { kid, sig } };
   unconfirmed += 1;
   channel.publish(exchange, routingKey(route), Buffer.from(body), options, (error) => {
     unconfirmed -= 1;
-    failure ??= error ?? undefined;
+    if (error instanceof Error) failure ??= error;
     wake();
   });
   if (unconfirmed >= WINDOW) {

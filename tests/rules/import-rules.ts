@@ -107,10 +107,13 @@ function checkEdge(workspace: Workspace, edge: Edge): Violation[] {
   });
 }
 
+/** The composition roots: the command's, and each daemon's own for running by itself. */
+const COMPOSES = /^(?:compose\/|daemons\/[a-z]+\/src\/main\.ts$)/;
+
 /** Drivers are constructed only in composition roots, and in tests. */
 function checkDrivers(root: string, files: readonly string[]): Violation[] {
   return files
-    .filter((file) => !file.startsWith("compose/") && !isTest(file))
+    .filter((file) => !COMPOSES.test(file) && !isTest(file))
     .flatMap((from) =>
       driverImports(root, from).map(({ specifier, name }) => ({
         rule: "drivers",

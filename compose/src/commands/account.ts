@@ -123,6 +123,7 @@ async function connected(client: Client, out: Output, id: string): Promise<void>
 }
 
 export interface SendOptions {
+  /** Id, or the name that it has on its platform, if only one has it. */
   readonly identity: string;
   readonly user?: string;
   /** A channel reference, or `<network>/<channel or nick>` of the identity's service. */
@@ -138,10 +139,11 @@ export async function send(
   text: string,
   options: SendOptions,
 ): Promise<IntentView> {
+  const speaker = await identityCalled(client, options.identity);
   const body = {
-    identity_id: options.identity,
+    identity_id: speaker.id,
     ...(options.user !== undefined && { user_id: options.user }),
-    conversation: await conversationOf(client, options),
+    conversation: conversationOf(speaker, options.to),
     payload: { text },
   };
   const key = options.key ?? randomUUID();
@@ -161,10 +163,20 @@ export function wasSaid(intent: IntentView): boolean {
   return SAID.has(intent.state);
 }
 
-async function conversationOf(client: Client, { to, identity: id }: SendOptions): Promise<string> {
-  if (to.startsWith("msgr://")) return to;
-  const { workspace_id, service } = await client.get<IdentityView>(`/v1/identities/${id}`);
-  return channelRef(workspace_id, service, placeOf(service, id, to));
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+async function identityCalled(client: Client, who: string): Promise<IdentityView> {
+  if (ID.test(who)) return client.get<IdentityView>(`/v1/identities/${who}`);
+  const { identities: all } = await client.get<{ identities: IdentityView[] }>("/v1/identities");
+  const found = all.filter(({ name, state }) => name === who && state === "linked");
+  const [one, ...others] = found;
+  if (one === undefined) throw new FabricError("request.not_found", `nobody is linked as ${who}`);
+  if (others.length === 0) return one;
+  throw new FabricError("request.invalid", `${found.length} are called ${who}; give the id of one`);
+}
+
+function conversationOf({ id, workspace_id, service }: IdentityView, to: string): string {
+  return to.startsWith("msgr://") ? to : channelRef(workspace_id, service, placeOf(service, id, to));
 }
 
 /** On IRC what is no channel is a nick, and only this account sees what is said with it (contract section 6). */

@@ -23,7 +23,7 @@ export function accountCommands(program: Command, tools: Tools): void {
   program
     .command("send <text>")
     .description("say something as a linked identity")
-    .requiredOption("--identity <id>", "who says it")
+    .requiredOption("--identity <who>", "who says it: an identity's id, or its name on the platform")
     .requiredOption("--to <place>", "a channel reference, or <network>/<channel or nick>")
     .option("--user <id>", "the backend's user who wants it said; default the identity's")
     .option("--wait", "until it was sent or was not", false)

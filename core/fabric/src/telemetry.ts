@@ -10,11 +10,12 @@ import {
   createNoopMeter,
   type Link,
   metrics,
-  ProxyTracerProvider,
   type Span,
   SpanKind,
   SpanStatusCode,
   trace,
+  type Tracer,
+  type TracerProvider,
 } from "@opentelemetry/api";
 import { isFabricError } from "@linkspan/envelopes";
 import type { Outgoing, Prepared, Verdict } from "./bus.ts";
@@ -119,9 +120,14 @@ export class BusTelemetry {
   }
 }
 
+/** The API hands out a proxy, which has nobody to delegate to until an SDK is registered. */
+interface MaybeProxy extends TracerProvider {
+  getDelegateTracer?(name: string): Tracer | undefined;
+}
+
 function isTracing(): boolean {
-  const provider = trace.getTracerProvider();
-  return !(provider instanceof ProxyTracerProvider) || provider.getDelegateTracer(SCOPE) !== undefined;
+  const provider: MaybeProxy = trace.getTracerProvider();
+  return provider.getDelegateTracer === undefined || provider.getDelegateTracer(SCOPE) !== undefined;
 }
 
 function linksOf(batch: readonly Prepared<unknown>[]): Link[] {

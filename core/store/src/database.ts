@@ -92,8 +92,8 @@ export class Database implements AsyncDisposable {
       await execute(client, "COMMIT");
       return result;
     } catch (error) {
-      await client.query("ROLLBACK").catch((failure: Error) => {
-        broken = failure;
+      await client.query("ROLLBACK").catch((failure: unknown) => {
+        broken = failure instanceof Error ? failure : new Error("ROLLBACK failed");
       });
       throw fromDatabase(error);
     } finally {

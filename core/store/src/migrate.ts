@@ -14,7 +14,8 @@ export async function migrate(database: Database): Promise<void> {
     provider: { getMigrations: readMigrations },
   });
   const { error } = await migrator.migrateToLatest();
-  if (error !== undefined) throw error;
+  if (error instanceof Error) throw error;
+  if (error !== undefined) throw new Error("a migration failed", { cause: error });
   await ensurePartitions(database, new Date());
 }
 

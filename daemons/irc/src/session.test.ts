@@ -183,6 +183,20 @@ test("a text that the server asks to put off is a limit, and the kit is told", a
   expect(kept.host.throttles[0]?.reason).toContain("439");
 });
 
+test("a text that waits for a flood of others to pass is said when it has", async () => {
+  await using server = await ScriptedServer.listen();
+  await using kept = await Kept.open({ port: server.port });
+  await kept.becomes("connected");
+  kept.host.hold();
+  const flood = Array.from({ length: 200 }, (_, index) => `${BOB} PRIVMSG #room :number ${index}`);
+  server.client.send(...flood);
+  await until("reading stops", () => kept.texts().length === 1);
+  const said = kept.say("at last");
+  kept.host.release();
+  await said;
+  await until("the flood is over", () => kept.texts().length === flood.length);
+});
+
 test("thrown out for flooding, it comes back and writes at half the pace", async () => {
   let floods = 0;
   await using server = await ScriptedServer.listen({

@@ -71,7 +71,6 @@ function addressOf(config: AmqpBusConfig): Options.Connect {
     ...(url.port === "" ? {} : { port: Number(url.port) }),
     vhost: encodeURIComponent(vhost),
     heartbeat: config.heartbeatSeconds ?? 10,
-    credentials: credentialsOf(config, url),
   };
 }
 
@@ -93,7 +92,7 @@ function socketOptionsOf(config: AmqpBusConfig, name: string): SocketOptions {
     timeout: config.connectTimeoutMs ?? 10_000,
     credentials: credentialsOf(config, url),
     clientProperties: { connection_name: name, product: "linkspan" },
-    ...(ca === undefined ? {} : { ca: ca instanceof Array ? [...ca] : (ca as string | Buffer) }),
+    ...(ca === undefined ? {} : { ca: [ca].flat() }),
     ...(cert === undefined ? {} : { cert }),
     ...(key === undefined ? {} : { key }),
     ...(passphrase === undefined ? {} : { passphrase }),

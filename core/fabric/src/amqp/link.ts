@@ -91,8 +91,8 @@ export class Link {
     });
     gone.catch(ignoreUnhandled);
     try {
-      const { clock, setUp } = this.#options;
-      await Promise.race([within(clock, SET_UP_MS, "the set-up", setUp(connection)), gone]);
+      const settingUp = this.#options.setUp(connection);
+      await Promise.race([within(this.#options.clock, SET_UP_MS, "the set-up", settingUp), gone]);
     } catch (error) {
       this.#options.onDown();
       await this.#end(connection);

@@ -62,7 +62,7 @@ export async function* replayFrom(
       if (options.signal?.aborted) return;
       const message = arrived.shift();
       if (message === undefined) {
-        if (fault !== undefined) throw fault;
+        if (fault !== undefined) throw unavailable(fault);
         wake = new AbortController();
         const either = options.signal ? AbortSignal.any([wake.signal, options.signal]) : wake.signal;
         await sleep(clock, idleMs, either);

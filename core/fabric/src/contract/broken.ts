@@ -178,12 +178,12 @@ export const BROKEN: Readonly<Record<string, Break & { readonly fails: readonly 
   },
   "prepares only when it handles": {
     bus: (good) => ({
-      subscribe<P>(queue: QueueSpec, { prepare, ...handler }: Handler<P>, options?: SubscribeOptions) {
+      subscribe<P>(queue: QueueSpec, handler: Handler<P>, options?: SubscribeOptions) {
         const handle = async (batch: readonly Prepared<P>[]): Promise<readonly Verdict[]> => {
-          const values = await prepare?.(batch.map(({ delivery }) => delivery));
+          const values = await handler.prepare?.(batch.map(({ delivery }) => delivery));
           return handler.handle(batch.map((item, at) => ({ ...item, value: values?.[at] as P })));
         };
-        return good.subscribe<P>(queue, { ...handler, handle }, options);
+        return good.subscribe<P>(queue, { handle }, options);
       },
     }),
     fails: ["prepares the next batch while one is handled"],
@@ -244,12 +244,8 @@ export const BROKEN: Readonly<Record<string, Break & { readonly fails: readonly 
   },
   "holds everything for a retry": {
     bus: (good) => ({
-      subscribe<P>(
-        queue: QueueSpec,
-        { keyOf: _ignored, ...handler }: Handler<P>,
-        options?: SubscribeOptions,
-      ) {
-        return good.subscribe<P>(queue, handler, options);
+      subscribe<P>(queue: QueueSpec, handler: Handler<P>, options?: SubscribeOptions) {
+        return good.subscribe<P>(queue, { handle: (batch) => handler.handle(batch) }, options);
       },
     }),
     fails: ["holds only its own key for a retry; others pass, and no key is reordered"],

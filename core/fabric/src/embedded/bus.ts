@@ -198,7 +198,7 @@ export class EmbeddedBus implements Bus {
     const { route, body, kid, sig, messageId, inReplyTo, traceparent } = message;
     const death = undefined;
     const rest = { replyTo: undefined, redelivered: false, attempt: 1, death, traceparent };
-    this.#broker.answer(to, { route, body, kid, sig, messageId, inReplyTo, ...rest } as Delivery);
+    this.#broker.answer(to, { route, body, kid, sig, messageId, inReplyTo, ...rest });
     publication.resolve();
   }
 

@@ -1,5 +1,5 @@
 /** One queue of the embedded broker: waiting messages and who takes them. */
-import { FabricError } from "@linkspan/envelopes";
+import type { FabricError } from "@linkspan/envelopes";
 import type { Binding, Death, Outgoing, QueueSpec } from "../bus.ts";
 import type { Clock } from "../clock.ts";
 import { Deque } from "../deque.ts";

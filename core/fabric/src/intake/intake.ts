@@ -112,7 +112,7 @@ export class Intake<P> {
   }
 
   async #run(): Promise<void> {
-    await null; // `#running` is set
+    await Promise.resolve(); // `#running` is set
     for (let piece = this.#next(); piece !== undefined; piece = this.#next()) await this.#work(piece);
     this.#running = undefined;
   }

@@ -135,7 +135,7 @@ export function credentialRef(of: { workspace_id: string; identity_id: string; s
     workspaceId: of.workspace_id,
     identityId: of.identity_id,
     service: of.service,
-    kind: "credential",
+    kind: CREDENTIAL,
   };
 }
 

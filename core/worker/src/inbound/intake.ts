@@ -6,7 +6,7 @@
  * A batch is all or nothing. When its transaction fails, the bus retries it with backoff and bisects;
  * what is refused for what it says goes to quarantine inside the same transaction and is settled.
  */
-import { decodeBatch, FabricError, isFabricError, type Opened } from "@linkspan/envelopes";
+import { decodeBatch, type FabricError, isFabricError, type Opened } from "@linkspan/envelopes";
 import { ACK, type Delivery, type Prepared, type Subscription } from "@linkspan/fabric";
 import type { Core } from "../core.ts";
 import { inboundQueue } from "../topology.ts";

@@ -56,7 +56,7 @@ export async function answerHello(
     version: VERSION,
     generation: core.namespace.generation,
     partitions: core.namespace.partitions,
-    keys: core.keys.records().filter((record) => record.issuers.includes(CORE)) as HelloReply["keys"],
+    keys: core.keys.records().filter((record) => record.issuers.includes(CORE)),
     lease:
       answer.state === "held"
         ? { state: "held", epoch: answer.epoch, ttl_ms: LEASE_TTL_MS }

@@ -24,7 +24,7 @@ import { Handshake } from "./handshake.ts";
 import { Joins } from "./joins.ts";
 import { Liveness } from "./liveness.ts";
 import type { Drift } from "./memory.ts";
-import { Netsplits } from "./netsplits.ts";
+import { News } from "./news.ts";
 import { Nickname } from "./nickname.ts";
 import { NickServ } from "./nickserv.ts";
 import { clientOptions, type SessionOptions } from "./options.ts";
@@ -58,7 +58,7 @@ export class Session {
   readonly #channels: Channels;
   readonly #joins: Joins;
   readonly #speaker: Speaker;
-  readonly #netsplits: Netsplits;
+  readonly #news: News;
   readonly #absence: Absence;
   readonly #batches = new Batches();
   readonly #source = new Source();
@@ -94,7 +94,6 @@ export class Session {
     const same = (a: string, b: string) => this.#fold(a) === this.#fold(b);
     const isSelf = (nick: string) => this.#nickname.isSelf(nick);
     const write = (line: string) => this.#writer.soon(line);
-    const emit = (events: readonly PlatformEvent[]) => this.#events.put(events);
     this.#nickname = new Nickname({ wanted: settings.nick, same, write });
     this.#nickserv = new NickServ({
       settings,
@@ -135,7 +134,15 @@ export class Session {
       same,
       onStuck: () => this.#end(disconnected("the server takes nothing any more")),
     });
-    this.#netsplits = new Netsplits({ self: () => this.self, emit, quietMs: patience.splitMs });
+    this.#news = new News({
+      ...patience,
+      ...settings,
+      self: () => this.self,
+      memory,
+      isSelf,
+      fold: foldName,
+      emit: (events) => this.#events.put(events.filter((event) => this.#backfill?.hold(event) !== true)),
+    });
     this.#absence = new Absence({
       from: memory.seenUntil,
       hasHistory: () => this.#client.hasHistory,
@@ -252,12 +259,7 @@ export class Session {
     this.#source.see(line, isOurs);
     this.#channels.see(line);
     this.#follow(line, isOurs);
-    if (this.#isOfSplit(line, batch, shared, seen)) return;
-    const events = this.#wanted(eventsOf(line, before, seen, shared), line, isOurs);
-    const { msgid } = line.tags;
-    if (events.length > 0 && msgid !== undefined) this.#options.memory.learn(msgid);
-    for (const event of events) if (this.#backfill?.hold(event) !== true) this.#events.put([event]);
-    this.#topic(line, seen);
+    this.#news.tell({ line, seen, batch, before, shared });
     if (line.command === "JOIN" && isOurs && !this.#arrived) this.#absence.mend(line.params[0] ?? "");
   }
 
@@ -278,7 +280,7 @@ export class Session {
       case "KICK":
         if (this.#nickname.isSelf(second)) {
           const why = third === "" ? "" : ` (${quoted(third)})`;
-          this.#tell(`${nick} kicked us from ${first}${why}; join it again to go back`);
+          this.#tell(`${nick || "the server"} kicked us from ${first}${why}; join it again to go back`);
         }
         break;
       case "900":
@@ -294,35 +296,6 @@ export class Session {
         if (first === "TARGETS" && !isChannel(this.#client.facts, second)) this.#absence.mend(second);
         break;
     }
-  }
-
-  #isOfSplit(line: Line, batch: Batch | undefined, shared: readonly string[], seen: Seen): boolean {
-    if (this.#options.settings.membership !== "all") return false;
-    if (line.command === "QUIT") {
-      const named = within(batch, /^netsplit$/)?.params ?? [];
-      return this.#netsplits.quit(line.nick, named, line.params[0] ?? "", shared, seen);
-    }
-    return line.command === "JOIN" && this.#netsplits.join(line.nick, this.#fold(line.params[0] ?? ""), seen);
-  }
-
-  #wanted(events: readonly PlatformEvent[], line: Line, isOurs: boolean): readonly PlatformEvent[] {
-    const { membership } = this.#options.settings;
-    if (membership === "all") return events;
-    const own = isOurs || (line.command === "KICK" && this.#nickname.isSelf(line.params[1] ?? ""));
-    return events.filter(({ payload }) => payload.kind !== "membership" || (membership === "own" && own));
-  }
-
-  /** The topic that a channel has when we come in is news only if it is not the one we know. */
-  #topic(line: Line, seen: Seen): void {
-    const { topics } = this.#options.memory;
-    const isTopic = line.command === "TOPIC";
-    if (!isTopic && line.command !== "332") return;
-    const [channel = "", topic = ""] = isTopic ? line.params : line.params.slice(1);
-    const key = this.#fold(channel);
-    const isNews = !isTopic && topics.get(key) !== topic;
-    topics.set(key, topic);
-    if (!isNews) return;
-    this.#events.put(eventsOf({ ...line, command: "TOPIC", params: [channel, topic] }, this.self, seen));
   }
 
   #fold(name: string): string {
@@ -395,7 +368,7 @@ export class Session {
     this.#over.abort();
     clearTimeout(this.#deadline);
     this.#backfill?.close();
-    for (const part of [this.#liveness, this.#nickname, this.#handshake, this.#netsplits, this.#joins]) {
+    for (const part of [this.#liveness, this.#nickname, this.#handshake, this.#news, this.#joins]) {
       part?.[Symbol.dispose]();
     }
     this.#speaker.end();

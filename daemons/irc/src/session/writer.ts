@@ -34,9 +34,11 @@ export class Writer {
     this.#client.pause();
   }
 
+  /** Reading what has come meanwhile may stop it again; who waited for this time is woken all the same. */
   resume(): void {
+    const reading = this.#reading;
     this.#client.resume();
-    this.#reading.resolve();
+    reading.resolve();
   }
 
   /** In line with others, when the gate opens. */

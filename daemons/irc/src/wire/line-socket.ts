@@ -68,7 +68,8 @@ export class LineSocket extends EventEmitter {
     socket.setKeepAlive(true, 60_000);
     socket.once(tls === undefined ? "connect" : "secureConnect", () => {
       clearTimeout(deadline);
-      if (tls?.fingerprint === undefined || isPinned(socket as TLSSocket, tls.fingerprint)) this.emit("open");
+      if (tls?.fingerprint === undefined || isPinned(socket as TLSSocket, tls.fingerprint))
+        this.#open(socket);
       else this.fail(unpinned());
     });
     socket.on("data", (chunk: Buffer) => this.#read(chunk));
@@ -137,6 +138,16 @@ export class LineSocket extends EventEmitter {
   /** Part of irc-framework's transport; there is only one encoding. */
   setEncoding(encoding: string): boolean {
     return encoding === "utf8";
+  }
+
+  /**
+   * The greeting goes out in one piece: a server that has already refused us resets the connection at the first
+   * write, and only a second write would then fail before its reason has been read.
+   */
+  #open(socket: Socket): void {
+    socket.cork();
+    this.emit("open");
+    socket.uncork();
   }
 
   #read(chunk: Buffer): void {

@@ -1,0 +1,84 @@
+/** Which lines are news: what becomes an event now, later as one of many, or not at all. */
+import type { PlatformEvent } from "@linkspan/daemon-kit";
+import type { Settings } from "../config.ts";
+import type { Self } from "../conversation.ts";
+import { eventsOf, type Line, type Seen } from "../inbound.ts";
+import { type Batch, within } from "./batches.ts";
+import type { Memory } from "./memory.ts";
+import { Netsplits } from "./netsplits.ts";
+
+export interface NewsOptions {
+  readonly self: () => Self;
+  readonly memory: Memory;
+  readonly membership: Settings["membership"];
+  readonly isSelf: (nick: string) => boolean;
+  readonly fold: (name: string) => string;
+  readonly emit: (events: readonly PlatformEvent[]) => void;
+  /** How long a netsplit's lines are gathered, milliseconds. */
+  readonly splitMs: number;
+}
+
+/** What a line was before it was followed. */
+export interface Happening {
+  readonly line: Line;
+  readonly seen: Seen;
+  readonly batch: Batch | undefined;
+  /** Who we were. */
+  readonly before: Self;
+  /** Folded channels of ours that its nickname was in. */
+  readonly shared: readonly string[];
+}
+
+export class News implements Disposable {
+  readonly #options: NewsOptions;
+  readonly #netsplits: Netsplits;
+
+  constructor(options: NewsOptions) {
+    const { self, emit, splitMs: quietMs } = options;
+    this.#options = options;
+    this.#netsplits = new Netsplits({ self, emit, quietMs });
+  }
+
+  tell(happening: Happening): void {
+    const { memory, emit } = this.#options;
+    if (this.#isOfSplit(happening)) return;
+    const { line, seen, before, shared } = happening;
+    const events = eventsOf(line, before, seen, shared).filter((event) => this.#isWanted(event, line));
+    const { msgid } = line.tags;
+    if (events.length > 0 && msgid !== undefined) memory.learn(msgid);
+    emit(events);
+    this.#topic(line, seen);
+  }
+
+  [Symbol.dispose](): void {
+    this.#netsplits[Symbol.dispose]();
+  }
+
+  #isOfSplit({ line, batch, shared, seen }: Happening): boolean {
+    const { membership, fold } = this.#options;
+    const [first = ""] = line.params;
+    if (membership !== "all") return false;
+    if (line.command === "JOIN") return this.#netsplits.join(line.nick, fold(first), seen);
+    if (line.command !== "QUIT") return false;
+    return this.#netsplits.quit(line.nick, within(batch, /^netsplit$/)?.params ?? [], first, shared, seen);
+  }
+
+  #isWanted({ payload }: PlatformEvent, { command, nick, params }: Line): boolean {
+    const { membership, isSelf } = this.#options;
+    if (payload.kind !== "membership" || membership === "all") return true;
+    const isOurs = payload.sender.is_self || isSelf(nick) || (command === "KICK" && isSelf(params[1] ?? ""));
+    return membership === "own" && isOurs;
+  }
+
+  /** The topic that a channel has when we come in is news only if it is not the one we know. */
+  #topic(line: Line, seen: Seen): void {
+    const { memory, fold, self, emit } = this.#options;
+    const isTopic = line.command === "TOPIC";
+    if (!isTopic && line.command !== "332") return;
+    const [channel = "", topic = ""] = isTopic ? line.params : line.params.slice(1);
+    const key = fold(channel);
+    const isNews = !isTopic && memory.topics.get(key) !== topic;
+    memory.topics.set(key, topic);
+    if (isNews) emit(eventsOf({ ...line, command: "TOPIC", params: [channel, topic] }, self(), seen));
+  }
+}
