@@ -20,7 +20,7 @@ export class Process implements AsyncDisposable {
 
   constructor(roles: string, data: string, env: Readonly<Record<string, string>>) {
     this.#roles = roles;
-    this.#env = { ...env, LINKSPAN_DATA: data, LINKSPAN_LOG_LEVEL: "info" };
+    this.#env = { ...env, LINKSPAN_DATA: data, LINKSPAN_LOG_LEVEL: "debug" };
     this.#log = join(data, `${roles.replaceAll(",", "-")}.log`);
   }
 
@@ -92,9 +92,9 @@ export interface Fabric extends AsyncDisposable {
 }
 
 /** Everything in one process, with the database it brings. */
-export async function startEmbedded(): Promise<Fabric> {
+export async function startEmbedded(roles = "core,api,irc"): Promise<Fabric> {
   const { data, env, release } = await place();
-  const all = new Process("core,api,irc", data, env);
+  const all = new Process(roles, data, env);
   await all.start();
   return fabric(data, env, all, all, release);
 }

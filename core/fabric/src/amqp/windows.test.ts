@@ -7,16 +7,16 @@ test("acknowledges everything once, and never a tag that the broker has forgotte
   const batches = fc.integer({ min: 1, max: 60 }).chain((count) => {
     const tags = Array.from({ length: count }, (_, at) => at + 1);
     const shuffled = fc.shuffledSubarray(tags, { minLength: count, maxLength: count });
-    return fc.tuple(fc.oneof(fc.constant(tags), shuffled), fc.infiniteStream(fc.integer({ min: 1, max: 9 })));
+    return fc.tuple(fc.oneof(fc.constant(tags), shuffled), fc.integer({ min: 1, max: 9 }));
   });
   fc.assert(
-    fc.property(batches, ([tags, sizes]) => {
+    fc.property(batches, ([tags, size]) => {
       const outstanding = new Set(tags);
       const settled = new Set<number>();
       const window = new AckWindow({
         ack(tag, multiple) {
           expect(outstanding.has(tag), `tag ${tag}`).toBe(true);
-          for (const other of [...outstanding]) {
+          for (const other of outstanding) {
             if (other !== tag && !(multiple && other < tag)) continue;
             expect(settled.has(other), `${other} is acknowledged before it is settled`).toBe(true);
             outstanding.delete(other);
@@ -24,7 +24,7 @@ test("acknowledges everything once, and never a tag that the broker has forgotte
         },
       });
       for (let at = 0; at < tags.length; ) {
-        const batch = tags.slice(at, at + sizes.next().value);
+        const batch = tags.slice(at, at + size);
         for (const tag of batch) settled.add(tag);
         window.settle(batch);
         expect([...outstanding].some((tag) => settled.has(tag))).toBe(false);

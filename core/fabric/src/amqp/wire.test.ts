@@ -25,8 +25,7 @@ const binding: fc.Arbitrary<Binding> = fc.record(
 
 /** What the broker makes of it. */
 function received({ key, content, options }: Encoded): Message {
-  const { messageId, correlationId, replyTo, type, headers } = options;
-  const properties = { messageId, correlationId, replyTo, type, headers } as Message["properties"];
+  const properties = { ...options } as unknown as Message["properties"];
   return {
     content,
     properties,
