@@ -300,6 +300,18 @@ describeWithServers(["postgres"], "store", () => {
     expect(turn).toMatchObject({ epoch: 2, kid: "k2", intent: { id: "a", attempt: 2 } });
   });
 
+  test("what nobody spoke of for too long is out again; what goes on part by part is left alone", async () => {
+    await identity("alice");
+    await claimLease(database.pool, { ...lease, holder: "one" });
+    await queued("silent", "x");
+    await queued("busy", "y");
+    await turns();
+    await database.query("UPDATE outbox SET published_at = now() - interval '1 minute'");
+    await database.query("UPDATE intents SET updated_at = now() - interval '1 minute'");
+    await moveIntent(database.pool, "busy", { state: "attempting", part: 3 });
+    expect(await turns({ overdueMs: 30_000 })).toEqual(["silent"]);
+  });
+
   test("two pumps at once never claim the same intent", async () => {
     await identity("alice");
     await claimLease(database.pool, { ...lease, holder: "one" });

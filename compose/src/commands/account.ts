@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
-import { channelRef, FabricError } from "@linkspan/envelopes";
+import { channelRef, CODES, FabricError, isFabricError } from "@linkspan/envelopes";
 import type { Client } from "../client.ts";
 import type { Output } from "../output.ts";
 
@@ -232,7 +232,7 @@ export async function events(
       }
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof FabricError && error.code !== "bus.unavailable") throw error;
+      if (isFabricError(error) && CODES[error.code].retry === "never") throw error;
       out.progress(`the stream broke (${(error as Error).message}); trying again`);
     }
     await pause(AGAIN_MS, undefined, { signal }).catch(() => undefined);

@@ -78,17 +78,21 @@ export interface Enrolment {
 export async function enrolDaemon(client: Client, out: Output, enrolment: Enrolment): Promise<void> {
   const { service, instance, tokenFile } = enrolment;
   const issued = await client.send<Issued>("POST", "/v1/enrolment-tokens", { service, instance });
-  const { token, ...shown } = issued;
+  const { token, core_kid, expires_at } = issued;
+  const pin = `The core's key id, which the daemon must be shown: ${core_kid}`;
   if (tokenFile === undefined) {
     out.result(
       issued,
-      `Give the daemon this token before ${issued.expires_at}; it is good once:\n  ${token}`,
+      `Give the daemon this token before ${expires_at}; it is good once:\n  ${token}\n${pin}`,
     );
-  } else {
-    await writeFile(tokenFile, `${token}\n`, { mode: 0o600, flag: "wx" });
-    out.result({ ...shown, token_file: tokenFile }, `Good once, before ${issued.expires_at}: ${tokenFile}`);
+    return;
   }
-  out.progress(`The daemon must see the core's key id ${issued.core_kid}.`);
+  await writeFile(tokenFile, `${token}\n`, { mode: 0o600, flag: "wx" });
+  const { token: _written, ...shown } = issued;
+  out.result(
+    { ...shown, token_file: tokenFile },
+    `${tokenFile} holds a token that is good once, before ${expires_at}.\n${pin}`,
+  );
 }
 
 export async function createToken(

@@ -100,7 +100,7 @@ export async function runAlone(
 
 const LOOK_MS = 20;
 /** Another process may hold the instance; this one then stands by, which is as ready as it gets. */
-const PATIENCE_MS = 5_000;
+const PATIENCE_MS = 3_000;
 
 /** Resolves when each serves, so that who links an account after `ready` is not told to try again. */
 export async function untilServing(daemons: readonly Daemon[]): Promise<void> {

@@ -99,7 +99,9 @@ export async function claimTurns(
          FROM heads h LEFT JOIN out_now o USING (identity_id)
         WHERE (h.published_at IS NULL AND h.due_at <= now())
            OR (h.published_at IS NOT NULL AND h.published_epoch <> h.epoch)
-           OR (h.published_at < now() - make_interval(secs => $3 / 1000.0))
+           OR (h.published_at < now() - make_interval(secs => $3 / 1000.0)
+               AND EXISTS (SELECT 1 FROM intents i WHERE i.id = h.intent_id
+                              AND i.updated_at < now() - make_interval(secs => $3 / 1000.0)))
      ), claimed AS (
        SELECT o.intent_id, e.epoch, e.kid FROM eligible e JOIN outbox o USING (intent_id)
         WHERE e.place <= $2 AND o.published_at IS NOT DISTINCT FROM e.published_at
