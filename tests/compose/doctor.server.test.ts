@@ -41,7 +41,7 @@ describeWithServers(["postgres", "redis"], "doctor", () => {
   test("says what a server said that refused, without the password", async () => {
     const found = await findings({
       LINKSPAN_DATABASE_URL: database.url.replace(/\/postgres$/, "/absent"),
-      LINKSPAN_REDIS_URL: redis.url.replace("redis://", "redis://:hunter2@"),
+      LINKSPAN_REDIS_URL: redis.url.replace("redis://", "redis://nobody:hunter2@"),
     });
     expect(found.get("database")).toMatchObject({ ok: false });
     expect(found.get("database")?.detail).toContain("absent");

@@ -232,11 +232,16 @@ export async function events(
       }
     } catch (error) {
       if (signal.aborted) return;
-      if (isFabricError(error) && CODES[error.code].retry === "never") throw error;
+      if (isFabricError(error) && !isPassing(error)) throw error;
       out.progress(`the stream broke (${(error as Error).message}); trying again`);
     }
     await pause(AGAIN_MS, undefined, { signal }).catch(() => undefined);
   }
+}
+
+/** Another program in the API's place is a fault of ours, and does not pass. */
+function isPassing({ code }: FabricError): boolean {
+  return code !== "internal" && CODES[code].retry !== "never";
 }
 
 function show(out: Output, event: EventView): void {
