@@ -6,8 +6,10 @@ import { FabricError } from "@linkspan/envelopes";
 import { type Client, connect } from "../client.ts";
 import { parseConfig } from "../config.ts";
 import type { Output } from "../output.ts";
-import { events, link, send, wasSaid } from "./account.ts";
+import { events } from "./events.ts";
+import { link } from "./link.ts";
 import { showAudit } from "./operate.ts";
+import { send, wasSaid } from "./send.ts";
 import { start } from "./up.ts";
 
 const USER = "demo";

@@ -1,10 +1,10 @@
-/** `link`, `send`, `events`: what a person does with an account. */
+/** `link`, `send`, `events`, `identities`: what a person does with an account. */
 import type { Command } from "commander";
-import type { EventsOptions, LinkOptions, SendOptions } from "../commands/account.ts";
+import type { EventsOptions } from "../commands/events.ts";
+import type { LinkOptions } from "../commands/link.ts";
+import type { SendOptions } from "../commands/send.ts";
 import type { Tools } from "../tools.ts";
 import { cursor, pairs, positive } from "./values.ts";
-
-const work = () => import("../commands/account.ts");
 
 export function accountCommands(program: Command, tools: Tools): void {
   program
@@ -16,7 +16,7 @@ export function accountCommands(program: Command, tools: Tools): void {
     .option("--instance <name>", "shard that serves it")
     .option("--session <id>", "go on with a session that asked for more")
     .action(async (service: string, options: LinkOptions) => {
-      const { link } = await work();
+      const { link } = await import("../commands/link.ts");
       await link(await tools.client(), tools.out(), service, options);
     });
 
@@ -29,7 +29,7 @@ export function accountCommands(program: Command, tools: Tools): void {
     .option("--wait", "until it was sent or was not", false)
     .option("--key <key>", "idempotency key; default a new one")
     .action(async (text: string, options: SendOptions) => {
-      const { send, wasSaid } = await work();
+      const { send, wasSaid } = await import("../commands/send.ts");
       const intent = await send(await tools.client(), tools.out(), text, options);
       if (options.wait && !wasSaid(intent)) tools.fail();
     });
@@ -41,7 +41,7 @@ export function accountCommands(program: Command, tools: Tools): void {
     .option("--cursor <position>", "after this position; latest: only what comes now", cursor, 0)
     .option("--limit <n>", "at most this many; not with --follow", positive, 100)
     .action(async (options: EventsOptions) => {
-      const { events } = await work();
+      const { events } = await import("../commands/events.ts");
       await events(await tools.client(), tools.out(), options, tools.interrupted());
     });
 
@@ -50,7 +50,7 @@ export function accountCommands(program: Command, tools: Tools): void {
     .description("show who is linked")
     .option("--user <id>", "of this user only")
     .action(async (options: { user?: string }) => {
-      const { identities } = await work();
+      const { identities } = await import("../commands/identities.ts");
       await identities(await tools.client(), tools.out(), options);
     });
 }

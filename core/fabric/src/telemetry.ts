@@ -29,7 +29,7 @@ type Verdicts = readonly Verdict[];
 
 export class BusTelemetry {
   readonly #system: string;
-  readonly #metered: boolean;
+  readonly #active: boolean;
   readonly #sent;
   readonly #consumed;
   readonly #sendDuration;
@@ -39,7 +39,7 @@ export class BusTelemetry {
   constructor(system: string) {
     this.#system = system;
     const meter = metrics.getMeter(SCOPE);
-    this.#metered = meter !== createNoopMeter();
+    this.#active = meter !== createNoopMeter() || isTracing();
     this.#sent = meter.createCounter("messaging.client.sent.messages", { unit: "{message}" });
     this.#consumed = meter.createCounter("messaging.client.consumed.messages", { unit: "{message}" });
     this.#sendDuration = meter.createHistogram("messaging.client.operation.duration", { unit: "s" });
@@ -48,7 +48,7 @@ export class BusTelemetry {
 
   /** `publish` gets the message with a `traceparent`, if there is a trace to carry on. */
   send(message: Outgoing, publish: (traced: Outgoing) => Promise<void>): Promise<void> {
-    if (!this.#metered && !isTracing()) return publish(message);
+    if (!this.#active) return publish(message);
     return this.#measuredSend(message, publish);
   }
 
@@ -57,7 +57,7 @@ export class BusTelemetry {
     batch: readonly Prepared<unknown>[],
     handle: () => Promise<Verdicts>,
   ): Promise<Verdicts> {
-    if (!this.#metered && !isTracing()) return handle();
+    if (!this.#active) return handle();
     return this.#measuredProcess(queue, batch, handle);
   }
 

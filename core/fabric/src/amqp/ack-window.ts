@@ -19,7 +19,7 @@ export class AckWindow {
   }
 
   settle(tags: readonly number[]): void {
-    const settled = tags.toSorted((a, b) => a - b);
+    const settled = isRising(tags) ? tags : tags.toSorted((a, b) => a - b);
     let last = 0;
     let at = 0;
     for (; at < settled.length && settled[at] === this.#next; at++) {
@@ -34,4 +34,9 @@ export class AckWindow {
       this.#acks.ack(tag, false);
     }
   }
+}
+
+function isRising(tags: readonly number[]): boolean {
+  for (let at = 1; at < tags.length; at++) if ((tags[at] as number) < (tags[at - 1] as number)) return false;
+  return true;
 }

@@ -36,7 +36,7 @@ import { Replies } from "./replies.ts";
 import { type Replayed, type ReplayOptions, replayFrom } from "./replay.ts";
 import { AmqpSubscription } from "./subscription.ts";
 import { declareTopology } from "./topology.ts";
-import { Wire } from "./wire.ts";
+import { type Encoded, Wire } from "./wire.ts";
 
 /** How long closing waits for confirms. */
 const FLUSH_MS = 5_000;
@@ -194,8 +194,14 @@ export class AmqpBus implements Bus {
     return this.#closed;
   }
 
-  async #publish(message: Outgoing, signal: AbortSignal | undefined): Promise<void> {
-    await this.#publisher.publish(this.#wire.encode(message), signal);
+  #publish(message: Outgoing, signal: AbortSignal | undefined): Promise<void> {
+    let encoded: Encoded;
+    try {
+      encoded = this.#wire.encode(message);
+    } catch (error) {
+      return Promise.reject(error instanceof Error ? error : new Error(String(error)));
+    }
+    return this.#publisher.publish(encoded, signal);
   }
 
   #link(name: LinkName, rest: { setUp(connection: ChannelModel): Promise<void>; onDown(): void }): Link {

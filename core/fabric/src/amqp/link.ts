@@ -2,12 +2,12 @@
  * One connection that comes back. It is `up` once its set-up has run; losing it is told once, then it is
  * opened again after a capped, jittered backoff, for as long as it is not closed.
  */
-import { Duplex } from "node:stream";
 import { FabricError } from "@linkspan/envelopes";
 import type { ChannelModel } from "amqplib";
 import { type Backoff, backoffMs } from "../backoff.ts";
 import { type Clock, type Random, within } from "../clock.ts";
 import type { BusListener, LinkName } from "../events.ts";
+import { corkEachTurn, destroySocket } from "./socket.ts";
 
 export interface LinkOptions {
   readonly name: LinkName;
@@ -78,6 +78,7 @@ export class Link {
 
   async #connect(): Promise<void> {
     const connection = await this.#options.open();
+    corkEachTurn(connection);
     let lost: unknown;
     connection.on("error", (error) => {
       lost = error;
@@ -134,12 +135,6 @@ export class Link {
       destroySocket(connection);
     }
   }
-}
-
-/** amqplib has no way to do this; it keeps the socket here. */
-function destroySocket({ connection }: ChannelModel): void {
-  const socket: unknown = Reflect.get(connection, "stream");
-  if (socket instanceof Duplex) socket.destroy();
 }
 
 export function textOf(reason: unknown): string {

@@ -73,8 +73,19 @@ export class Publisher {
       const { key, content, options, destination } = encoded;
       const lane = this.#laneTo(destination);
       const order = this.#published++;
-      const state = { sentAt: 0, returned: false, over: false };
-      let sending: Sending = { key, content, options, destination, order, lane, resolve, reject, ...state };
+      let sending: Sending = {
+        key,
+        content,
+        options,
+        destination,
+        order,
+        lane,
+        resolve,
+        reject,
+        sentAt: 0,
+        returned: false,
+        over: false,
+      };
       if (signal !== undefined) sending = this.#abortable(sending, signal);
       if (sending.over) return;
       this.#undecided++;

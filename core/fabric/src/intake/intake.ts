@@ -194,7 +194,8 @@ export class Intake<P> {
 
   #apply(batch: readonly Item<P>[], verdicts: readonly Verdict[]): void {
     const done: Item<P>[] = [];
-    for (const [at, item] of batch.entries()) {
+    for (let at = 0; at < batch.length; at++) {
+      const item = batch[at] as Item<P>;
       const verdict = verdicts[at] as Verdict;
       if (verdict.do === "ack") done.push(item);
       else if (verdict.do === "retry") this.#hold(item, verdict.afterMs);

@@ -133,7 +133,8 @@ export async function prepareItems<P>(
   if (values.length !== items.length) {
     throw new Error(`prepare answered ${values.length} values for ${items.length} deliveries`);
   }
-  for (const [at, item] of items.entries()) {
+  for (let at = 0; at < items.length; at++) {
+    const item = items[at] as Item<P>;
     item.value = values[at] as P;
     item.prepared = true;
   }

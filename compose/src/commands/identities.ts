@@ -1,0 +1,37 @@
+/** `linkspan identities`, and how other commands find the one that is meant. */
+import { FabricError } from "@linkspan/envelopes";
+import type { Client } from "../client.ts";
+import type { Output } from "../output.ts";
+
+export interface IdentityView {
+  readonly id: string;
+  readonly workspace_id: string;
+  readonly user_id: string;
+  readonly service: string;
+  readonly name?: string;
+  readonly state: string;
+  readonly bridge_state: string;
+  readonly bridge_detail: { readonly message?: string };
+}
+
+export async function identities(client: Client, out: Output, { user }: { user?: string }): Promise<void> {
+  const query = user === undefined ? "" : `?${new URLSearchParams({ user_id: user })}`;
+  const { identities: all } = await client.get<{ identities: IdentityView[] }>(`/v1/identities${query}`);
+  for (const one of all) {
+    const state = one.bridge_state === "connected" ? out.good(one.bridge_state) : out.bad(one.bridge_state);
+    out.result(one, `${one.id}  ${one.service}  ${one.name ?? one.state}  ${one.user_id}  ${state}`);
+  }
+}
+
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** @throws FabricError `request.not_found`, `request.invalid` when several are called so */
+export async function identityCalled(client: Client, who: string): Promise<IdentityView> {
+  if (ID.test(who)) return client.get<IdentityView>(`/v1/identities/${who}`);
+  const { identities: all } = await client.get<{ identities: IdentityView[] }>("/v1/identities");
+  const found = all.filter(({ name, state }) => name === who && state === "linked");
+  const [one, ...others] = found;
+  if (one === undefined) throw new FabricError("request.not_found", `nobody is linked as ${who}`);
+  if (others.length === 0) return one;
+  throw new FabricError("request.invalid", `${found.length} are called ${who}; give the id of one`);
+}

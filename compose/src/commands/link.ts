@@ -1,0 +1,112 @@
+/** `linkspan link`: a session is opened, fields are handed over, the outcome is waited for. */
+import { readFileSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
+import { FabricError } from "@linkspan/envelopes";
+import type { Client } from "../client.ts";
+import type { Output } from "../output.ts";
+import type { IdentityView } from "./identities.ts";
+
+interface SessionView {
+  readonly id: string;
+  readonly identity_id: string;
+  readonly state: string;
+  readonly metadata: {
+    readonly message?: string;
+    readonly code?: FabricError["code"];
+    readonly step?: string;
+    readonly fields?: readonly FieldView[];
+  };
+}
+
+interface FieldView {
+  readonly name: string;
+  readonly label: string;
+  readonly required: boolean;
+  readonly secret: boolean;
+  readonly example?: string;
+}
+
+const LOOK_MS = 150;
+
+export interface LinkOptions {
+  readonly user: string;
+  readonly field: readonly (readonly [name: string, value: string])[];
+  /** Secrets are read from files, never from arguments. */
+  readonly secretFile: readonly (readonly [name: string, path: string])[];
+  readonly instance?: string;
+  /** One that asked for more. */
+  readonly session?: string;
+}
+
+/**
+ * Opens a session, hands over the fields, waits for the outcome.
+ *
+ * @returns the identity's id; undefined when the session asks for more
+ * @throws FabricError as the connector refused
+ */
+export async function link(
+  client: Client,
+  out: Output,
+  service: string,
+  options: LinkOptions,
+): Promise<string | undefined> {
+  const credentials = {
+    ...Object.fromEntries(options.field),
+    ...Object.fromEntries(options.secretFile.map(([name, path]) => [name, readSecret(path)])),
+  };
+  const id = options.session ?? (await open(client, service, options)).id;
+  const path = `/api/bridges/${service}/sessions/${id}/credentials`;
+  let { data } = await client.send<{ data: SessionView }>("POST", path, { credentials });
+  while (data.state === "completing") {
+    out.progress(`${service}: linking…`);
+    await pause(LOOK_MS);
+    ({ data } = await client.get<{ data: SessionView }>(`/api/bridges/sessions/${id}`));
+  }
+  const { state, metadata, identity_id } = data;
+  if (state === "linked") {
+    await connected(client, out, identity_id);
+    out.result(data, `${out.good("linked")} ${service} as identity ${identity_id}`);
+    return identity_id;
+  }
+  if (state === "awaiting_user") {
+    out.result(data, asking(service, data, options));
+    return undefined;
+  }
+  throw new FabricError(metadata.code ?? "request.invalid", metadata.message ?? `the session is ${state}`);
+}
+
+async function open(client: Client, service: string, options: LinkOptions): Promise<SessionView> {
+  const { user, instance } = options;
+  const body = { user_id: user, ...(instance !== undefined && { instance }) };
+  return (await client.send<{ data: SessionView }>("POST", `/api/bridges/${service}/sessions`, body)).data;
+}
+
+function asking(service: string, { id, metadata }: SessionView, { user }: LinkOptions): string {
+  const fields = (metadata.fields ?? []).map(({ name, label, secret }) =>
+    secret ? `  --secret-file ${name}=FILE   ${label}` : `  --field ${name}=…   ${label}`,
+  );
+  const what = metadata.message ?? metadata.step ?? "more is needed";
+  return [`${what}:`, ...fields, `linkspan link ${service} --user ${user} --session ${id} …`].join("\n");
+}
+
+const CONNECT_LOOKS = 100;
+
+/** An account is linked before it is connected; who sends at once should not have to know. */
+async function connected(client: Client, out: Output, id: string): Promise<void> {
+  for (let look = 0; look < CONNECT_LOOKS; look++) {
+    const { bridge_state, bridge_detail } = await client.get<IdentityView>(`/v1/identities/${id}`);
+    if (bridge_state === "connected") return;
+    out.progress(`${bridge_state}… ${bridge_detail.message ?? ""}`);
+    await pause(LOOK_MS);
+  }
+}
+
+function readSecret(path: string): string {
+  try {
+    return readFileSync(path, "utf8").trim();
+  } catch (cause) {
+    throw new FabricError("request.invalid", `${path} cannot be read: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+}
