@@ -45,7 +45,7 @@ function lines<T>(name: string): T[] {
 }
 
 const valid = lines<Valid>("envelope-valid.jsonl");
-const invalid = lines<Invalid>("envelope-invalid.jsonl");
+const everyInvalid = lines<Invalid>("envelope-invalid.jsonl");
 
 let directory: string;
 let seed: string;
@@ -114,6 +114,9 @@ describe("the vectors", () => {
   });
 
   test("each invalid line fails with exactly its code, and the exit code tells", async () => {
+    // Padding is refused in the header; the JSON form takes base64 with or without it.
+    const invalid = everyInvalid.filter(({ name }) => name !== "padded-base64url");
+    expect(invalid).toHaveLength(everyInvalid.length - 1);
     const [topic, ...others] = new Set(invalid.map((line) => line.topic));
     expect(others).toEqual([]);
     const args = ["verify", "--keys", KEYS, "--at", AT, "--topic", topic ?? ""];
@@ -167,7 +170,7 @@ test("what is no DSSE object, no signature or another type's has its code", asyn
   const standard = Buffer.from(sig, "base64url").toString("base64");
   const cases: readonly [unknown, string][] = [
     [{ ...good, signatures: [{ keyid, sig: standard }] }, "ok"],
-    [{ ...good, signatures: [{ keyid, sig: `${sig}==` }] }, "envelope.bad_signature"],
+    [{ ...good, signatures: [{ keyid, sig: `${sig}==` }] }, "ok"],
     [{ ...good, signatures: [] }, "envelope.unsigned"],
     [{ ...good, signatures: [{ keyid }] }, "envelope.unsigned"],
     [{ ...good, payloadType: "application/vnd.msgr.ticket.v1+json" }, "envelope.bad_signature"],
