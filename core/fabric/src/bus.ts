@@ -30,7 +30,10 @@ export interface Outgoing {
   readonly inReplyTo?: string;
   /** Where an answer goes; set by `request`. */
   readonly replyTo?: ReplyAddress;
-  /** False: no error when nobody listens (acks, fan-out, replies). Default true. */
+  /**
+   * False: no error when nobody listens (acks, fan-out, replies), and no promise beyond the routing: a bus
+   * that keeps nothing confirms it then. Default true.
+   */
   readonly mandatory?: boolean;
   /** Dropped by the bus when older than this, milliseconds. */
   readonly ttlMs?: number;
@@ -42,6 +45,7 @@ export type ReplyAddress = string;
 
 /** A message received. `body` is the published bytes, unchanged. */
 export interface Delivery {
+  /** Of a dead letter, the one that it had; `unknown` where its routing key was none. */
   readonly route: Route;
   readonly body: Uint8Array;
   readonly kid: string | undefined;
@@ -52,7 +56,7 @@ export interface Delivery {
   readonly traceparent: string | undefined;
   /** True when a consumer may have seen it before. */
   readonly redelivered: boolean;
-  /** 1 on the first hand-over to this subscription's handler. */
+  /** 1 on the first hand-over to this subscription's handler; again 1 after a lost connection. */
   readonly attempt: number;
   /** Only on the dead-letter queue: why it died. */
   readonly death: Death | undefined;
@@ -97,7 +101,10 @@ export const DEAD_LETTERS: QueueSpec = { name: "bridge.dead", kind: "shared", bi
 export interface Handler<P> {
   /** Pure work that may overlap with `handle` of an earlier batch, such as verifying signatures. */
   prepare?(batch: readonly Delivery[]): Promise<readonly P[]>;
-  /** One verdict per delivery, in order. Rejecting means: nothing was done. */
+  /**
+   * One verdict per delivery, in order. Rejecting means: nothing was done. What follows a `retry` of its own
+   * key in the batch must be a `retry` too: the bus keeps them in order, but cannot undo an effect.
+   */
   handle(batch: readonly Prepared<P>[]): Promise<readonly Verdict[]>;
   /** Deliveries with equal keys stay in order through retries; absent: the whole queue is one key. */
   keyOf?(delivery: Prepared<P>): string;
@@ -132,10 +139,17 @@ export interface Bus extends AsyncDisposable {
   /**
    * Resolves once the message is safe; see above.
    *
-   * @throws FabricError `bus.unroutable`, `bus.unavailable` (closed), `bus.timeout` (signal aborted first)
+   * @throws FabricError `bus.unroutable`, `bus.unavailable` (closed, or too much waits), `bus.timeout` (signal
+   *   aborted first), `topic.malformed`; where the broker keeps nothing and nobody takes dead letters, the code
+   *   that it died of
    */
   publish(message: Outgoing, options?: { readonly signal?: AbortSignal }): Promise<void>;
 
+  /**
+   * Resolves once deliveries can come; from then on it survives lost connections.
+   *
+   * @throws FabricError `bus.unavailable`: closed, or the queue is not declared yet
+   */
   subscribe<P = undefined>(
     queue: QueueSpec,
     handler: Handler<P>,
@@ -152,7 +166,7 @@ export interface Bus extends AsyncDisposable {
     options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
   ): Promise<Delivery>;
 
-  /** Sends an answer to a return address; one that is gone is not an error. */
+  /** Sends an answer to a return address; one that is gone is not an error. @throws FabricError `topic.malformed` */
   reply(to: ReplyAddress, message: Outgoing): Promise<void>;
 
   /** Whether publishes move now; `reason` is for people. */

@@ -16,6 +16,8 @@ export function corkEachTurn(model: ChannelModel): void {
     socket.uncork();
   };
   Object.defineProperty(socket, "write", {
+    writable: true, // Node replaces it when the peer has ended
+    configurable: true,
     value: (chunk: Uint8Array): boolean => {
       if (!corked) {
         corked = true;

@@ -1,9 +1,10 @@
 /**
- * The way in: deliveries of one partition become rows.
+ * The way in: deliveries become rows.
  *
  *   verify (overlapping with the batch before) → admit → one transaction → settle → acknowledge, wake readers
  *
- * A batch is all or nothing. When its transaction fails, the bus retries it with backoff and bisects;
+ * Partitions that hand in at the same moment share a transaction; each waits for its own batch before the
+ * next. A batch is all or nothing. When its transaction fails, the bus retries it with backoff and bisects;
  * what is refused for what it says goes to quarantine inside the same transaction and is settled.
  */
 import { decodeBatch, type FabricError, isFabricError, type Opened } from "@linkspan/envelopes";
@@ -12,6 +13,7 @@ import type { Core } from "../core.ts";
 import { inboundQueue } from "../topology.ts";
 import { sendAcks } from "./acks.ts";
 import { applyBatch, type Received } from "./apply.ts";
+import { GroupCommit } from "./group-commit.ts";
 
 /** What verification made of a delivery. */
 export type Verified = Opened | FabricError;
@@ -20,11 +22,15 @@ export type Verified = Opened | FabricError;
 export async function startIntake(core: Core): Promise<Subscription[]> {
   const queues = Array.from({ length: core.namespace.partitions }, (_, partition) => inboundQueue(partition));
   await core.bus.declare(queues);
+  const commits = new GroupCommit((received: readonly Received[]) => takeIn(core, received));
   return Promise.all(
     queues.map((queue) =>
       core.bus.subscribe<Verified>(queue, {
         prepare: (batch) => verify(core, batch),
-        handle: (batch) => takeIn(core, batch),
+        handle: async (batch) => {
+          await commits.commit(batch.map(toReceived));
+          return batch.map(() => ACK);
+        },
       }),
     ),
   );
@@ -39,16 +45,13 @@ export function verify(core: Core, batch: readonly Delivery[]): Promise<readonly
   });
 }
 
-async function takeIn(core: Core, batch: readonly Prepared<Verified>[]) {
+async function takeIn(core: Core, received: readonly Received[]): Promise<void> {
   const startedAt = performance.now();
-  const outcome = await core.database.transaction((client) =>
-    applyBatch(core, client, batch.map(toReceived)),
-  );
-  core.metrics.inboundBatch((performance.now() - startedAt) / 1_000, batch.length);
+  const outcome = await core.database.transaction((client) => applyBatch(core, client, received));
+  core.metrics.inboundBatch((performance.now() - startedAt) / 1_000, received.length);
   for (const wake of outcome.wakes) core.wakes.local(wake);
   for (const report of outcome.reports) report();
   sendAcks(core, outcome.acks);
-  return batch.map(() => ACK);
 }
 
 function toReceived({ delivery, value }: Prepared<Verified>): Received {

@@ -1,0 +1,52 @@
+import { expect, test } from "vitest";
+import { GroupCommit } from "./group-commit.ts";
+
+/** Commits when told to, and remembers what it was given. */
+function recorder(fails: (items: readonly string[]) => boolean = () => false) {
+  const groups: string[][] = [];
+  const gate = { open: Promise.resolve() };
+  const commit = new GroupCommit<string, number>(async (items) => {
+    groups.push([...items]);
+    await gate.open;
+    if (fails(items)) throw new Error(`refused ${items.join(",")}`);
+    return groups.length;
+  }, 4);
+  return { commit, groups, gate };
+}
+
+test("what is handed in while a transaction runs shares the next one", async () => {
+  const { commit, groups, gate } = recorder();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  gate.open = promise;
+  const first = commit.commit(["a"]);
+  await expect.poll(() => groups.length).toBe(1);
+  const others = [commit.commit(["b"]), commit.commit(["c", "d"])];
+  resolve();
+  await Promise.all([first, ...others]);
+  expect(groups).toEqual([["a"], ["b", "c", "d"]]);
+});
+
+test("a group is bounded, but a batch is never cut", async () => {
+  const { commit, groups } = recorder();
+  await Promise.all([
+    commit.commit(["a", "b", "c"]),
+    commit.commit(["d", "e"]),
+    commit.commit(["f", "g", "h", "i", "j"]),
+  ]);
+  expect(groups).toEqual([
+    ["a", "b", "c"],
+    ["d", "e"],
+    ["f", "g", "h", "i", "j"],
+  ]);
+});
+
+test("one batch that cannot be stored fails alone", async () => {
+  const { commit, groups } = recorder((items) => items.includes("bad"));
+  const results = await Promise.allSettled([
+    commit.commit(["a"]),
+    commit.commit(["bad"]),
+    commit.commit(["b"]),
+  ]);
+  expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+  expect(groups).toEqual([["a", "bad", "b"], ["a"], ["bad"], ["b"]]);
+});

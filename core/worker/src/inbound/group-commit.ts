@@ -1,0 +1,64 @@
+/**
+ * One transaction for what several partitions hand in at the same moment.
+ *
+ * Each partition waits for its own batch before it hands in the next, so its order is kept whatever company
+ * a batch has. While one transaction runs, others gather for the next. A group that fails is taken apart and
+ * each batch tried by itself, so that one partition's trouble stays its own.
+ */
+
+interface Waiting<T, R> {
+  readonly items: readonly T[];
+  resolve(result: R): void;
+  reject(error: unknown): void;
+}
+
+export class GroupCommit<T, R> {
+  readonly #commit: (items: readonly T[]) => Promise<R>;
+  readonly #maxItems: number;
+  #waiting: Waiting<T, R>[] = [];
+  #running = false;
+
+  /** @param commit stores all of it or rejects and stores nothing; called one after the other */
+  constructor(commit: (items: readonly T[]) => Promise<R>, maxItems = 1_000) {
+    this.#commit = commit;
+    this.#maxItems = maxItems;
+  }
+
+  /** Resolves when these items are committed, with the result of their whole group. */
+  commit(items: readonly T[]): Promise<R> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ items, resolve, reject });
+      if (!this.#running) void this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    // Partitions that are about to hand in join the first group.
+    await Promise.resolve();
+    while (this.#waiting.length > 0) await this.#together(this.#take());
+    this.#running = false;
+  }
+
+  #take(): Waiting<T, R>[] {
+    const group: Waiting<T, R>[] = [];
+    let size = 0;
+    for (const one of this.#waiting) {
+      if (group.length > 0 && size + one.items.length > this.#maxItems) break;
+      group.push(one);
+      size += one.items.length;
+    }
+    this.#waiting = this.#waiting.slice(group.length);
+    return group;
+  }
+
+  async #together(group: readonly Waiting<T, R>[]): Promise<void> {
+    try {
+      const result = await this.#commit(group.flatMap(({ items }) => items));
+      for (const { resolve } of group) resolve(result);
+    } catch (error) {
+      if (group.length === 1) group[0]?.reject(error);
+      else for (const one of group) await this.#together([one]);
+    }
+  }
+}
