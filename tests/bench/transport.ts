@@ -1,4 +1,7 @@
-/** The bus on RabbitMQ, publish to settle, against bare amqplib with the same window and durability. */
+/**
+ * The bus on RabbitMQ, publish to settle, against bare amqplib doing the same: through a topic exchange, which
+ * the contract asks of everybody, into a quorum queue with a single active consumer, with the same window.
+ */
 import { randomUUID } from "node:crypto";
 import { ENVELOPE_TYPE } from "@linkspan/envelopes";
 import { ACK, AmqpBus, type QueueSpec } from "@linkspan/fabric";
@@ -57,8 +60,13 @@ async function onAmqplib(url: string, messages: readonly Signed[]): Promise<Run>
   const consuming = await amqp.connect(url);
   const out = await publishing.createConfirmChannel();
   const into = await consuming.createChannel();
+  const exchange = "bench.raw";
   const queue = "bench.raw";
-  await into.assertQueue(queue, { durable: true, arguments: { "x-queue-type": "quorum" } });
+  const key = "irc._.inbound_event.p00";
+  const args = { "x-queue-type": "quorum", "x-single-active-consumer": true };
+  await into.assertExchange(exchange, "topic", { durable: true });
+  await into.assertQueue(queue, { durable: true, arguments: args });
+  await into.bindQueue(queue, exchange, "irc.*.*.p00");
   await into.prefetch(WINDOW);
   const { all, arrive } = once(messages.length);
   let unacked = 0;
@@ -84,7 +92,7 @@ async function onAmqplib(url: string, messages: readonly Signed[]): Promise<Run>
         headers: { kid, sig },
       };
       unconfirmed += 1;
-      out.sendToQueue(queue, Buffer.from(body), options, () => {
+      out.publish(exchange, key, Buffer.from(body), options, () => {
         unconfirmed -= 1;
         wake();
       });
