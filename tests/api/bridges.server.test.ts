@@ -137,7 +137,7 @@ describeWithServers(["postgres"], "linking over HTTP", () => {
 
   test.each([
     ["NUL", { nick: "a\0b" }],
-    ["an object", { credentials: { nick: { deep: "x" } } }],
+    ["a secret that is no text", { credentials: { password: { deep: "x" } } }],
     ["too many fields", Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`f${i}`, "x"]))],
   ])("%s is refused", async (_name, body) => {
     const { data } = (await open({ user_id: "u1" })).body;
