@@ -33,9 +33,9 @@ try {
     naive: 1_000 * scale,
   });
   const contests = [
-    transportContest(await rabbitmq.vhost("transport"), 5_000 * scale),
-    await persistContest(database, 5_000 * scale),
-    verifyContest(5_000 * scale),
+    transportContest(await rabbitmq.vhost("transport"), 4_000 * scale),
+    await persistContest(database, 4_000 * scale),
+    verifyContest(4_000 * scale),
     ...inbound.contests,
   ];
   for (const contest of contests) {

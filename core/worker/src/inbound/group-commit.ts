@@ -8,8 +8,8 @@
 
 interface Waiting<T, R> {
   readonly items: readonly T[];
-  resolve(result: R): void;
-  reject(error: unknown): void;
+  readonly resolve: (result: R) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 export class GroupCommit<T, R> {
