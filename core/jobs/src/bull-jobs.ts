@@ -24,6 +24,8 @@ interface Work {
 }
 
 const UNHANDLED_AGAIN_MS = 1_000;
+/** Half to one and a half of that, by chance: in lockstep the same process could take it every time. */
+const unhandledAgainMs = () => Math.round(UNHANDLED_AGAIN_MS * (0.5 + Math.random()));
 const READY_WITHIN_MS = 10_000;
 const LOG_ERRORS_EVERY_MS = 10_000;
 /** A wake-up is not given up because processes died under it. */
@@ -179,7 +181,7 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
 
   async #process(job: Job<unknown, void, string>, token: string | undefined): Promise<void> {
     const work = this.#handlers.get(job.name);
-    if (work === undefined) return putOff(job, token, UNHANDLED_AGAIN_MS);
+    if (work === undefined) return putOff(job, token, unhandledAgainMs());
     const context = { id: job.id ?? "", attempt: job.attemptsMade + 1, signal: this.#closing.signal };
     const run = work.run(job.data, context);
     work.inFlight.add(run);
