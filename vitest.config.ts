@@ -27,8 +27,6 @@ export default defineConfig({
           testTimeout: 120_000,
           hookTimeout: 120_000,
           fileParallelism: false,
-          // A real server on a shared machine may miss a deadline once; missing it twice is a failure.
-          retry: process.env["CI"] ? 1 : 0,
           sequence: { groupOrder: 1 },
         },
       },
