@@ -226,3 +226,8 @@ export function envExample(): string {
   });
   return `# Settings of Linkspan, with their defaults. A YAML file that LINKSPAN_CONFIG names holds the same, in lower\n# case without the prefix; variables win over it.\n\n${lines.join("\n")}`;
 }
+
+/** Bus and database live in this process, under the data directory's lock: nobody else can hold anything. */
+export function isAlone({ amqp_url, database_url }: Config): boolean {
+  return amqp_url === undefined && database_url === undefined;
+}

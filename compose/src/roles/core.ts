@@ -10,6 +10,7 @@ import {
   keyRecords,
   migrate,
   openNamespace,
+  releaseAllWorkerLeases,
   saveKeyRecord,
 } from "@linkspan/store";
 import {
@@ -22,7 +23,7 @@ import {
 } from "@linkspan/vault";
 import { type Core, type Metrics, startWorker, tellChanged, Wakes } from "@linkspan/worker";
 import type { Logger } from "pino";
-import type { Config } from "../config.ts";
+import { type Config, isAlone } from "../config.ts";
 import { ownRecord, seedFile, signerFile } from "../keys.ts";
 
 /** The database that the configuration names, or one of our own in the data directory. */
@@ -58,6 +59,7 @@ export async function openCore(
   stack: AsyncDisposableStack,
 ): Promise<OpenCore> {
   const namespace = await openNamespace(database.pool, config.namespace, config.partitions);
+  if (isAlone(config)) await releaseAllWorkerLeases(database.pool, config.namespace);
   const signer = await signerFile(config.data, "core.seed");
   const sealSeed = await seedFile(config.data, "core.seal");
   await registerCore(database, signer, sealSeed);

@@ -10,7 +10,7 @@ import { type Connector, type Daemon, type DaemonConfig, runDaemon, startDaemon 
 import { currentLease, releaseLease } from "@linkspan/store";
 import type { Core } from "@linkspan/worker";
 import type { Logger } from "pino";
-import type { Config } from "../config.ts";
+import { type Config, isAlone } from "../config.ts";
 import { ownRecord, seedFile, signerFile } from "../keys.ts";
 import { registerKey } from "./core.ts";
 
@@ -51,11 +51,6 @@ export async function runBeside(
     new AbortController().signal,
   );
   return stack.use(daemon);
-}
-
-/** Bus and database live in this process, under the data directory's lock: nobody else can hold anything. */
-function isAlone({ amqp_url, database_url }: Config): boolean {
-  return amqp_url === undefined && database_url === undefined;
 }
 
 /** A holder from before, which may have been killed, is waited for only where it could still be alive. */

@@ -5,7 +5,7 @@ export { type ConnectOptions, EmbeddedBroker, type EmbeddedBrokerOptions } from 
 export { EmbeddedBus } from "./embedded/bus.ts";
 export { type FaultRates, type Faults, randomFaults } from "./embedded/faults.ts";
 export type { BusEvent, BusListener, LinkName } from "./events.ts";
-export { holdLease, type HoldLeaseOptions, type LeaseAnswer, type Tenure } from "./lease.ts";
+export { holdLease, type HoldLeaseOptions, type LeaseAnswer, type Tenure, unlessAborted } from "./lease.ts";
 export { isReplyAddress, type Peer, replyAddress } from "./peer.ts";
 export { seededRandom, VirtualClock } from "./virtual-clock.ts";
 export { AmqpBus } from "./amqp/bus.ts";

@@ -57,7 +57,8 @@ export async function holdLease(options: HoldLeaseOptions): Promise<void> {
   }
 }
 
-function unlessAborted<T>(waiting: Promise<T>, signal: AbortSignal): Promise<T> {
+/** Rejects with the signal's reason when that is aborted first; `waiting` itself goes on. */
+export function unlessAborted<T>(waiting: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = (): void => reject(signal.reason as Error);
     signal.addEventListener("abort", abort, { once: true });

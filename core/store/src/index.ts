@@ -11,4 +11,5 @@ export * from "./repositories/outbox.ts";
 export * from "./repositories/positions.ts";
 export * from "./repositories/quarantine.ts";
 export * from "./repositories/registry.ts";
+export * from "./repositories/worker-leases.ts";
 export type { AuthSessionState, IntentState, QuarantineState, Role } from "./tables.ts";

@@ -34,6 +34,8 @@ export interface Tables {
     epoch: Big;
     expires_at: Date;
   };
+  worker_leases: { namespace: string; worker: string; epoch: Big; expires_at: Date };
+  partition_owners: { namespace: string; partition: number; owner: string | null };
   connector_flags: {
     workspace_id: string;
     service: string;

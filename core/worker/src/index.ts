@@ -10,6 +10,8 @@ export {
 export { cancelSession, openSession, readSession, submitCredentials } from "./identity/link.ts";
 export { unlink } from "./identity/unlink.ts";
 export { cancelIntent, type IntentRequest, recordIntent } from "./outbound/record.ts";
+export { PartitionBalance } from "./inbound/partitions.ts";
+export { inboundQueue } from "./topology.ts";
 export { type Replayed, type ReplayRequest, replayEvents } from "./inbound/replay.ts";
 export { type Resolution, resolveIntent } from "./outbound/resolve.ts";
 export { dropQuarantined, retryQuarantined } from "./quarantine.ts";

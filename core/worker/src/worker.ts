@@ -17,20 +17,20 @@ export interface Worker extends AsyncDisposable {
 
 export async function startWorker(core: Core, options: PumpOptions = {}): Promise<Worker> {
   const stop = new AbortController();
-  const subscriptions: Subscription[] = [
+  const parts: (AsyncDisposable & Pick<Subscription, "drain">)[] = [
     await startMorgue(core),
     await startRequests(core),
-    ...(await startIntake(core)),
+    await startIntake(core),
   ];
   const loops = [runSequencer(core, stop.signal), runPump(core, options, stop.signal)];
   const ended = Promise.all(loops).then(() => undefined);
   return {
     ended,
     async [Symbol.asyncDispose]() {
-      await Promise.all(subscriptions.map((subscription) => subscription.drain()));
+      await Promise.all(parts.map((part) => part.drain()));
       stop.abort();
       await ended;
-      await Promise.all(subscriptions.map((subscription) => subscription[Symbol.asyncDispose]()));
+      await Promise.all(parts.map((part) => part[Symbol.asyncDispose]()));
     },
   };
 }

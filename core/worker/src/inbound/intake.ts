@@ -7,33 +7,36 @@
  * next. A batch is all or nothing. When its transaction fails, the bus retries it with backoff and bisects;
  * what is refused for what it says goes to quarantine inside the same transaction and is settled.
  */
+import { randomUUID } from "node:crypto";
 import { decodeBatch, type FabricError, isFabricError, type Opened } from "@linkspan/envelopes";
-import { ACK, type Delivery, type Prepared, type Subscription } from "@linkspan/fabric";
+import { ACK, type Delivery, type Prepared } from "@linkspan/fabric";
 import type { Core } from "../core.ts";
 import { inboundQueue } from "../topology.ts";
 import { sendAcks } from "./acks.ts";
 import { applyBatch, type Received } from "./apply.ts";
 import { GroupCommit } from "./group-commit.ts";
+import { PartitionBalance } from "./partitions.ts";
 
 /** What verification made of a delivery. */
 export type Verified = Opened | FabricError;
 
-/** Takes in every partition until the subscriptions are disposed. */
-export async function startIntake(core: Core): Promise<Subscription[]> {
-  const queues = Array.from({ length: core.namespace.partitions }, (_, partition) => inboundQueue(partition));
-  await core.bus.declare(queues);
+/** Takes in this worker's share of the partitions until it is drained. */
+export async function startIntake(core: Core, worker: string = randomUUID()): Promise<PartitionBalance> {
+  await core.bus.declare(
+    Array.from({ length: core.namespace.partitions }, (_, partition) => inboundQueue(partition)),
+  );
   const commits = new GroupCommit((received: readonly Received[]) => takeIn(core, received));
-  return Promise.all(
-    queues.map((queue) =>
-      core.bus.subscribe<Verified>(queue, {
+  return PartitionBalance.start(core, {
+    worker,
+    open: (partition) =>
+      core.bus.subscribe<Verified>(inboundQueue(partition), {
         prepare: (batch) => verify(core, batch),
         handle: async (batch) => {
           await commits.commit(batch.map(toReceived));
           return batch.map(() => ACK);
         },
       }),
-    ),
-  );
+  });
 }
 
 export function verify(core: Core, batch: readonly Delivery[]): Promise<readonly Verified[]> {

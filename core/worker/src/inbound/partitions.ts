@@ -1,0 +1,174 @@
+/**
+ * Shares the partitions out among the live core workers.
+ *
+ *   hold a worker lease → count the live workers → give back what is above one's share, or take what is free
+ *
+ * Every worker derives its share from the same ordered list, so nobody decides for others. A partition moves in
+ * order: its owner stops the intake, finishes the batch in hand and only then gives it back. A worker that
+ * cannot renew its lease stops its intake; its partitions are free when the lease has run out.
+ */
+import {
+  holdLease,
+  sleep,
+  systemClock,
+  type Clock,
+  type Subscription,
+  type Tenure,
+  unlessAborted,
+} from "@linkspan/fabric";
+import {
+  claimPartitions,
+  liveWorkers,
+  ownedPartitions,
+  releasePartitions,
+  releaseWorkerLease,
+  renewWorkerLease,
+  ensurePartitionOwners,
+  type WorkerName,
+} from "@linkspan/store";
+import type { Core } from "../core.ts";
+
+export const WORKER_LEASE_MS = 5_000;
+const BALANCE_MS = 500;
+
+export interface BalanceOptions {
+  readonly worker: string;
+  /** Starts taking in one partition; draining it finishes the batch in hand. */
+  readonly open: (partition: number) => Promise<Subscription>;
+  readonly leaseMs?: number;
+  readonly balanceMs?: number;
+  readonly clock?: Clock;
+}
+
+/** Partitions of `count` that belong to the worker at this place of `workers`. The shares differ by one at most. */
+export function shareOf(place: number, workers: number, count: number): number {
+  return Math.floor(count / workers) + (place < count % workers ? 1 : 0);
+}
+
+export class PartitionBalance implements AsyncDisposable {
+  readonly #core: Core;
+  readonly #options: BalanceOptions;
+  readonly #name: WorkerName;
+  readonly #clock: Clock;
+  readonly #stop = new AbortController();
+  readonly #open = new Map<number, Subscription>();
+  readonly #held: Promise<void>;
+  #stopped: Promise<void> | undefined;
+
+  /** Resolves after the first round: what was free and in this worker's share is taken in. */
+  static async start(core: Core, options: BalanceOptions): Promise<PartitionBalance> {
+    await ensurePartitionOwners(core.database.pool, core.namespace.name, core.namespace.partitions);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const balance = new PartitionBalance(core, options, resolve);
+    balance.#held.then(resolve, reject);
+    await promise;
+    return balance;
+  }
+
+  private constructor(core: Core, options: BalanceOptions, onFirstRound: () => void) {
+    this.#core = core;
+    this.#options = options;
+    this.#name = { namespace: core.namespace.name, worker: options.worker };
+    this.#clock = options.clock ?? systemClock;
+    const { leaseMs = WORKER_LEASE_MS } = options;
+    this.#held = holdLease({
+      acquire: async () => ({
+        state: "held",
+        epoch: await renewWorkerLease(core.database.pool, this.#name, leaseMs),
+        ttlMs: leaseMs,
+      }),
+      whileHeld: (tenure) => this.#whileHeld(tenure, onFirstRound),
+      signal: this.#stop.signal,
+      clock: this.#clock,
+    });
+  }
+
+  /** Partitions that are being taken in now. */
+  get partitions(): readonly number[] {
+    return [...this.#open.keys()].sort((a, b) => a - b);
+  }
+
+  /** Stops the intake, finishes what is in hand, gives everything back. Repeating it is the same call. */
+  drain(): Promise<void> {
+    this.#stopped ??= this.#drain();
+    return this.#stopped;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.drain();
+  }
+
+  async #drain(): Promise<void> {
+    this.#stop.abort();
+    await this.#held;
+    await releaseWorkerLease(this.#core.database.pool, this.#name).catch((error: unknown) => {
+      this.#core.log.warn({ event: "partitions.not_released", err: error }, "the lease runs out by itself");
+    });
+  }
+
+  async #whileHeld(tenure: Tenure, onFirstRound: () => void): Promise<void> {
+    const { signal } = tenure;
+    try {
+      while (!signal.aborted) {
+        try {
+          await unlessAborted(this.#round(tenure), signal);
+          onFirstRound();
+        } catch (error) {
+          if (signal.aborted) break;
+          this.#core.log.warn(
+            { event: "partitions.not_balanced", err: error },
+            "tried again in the next round",
+          );
+        }
+        await sleep(this.#clock, this.#options.balanceMs ?? BALANCE_MS, signal);
+      }
+    } finally {
+      await this.#close(this.partitions);
+    }
+  }
+
+  async #round(tenure: Tenure): Promise<void> {
+    const { pool } = this.#core.database;
+    const workers = await liveWorkers(pool, this.#name.namespace);
+    const place = workers.indexOf(this.#name.worker);
+    if (place < 0) return; // the lease has just run out: the tenure ends
+    const share = shareOf(place, workers.length, this.#core.namespace.partitions);
+    let owned = await ownedPartitions(pool, this.#name);
+    if (!tenure.isHeld()) return;
+    await this.#close(this.partitions.filter((partition) => !owned.includes(partition)));
+    if (owned.length > share) {
+      const surplus = owned.slice(share);
+      owned = owned.slice(0, share);
+      await this.#close(surplus);
+      await releasePartitions(pool, this.#name, surplus);
+    } else if (owned.length < share) {
+      owned = [...owned, ...(await claimPartitions(pool, this.#name, share - owned.length))];
+    }
+    for (const partition of owned) {
+      if (!tenure.isHeld()) return;
+      if (!this.#open.has(partition)) await this.#take(partition, tenure);
+    }
+  }
+
+  async #take(partition: number, tenure: Tenure): Promise<void> {
+    const subscription = await this.#options.open(partition);
+    if (!tenure.isHeld()) {
+      await subscription.drain();
+      return;
+    }
+    this.#open.set(partition, subscription);
+    this.#core.log.info({ event: "partition.taken", partition });
+  }
+
+  async #close(partitions: readonly number[]): Promise<void> {
+    await Promise.all(
+      partitions.map(async (partition) => {
+        const subscription = this.#open.get(partition);
+        if (subscription === undefined) return;
+        await subscription.drain();
+        this.#open.delete(partition);
+        this.#core.log.info({ event: "partition.released", partition });
+      }),
+    );
+  }
+}
