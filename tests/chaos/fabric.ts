@@ -1,7 +1,7 @@
 /** Linkspan as its users run it: processes started by the command, killed with SIGKILL, started again. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -116,20 +116,63 @@ export async function newDaemon(
   client: Client,
   data: string,
   env: Readonly<Record<string, string>>,
+  instance = "primary",
 ): Promise<Process> {
   const own = mkdtempSync(join(data, "daemon-"));
   const { token } = await client.send<{ token: string }>("POST", "/v1/enrolment-tokens", {
     service: "irc",
-    instance: "primary",
+    instance,
   });
   const tokenFile = join(own, "enrol.token");
   writeFileSync(tokenFile, token, { mode: 0o600 });
   return new Process("irc", own, {
     ...env,
+    LINKSPAN_INSTANCE: instance,
     LINKSPAN_CORE_URL: client.url,
     LINKSPAN_ENROL_TOKEN_FILE: tokenFile,
   });
 }
+
+export interface CoreWorker extends AsyncDisposable {
+  readonly process: Process;
+  readonly client: Client;
+  /** Of the installation's daemons: where the first worker answers. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly data: string;
+}
+
+/**
+ * A core worker with an API of its own, beside others of the same installation.
+ *
+ * @param first the worker that made the installation's keys; absent: this one does
+ */
+export async function startCoreWorker(
+  amqpUrl: string,
+  databaseUrl: string,
+  first?: CoreWorker,
+): Promise<CoreWorker> {
+  const { data, env, release } = await place();
+  for (const file of first === undefined ? [] : SHARED_FILES) {
+    copyFileSync(join((first as CoreWorker).data, file), join(data, file));
+  }
+  const shared = { ...env, LINKSPAN_AMQP_URL: amqpUrl };
+  const process = new Process("core,api", data, { ...shared, LINKSPAN_DATABASE_URL: databaseUrl });
+  await process.start();
+  return {
+    process,
+    client: await connectClient(parseConfig({ ...env, LINKSPAN_DATA: data }, undefined)),
+    env: shared,
+    data,
+    [Symbol.asyncDispose]: async () => {
+      await process.stop();
+      release();
+      rmSync(data, { recursive: true, force: true });
+    },
+  };
+}
+
+/** What every process of one installation's core has in common, see docs/operations.md. */
+const SHARED_FILES = ["core.seed", "core.seal", "vault.key", "owner.token"] as const;
 
 async function place() {
   const data = mkdtempSync(join(tmpdir(), "linkspan-chaos-"));

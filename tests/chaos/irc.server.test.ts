@@ -18,29 +18,20 @@ import { type RabbitmqServer, startRabbitmq } from "../servers/rabbitmq.ts";
 import type { Server } from "../servers/server.ts";
 import { until } from "../servers/until.ts";
 import { answers, type Fabric, startCluster, startEmbedded } from "./fabric.ts";
-import { backendTalks, linkIrc, NICK, outcomes, peerTalks, received, type Spoken } from "./talk.ts";
+import { type Away, checkIn, checkOut } from "./histories.ts";
+import { backendTalks, linkIrc, NICK, onlyLinked, outcomes, peerTalks } from "./talk.ts";
 
 const COUNT = Number(process.env.CHAOS_MESSAGES ?? 1_000);
 const CHANNELS = Array.from({ length: 10 }, (_, i) => `#chaos${i}`);
+const LINKED = onlyLinked(CHANNELS);
 const PEER_EVERY_MS = 20;
-/** What a daemon may have read and not yet handed over when it was killed. */
-const IN_HAND_MS = 500;
 const MINUTES = 60_000;
-
-/** What is said and a QUIT may cross on the server's way to the peer. */
-const CROSSING_MS = 100;
 
 type IrcServer = Server & { readonly port: number };
 const ircServers: [name: "inspircd" | "ngircd", start: () => Promise<IrcServer>][] = [
   ["inspircd", () => startInspircd()],
   ["ngircd", () => startNgircd()],
 ];
-
-/** From the kill of the identity's process until the peer saw it back in its channels. */
-interface Away {
-  readonly fromMs: number;
-  toMs: number;
-}
 
 describe.each(ircServers)("on %s", (name, startIrc) => {
   describeWithServers([name, "postgres", "rabbitmq"], "chaos", () => {
@@ -74,17 +65,11 @@ describe.each(ircServers)("on %s", (name, startIrc) => {
           one.nick === NICK && one.channel === channel && one.change === "joined" && one.atMs > sinceMs,
       );
 
-    /** When the identity came and went, as the peer saw it. */
-    const presence = () =>
-      peer.presence
-        .filter((one) => one.nick === NICK && (one.channel === CHANNELS[0] || one.channel === undefined))
-        .map(({ change, how, atMs }) => `${change} ${how} ${Math.round(atMs)}`);
-
     async function talk(
       fabric: Fabric,
       breakThings: (at: (share: number) => Promise<void>) => Promise<Away[]>,
     ) {
-      const identity = await linkIrc(fabric.client, peer, irc.port, CHANNELS);
+      const identity = await linkIrc(fabric.client, peer, irc.port, LINKED);
       const heard = () =>
         peer.lines.filter((line) => line.command === "PRIVMSG" && line.from === NICK).length;
       const at = (share: number) =>
@@ -93,70 +78,14 @@ describe.each(ircServers)("on %s", (name, startIrc) => {
           timeoutMs: 8 * MINUTES,
         }).then(() => undefined);
       const [spoken, ids, away] = await Promise.all([
-        peerTalks(peer, CHANNELS, COUNT, PEER_EVERY_MS),
-        backendTalks(fabric.client, identity, CHANNELS, COUNT),
+        peerTalks(peer, LINKED, COUNT, PEER_EVERY_MS),
+        backendTalks(fabric.client, identity, LINKED, COUNT),
         breakThings(at),
       ]);
       const states = await outcomes(fabric.client, ids, 8 * MINUTES);
       await peer.settled();
-      checkOut(states);
-      await checkIn(fabric, spoken, away);
-    }
-
-    function checkOut(states: readonly string[]): void {
-      const times = new Map<number, number>();
-      const last = new Map<string, number>();
-      for (const line of peer.heard) {
-        if (line.from !== NICK || !line.text.startsWith("out ")) continue;
-        const number = Number(line.text.slice(4));
-        times.set(number, (times.get(number) ?? 0) + 1);
-        expect(number, `order in ${line.target}`).toBeGreaterThan(last.get(line.target) ?? -1);
-        last.set(line.target, number);
-      }
-      const tally: Record<string, number> = {};
-      for (const [number, state] of states.entries()) {
-        tally[state] = (tally[state] ?? 0) + 1;
-        const heard = times.get(number) ?? 0;
-        if (state === "sent") expect(heard, `intent ${number} is sent`).toBe(1);
-        else {
-          expect(state, `intent ${number}`).toBe("uncertain");
-          expect(heard, `intent ${number} is uncertain`).toBeLessThanOrEqual(1);
-        }
-      }
-      // In doubt is only what was under way at a kill: at most one per conversation and kill.
-      expect(tally.uncertain ?? 0).toBeLessThanOrEqual(2 * CHANNELS.length);
-      console.info(`${name} out: ${JSON.stringify(tally)}`);
-    }
-
-    async function checkIn(fabric: Fabric, spoken: readonly Spoken[], away: readonly Away[]): Promise<void> {
-      const seen = (channel: string, atMs: number) => peer.wasThere(NICK, channel, atMs);
-      const absent = ({ channel, atMs }: Spoken) =>
-        !seen(channel, atMs - CROSSING_MS) ||
-        !seen(channel, atMs + CROSSING_MS) ||
-        away.some(({ fromMs, toMs }) => atMs > fromMs - IN_HAND_MS && atMs < toMs);
-      const owed = spoken.filter((said) => !absent(said));
-      let missing = owed;
-      const complete = async () => {
-        const texts = new Set(await received(fabric.client));
-        missing = missing.filter(({ text }) => !texts.has(text));
-        return missing.length === 0;
-      };
-      await until(complete, { what: "everything owed", timeoutMs: 2 * MINUTES, everyMs: 500 }).catch(
-        () => undefined,
-      );
-      const whenMissing = missing.map(({ text, atMs }) => `${text} at ${Math.round(atMs)}`);
-      expect(whenMissing, `away ${JSON.stringify(away)}, presence ${JSON.stringify(presence())}`).toEqual([]);
-      const texts = await received(fabric.client);
-      expect(new Set(texts).size).toBe(texts.length);
-      for (const [lane] of CHANNELS.entries()) {
-        const numbers = texts
-          .map((text) => Number(text.slice(3)))
-          .filter((number) => number % CHANNELS.length === lane);
-        expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
-      }
-      console.info(
-        `${name} in: ${texts.length} of ${spoken.length}, ${spoken.length - texts.length} said while it was away`,
-      );
+      checkOut(name, peer, LINKED, states);
+      await checkIn(name, fabric.client, peer, LINKED, spoken, away);
     }
 
     test("embedded: the process is killed twice, its database once", { timeout: 20 * MINUTES }, async () => {

@@ -7,7 +7,7 @@ import { startPostgres } from "../servers/postgres.ts";
 import { startRabbitmq } from "../servers/rabbitmq.ts";
 import { until } from "../servers/until.ts";
 import { type Fabric, newDaemon, type Process, startCluster } from "./fabric.ts";
-import { linkIrc, NICK } from "./talk.ts";
+import { linkIrc, NICK, onlyLinked } from "./talk.ts";
 
 const CHANNEL = "#takeover";
 const TAKEOVER_MS = 10_000;
@@ -38,7 +38,7 @@ describeWithServers(["ngircd", "postgres", "rabbitmq"], "one instance, two proce
     const url = await rabbitmq.vhost("main");
     fabric = stack.use(await startCluster(url, await postgres.createDatabase("takeover")));
     second = stack.use(await newDaemon(fabric.client, fabric.data, { LINKSPAN_AMQP_URL: url }));
-    await linkIrc(fabric.client, peer, irc.port, [CHANNEL]);
+    await linkIrc(fabric.client, peer, irc.port, onlyLinked([CHANNEL]));
   });
   afterAll(() => stack?.disposeAsync());
 

@@ -10,6 +10,21 @@ import { until } from "../servers/until.ts";
 
 export const NICK = "linked";
 export const USER = "user-1";
+
+/** Who talks through the fabric; `mark` starts each of its lines and those that are said to it. */
+export interface Linked {
+  readonly nick: string;
+  readonly user: string;
+  readonly instance: string;
+  readonly channels: readonly string[];
+  readonly mark: string;
+}
+
+/** The only one, on the default instance. */
+export function onlyLinked(channels: readonly string[]): Linked {
+  return { nick: NICK, user: USER, instance: "primary", channels, mark: "" };
+}
+
 const WORKSPACE = "default";
 const NETWORK = "test";
 
@@ -18,17 +33,18 @@ export async function linkIrc(
   client: Client,
   peer: IrcPeer,
   port: number,
-  channels: readonly string[],
+  { nick, user, instance, channels }: Linked,
 ): Promise<string> {
   const opened = await client.send<{ data: { id: string } }>("POST", "/api/bridges/irc/sessions", {
-    user_id: USER,
+    user_id: user,
+    instance,
   });
   const credentials = {
     network: NETWORK,
     host: "127.0.0.1",
     port,
     tls: false,
-    nick: NICK,
+    nick,
     channels: channels.join(","),
     pace: { perSecond: 5_000, burst: 5_000 },
   };
@@ -42,9 +58,11 @@ export async function linkIrc(
     return data.state === "linked";
   };
   await until(linked, { what: "the account to be linked" });
-  for (const channel of channels) await peer.sees(NICK, channel, 60_000);
-  const { identities } = await client.get<{ identities: { id: string }[] }>("/v1/identities");
-  return identities[0]?.id as string;
+  for (const channel of channels) await peer.sees(nick, channel, 60_000);
+  const { identities } = await client.get<{ identities: { id: string; user_id: string }[] }>(
+    "/v1/identities",
+  );
+  return identities.find((identity) => identity.user_id === user)?.id as string;
 }
 
 export interface Spoken {
@@ -57,14 +75,14 @@ export interface Spoken {
 /** The peer says `count` numbered lines, in turn over the channels, one every `everyMs`. */
 export async function peerTalks(
   peer: IrcPeer,
-  channels: readonly string[],
+  { channels, mark }: Linked,
   count: number,
   everyMs: number,
 ): Promise<Spoken[]> {
   const spoken: Spoken[] = [];
   for (let i = 0; i < count; i++) {
     const channel = channels[i % channels.length] as string;
-    const text = `in ${i}`;
+    const text = `${mark}in ${i}`;
     await peer.say(channel, text);
     spoken.push({ channel, text, atMs: performance.now() });
     await pause(everyMs);
@@ -76,7 +94,7 @@ export async function peerTalks(
 export async function backendTalks(
   client: Client,
   identityId: string,
-  channels: readonly string[],
+  { user, channels, mark }: Linked,
   count: number,
 ): Promise<string[]> {
   const ids: string[] = new Array<string>(count);
@@ -84,11 +102,11 @@ export async function backendTalks(
     for (let i = lane; i < count; i += channels.length) {
       const body = {
         identity_id: identityId,
-        user_id: USER,
+        user_id: user,
         conversation: channelRef(WORKSPACE, "irc", [NETWORK, channels[lane] as string]),
-        payload: { text: `out ${i}` },
+        payload: { text: `${mark}out ${i}` },
       };
-      const key = { "idempotency-key": `chaos-${i}` };
+      const key = { "idempotency-key": `chaos-${user}-${i}` };
       ids[i] = await insist(
         async () => (await client.send<{ id: string }>("POST", "/v1/intents", body, key)).id,
       );
@@ -136,15 +154,15 @@ interface Page {
   readonly next_cursor: number;
 }
 
-/** Texts of all messages that came in, by position. */
-export async function received(client: Client): Promise<string[]> {
+/** Texts of all messages that came in with this mark, by position. */
+export async function received(client: Client, { mark }: Linked): Promise<string[]> {
   const texts: string[] = [];
   for (let cursor = 0; ; ) {
     const page = await insist(() => client.get<Page>(`/v1/events?cursor=${cursor}&limit=1000`));
     if (page.events.length === 0) return texts;
     for (const { envelope } of page.events) {
       const { kind, text } = envelope.payload;
-      if (kind === "message" && text?.startsWith("in ")) texts.push(text);
+      if (kind === "message" && text?.startsWith(`${mark}in `)) texts.push(text);
     }
     cursor = page.next_cursor;
   }
