@@ -6,11 +6,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Client, connectClient, parseConfig } from "@linkspan/compose";
+import { boundToParent } from "../servers/account.ts";
 import { reservePort } from "../servers/port.ts";
 import { until } from "../servers/until.ts";
 
 const PROGRAM = fileURLToPath(new URL("../../compose/src/main.ts", import.meta.url));
 const START_MS = 60_000;
+const STOP_MS = 30_000;
 
 export class Process implements AsyncDisposable {
   readonly #roles: string;
@@ -32,7 +34,8 @@ export class Process implements AsyncDisposable {
   /** Resolves when it printed `ready`. */
   async start(): Promise<void> {
     const log = openSync(this.#log, "a");
-    const child = spawn(process.execPath, [PROGRAM, "up", "--roles", this.#roles], {
+    const [file, ...args] = boundToParent([process.execPath, PROGRAM, "up", "--roles", this.#roles]);
+    const child = spawn(file, args, {
       env: { PATH: process.env.PATH, ...this.#env },
       stdio: ["ignore", "pipe", log],
     });
@@ -64,13 +67,15 @@ export class Process implements AsyncDisposable {
     this.#child?.kill(signal);
   }
 
-  /** Asks it to end. @returns its exit code */
+  /** Asks it to end, and ends it after half a minute. @returns its exit code; null when it had to be killed */
   async stop(): Promise<number | null> {
     const child = this.#child;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return null;
     const ended = once(child, "exit") as Promise<[number | null]>;
     child.kill("SIGTERM");
+    const late = setTimeout(() => child.kill("SIGKILL"), STOP_MS);
     const [code] = await ended;
+    clearTimeout(late);
     return code;
   }
 
@@ -116,16 +121,16 @@ export async function newDaemon(
   client: Client,
   data: string,
   env: Readonly<Record<string, string>>,
-  instance = "primary",
+  { service = "irc", instance = "primary" }: { readonly service?: string; readonly instance?: string } = {},
 ): Promise<Process> {
   const own = mkdtempSync(join(data, "daemon-"));
   const { token } = await client.send<{ token: string }>("POST", "/v1/enrolment-tokens", {
-    service: "irc",
+    service,
     instance,
   });
   const tokenFile = join(own, "enrol.token");
   writeFileSync(tokenFile, token, { mode: 0o600 });
-  return new Process("irc", own, {
+  return new Process(service, own, {
     ...env,
     LINKSPAN_INSTANCE: instance,
     LINKSPAN_CORE_URL: client.url,

@@ -117,7 +117,7 @@ export async function backendTalks(
 }
 
 /** As a backend would: an answer that did not come is asked for again. */
-async function insist<T>(work: () => Promise<T>): Promise<T> {
+export async function insist<T>(work: () => Promise<T>): Promise<T> {
   const deadline = performance.now() + 120_000;
   for (;;) {
     try {

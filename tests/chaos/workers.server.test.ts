@@ -64,7 +64,7 @@ describeWithServers(["ngircd", "postgres", "rabbitmq"], "three workers, two daem
     ];
     daemons = [];
     for (const { instance } of PEOPLE) {
-      const daemon = stack.use(await newDaemon(first.client, first.data, first.env, instance));
+      const daemon = stack.use(await newDaemon(first.client, first.data, first.env, { instance }));
       await daemon.start();
       daemons.push(daemon);
     }

@@ -29,6 +29,11 @@ export function giveTo(account: string, directory: string): void {
   }
 }
 
+/** The command line that runs `command` and kills it when the process that started it ends. */
+export function boundToParent(command: readonly string[]): [string, ...string[]] {
+  return ["setpriv", "--pdeathsig", "KILL", "--", ...command];
+}
+
 /** The command line that runs `command` as `account`. With `bound`, it dies with the process that started it. */
 export function runAs(account: string, command: readonly string[], bound: boolean): [string, ...string[]] {
   const options = isRoot ? ["--reuid", account, "--regid", String(idOf(account, "-g")), "--init-groups"] : [];

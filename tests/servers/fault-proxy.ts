@@ -18,8 +18,12 @@ export interface FaultProxy extends AsyncDisposable {
   refuse(): void;
   /** Open and silent: nothing is carried, in one direction or both, until `pass`. */
   stall(...directions: Direction[]): void;
+  /** What is open stays open and is never carried again, as behind a firewall that forgot it; new ones work. */
+  drop(): void;
   /** Carries everything this much later, in order. */
   delay(afterMs: number): void;
+  /** New connections go to this port of the same host. */
+  redirect(port: number): void;
 }
 
 const CHUNK = 16_384;
@@ -46,19 +50,28 @@ class Gate {
 }
 
 /** Reads no more than it could write, so a stalled peer fills its own buffers as it would behind a dead link. */
-async function carry(from: Socket, to: Socket, direction: Direction, gate: Gate): Promise<void> {
+async function carry(
+  from: Socket,
+  to: Socket,
+  direction: Direction,
+  gate: Gate,
+  isDropped: () => boolean,
+): Promise<void> {
   for await (const chunk of from) {
     await gate.enter(direction);
     if (to.destroyed) return;
+    if (isDropped()) continue;
     if (!to.write(chunk as Buffer))
       await new Promise<void>((resolve) => to.once("drain", resolve).once("close", resolve));
   }
   await gate.enter(direction);
-  to.end();
+  if (!isDropped()) to.end();
 }
 
 export async function startFaultProxy(target: { host?: string; port: number }): Promise<FaultProxy> {
   const gate = new Gate();
+  const dropped = new WeakSet<Socket>();
+  let { port } = target;
   const links = new Set<readonly [Socket, Socket]>();
 
   const server = createServer({ allowHalfOpen: true, highWaterMark: CHUNK }, (client) => {
@@ -66,7 +79,7 @@ export async function startFaultProxy(target: { host?: string; port: number }): 
       client.resetAndDestroy();
       return;
     }
-    const upstream = connect({ host: target.host ?? "127.0.0.1", port: target.port, allowHalfOpen: true });
+    const upstream = connect({ host: target.host ?? "127.0.0.1", port, allowHalfOpen: true });
     const link = [client, upstream] as const;
     links.add(link);
     const end = (): void => {
@@ -81,8 +94,9 @@ export async function startFaultProxy(target: { host?: string; port: number }): 
           if (client.destroyed && upstream.destroyed) links.delete(link);
         });
     // A reset ends both iterations; `end` has then already told the other side.
-    carry(client, upstream, "up", gate).catch(end);
-    carry(upstream, client, "down", gate).catch(end);
+    const isDropped = (): boolean => dropped.has(client);
+    carry(client, upstream, "up", gate, isDropped).catch(end);
+    carry(upstream, client, "down", gate, isDropped).catch(end);
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject).listen({ host: "127.0.0.1", port: 0 }, resolve);
@@ -108,6 +122,12 @@ export async function startFaultProxy(target: { host?: string; port: number }): 
       for (const direction of directions.length === 0 ? (["up", "down"] as const) : directions) {
         gate.stalled.add(direction);
       }
+    },
+    drop: () => {
+      for (const [client] of links) dropped.add(client);
+    },
+    redirect: (to) => {
+      port = to;
     },
     delay: (afterMs) => {
       gate.delayMs = afterMs;
