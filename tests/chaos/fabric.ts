@@ -155,13 +155,14 @@ export async function startCoreWorker(
   amqpUrl: string,
   databaseUrl: string,
   first?: CoreWorker,
+  roles = "core,api",
 ): Promise<CoreWorker> {
   const { data, env, release } = await place();
   for (const file of first === undefined ? [] : SHARED_FILES) {
     copyFileSync(join((first as CoreWorker).data, file), join(data, file));
   }
   const shared = { ...env, LINKSPAN_AMQP_URL: amqpUrl };
-  const process = new Process("core,api", data, { ...shared, LINKSPAN_DATABASE_URL: databaseUrl });
+  const process = new Process(roles, data, { ...shared, LINKSPAN_DATABASE_URL: databaseUrl });
   await process.start();
   return {
     process,
