@@ -31,6 +31,11 @@ export class Process implements AsyncDisposable {
     return this.#child.pid;
   }
 
+  get running(): boolean {
+    const child = this.#child;
+    return child !== undefined && child.exitCode === null && child.signalCode === null;
+  }
+
   /** Resolves when it printed `ready`. */
   async start(): Promise<void> {
     const log = openSync(this.#log, "a");
@@ -99,7 +104,7 @@ export interface Fabric extends AsyncDisposable {
 /** Everything in one process, with the database it brings. */
 export async function startEmbedded(roles = "core,api,irc"): Promise<Fabric> {
   const { data, env, release } = await place();
-  const all = new Process(roles, data, env);
+  const all = new Process("core,api", data, env);
   await all.start();
   return fabric(data, env, all, all, release);
 }
@@ -155,14 +160,13 @@ export async function startCoreWorker(
   amqpUrl: string,
   databaseUrl: string,
   first?: CoreWorker,
-  roles = "core,api",
 ): Promise<CoreWorker> {
   const { data, env, release } = await place();
   for (const file of first === undefined ? [] : SHARED_FILES) {
     copyFileSync(join((first as CoreWorker).data, file), join(data, file));
   }
   const shared = { ...env, LINKSPAN_AMQP_URL: amqpUrl };
-  const process = new Process(roles, data, { ...shared, LINKSPAN_DATABASE_URL: databaseUrl });
+  const process = new Process("core,api", data, { ...shared, LINKSPAN_DATABASE_URL: databaseUrl });
   await process.start();
   return {
     process,

@@ -3,25 +3,25 @@
  * `HOSTILE_SECONDS` says for how long (default 30; `npm run hostile` takes ten minutes), `HOSTILE_SEED` repeats a
  * run's choices.
  */
+import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
 import { connectClient, parseConfig } from "@linkspan/compose";
 import { definitions } from "@linkspan/compose/stack";
 import { signerFromSeed, generateSealKeys, toBase64url } from "@linkspan/envelopes";
-import { seededRandom } from "@linkspan/fabric";
 import { Database } from "@linkspan/store";
 import { expect, test } from "vitest";
-import { startCoreWorker } from "../chaos/fabric.ts";
-import { directoryFor, giveTo } from "../servers/account.ts";
+import { newDaemon, startCoreWorker } from "../chaos/fabric.ts";
+import { boundToParent, directoryFor, giveTo } from "../servers/account.ts";
 import { describeWithServers } from "../servers/available.ts";
 import { startPostgres } from "../servers/postgres.ts";
 import { startRabbitmq } from "../servers/rabbitmq.ts";
 import { until } from "../servers/until.ts";
-import { HostileDaemon } from "./daemon.ts";
+import type { AttackOptions, AttackReport } from "./attack.ts";
 import { HonestTenant } from "./honest.ts";
-import { startHostileIrcServer } from "./irc-server.ts";
-import { HostileTenant } from "./tenant.ts";
 
 const SECONDS = Number(process.env.HOSTILE_SECONDS ?? 30);
 const SEED = Number(process.env.HOSTILE_SEED ?? Date.now() % 1_000_000);
@@ -39,11 +39,16 @@ describeWithServers(["rabbitmq", "postgres"], "misuse", () => {
     await using stack = new AsyncDisposableStack();
     const postgres = stack.use(await startPostgres());
     const rabbitmq = stack.use(await startRabbitmq());
-    const passwords = { core: password(), evil: password() };
+    const passwords = { core: password(), echo: password(), irc: password(), evil: password() };
     const directory = directoryFor("rabbitmq", "definitions");
     const file = join(directory, "definitions.json");
     const told = definitions("main", [
       { user: "core", password: passwords.core, role: { kind: "core" } },
+      ...(["echo", "irc"] as const).map((service) => ({
+        user: service,
+        password: passwords[service],
+        role: { kind: "daemon", service, instance: "primary" } as const,
+      })),
       { user: "evil", password: passwords.evil, role: { kind: "daemon", service: "irc", instance: EVIL } },
     ]);
     writeFileSync(file, JSON.stringify(told));
@@ -52,11 +57,16 @@ describeWithServers(["rabbitmq", "postgres"], "misuse", () => {
     const urlOf = (user: keyof typeof passwords) =>
       `amqp://${user}:${passwords[user]}@127.0.0.1:${rabbitmq.port}/main`;
     const databaseUrl = await postgres.createDatabase("hostile");
-    const worker = stack.use(
-      await startCoreWorker(urlOf("core"), databaseUrl, undefined, "core,api,irc,echo"),
-    );
-    const { client, process: installation } = worker;
-    const pid = installation.pid;
+    const worker = stack.use(await startCoreWorker(urlOf("core"), databaseUrl));
+    const { client } = worker;
+    const processes = [worker.process];
+    for (const service of ["echo", "irc"] as const) {
+      const env = { ...worker.env, LINKSPAN_AMQP_URL: urlOf(service) };
+      const daemon = stack.use(await newDaemon(client, worker.data, env, { service }));
+      await daemon.start();
+      processes.push(daemon);
+    }
+    const pids = processes.map(({ pid }) => pid);
 
     const clientOf = async (workspace: string) => {
       const { token } = await client.send<{ token: string }>("POST", "/v1/tokens", {
@@ -72,39 +82,29 @@ describeWithServers(["rabbitmq", "postgres"], "misuse", () => {
     await honest.measure(3_000);
     const before = await honest.measure(BASELINE_MS);
 
-    const random = seededRandom(SEED);
-    const irc = stack.use(await startHostileIrcServer(random));
-    const stop = new AbortController();
-    const foreign = { identityId: honest.identityId, workspace: HONEST, mark };
-    const tenant = new HostileTenant({
+    const attack = startAttack({
+      seed: SEED,
       url: client.url,
       token: (await clientOf(EVIL)).token,
-      random,
-      ircPort: irc.port,
-      foreign,
-      signal: stop.signal,
-    });
-    const daemon = new HostileDaemon({
       amqpUrl: urlOf("evil"),
-      signer: await enrolled(client),
+      signingSeed: await enrolled(client),
       service: "irc",
       instance: EVIL,
-      random,
-      foreign,
-      signal: stop.signal,
+      foreign: { identityId: honest.identityId, workspace: HONEST, mark },
     });
-    const attack = Promise.all([tenant.run(), daemon.run()]);
     const during = await honest.measure(SECONDS * 1_000);
-    stop.abort();
-    const [findings] = await attack;
+    const seen = await attack.end();
     console.info(
-      `hostile: ${tenant.requests} requests ${JSON.stringify(Object.fromEntries(findings.statuses))}, ` +
-        `${daemon.published} envelopes, ${irc.connections} connections to the hostile IRC server; ` +
-        `honest p99 ${before.p99.toFixed(0)} ms (${before.count}) undisturbed, ${during.p99.toFixed(0)} ms (${during.count}) during`,
+      `hostile: ${seen.requests} requests ${JSON.stringify(seen.statuses)}, ${seen.envelopes} envelopes, ` +
+        `${seen.ircConnections} connections to the hostile IRC server; honest p99 ${before.p99.toFixed(0)} ms ` +
+        `(${before.count}) undisturbed, ${during.p99.toFixed(0)} ms (${during.count}) during`,
     );
 
-    expect(findings.faults).toEqual([]);
-    expect(installation.pid, "the same process").toBe(pid);
+    expect(seen.faults).toEqual([]);
+    expect(
+      processes.map((one) => one.running && one.pid),
+      "the same processes",
+    ).toEqual(pids);
     const ready = async () => (await fetch(`${client.url}/health/ready`)).ok;
     await until(ready, { what: "health to be good" });
     await honest.check();
@@ -128,18 +128,32 @@ function password(): string {
   return randomBytes(18).toString("base64url");
 }
 
-/** Enrols as a daemon does. */
+function startAttack(options: AttackOptions): { end(): Promise<AttackReport> } {
+  const program = fileURLToPath(new URL("attack.ts", import.meta.url));
+  const [file, ...args] = boundToParent([process.execPath, program, JSON.stringify(options)]);
+  const child = spawn(file, args, { stdio: ["pipe", "pipe", "inherit"] });
+  const printed = text(child.stdout);
+  return {
+    end: async () => {
+      child.stdin.end();
+      return JSON.parse(await printed) as AttackReport;
+    },
+  };
+}
+
+/** Enrols as a daemon does. @returns the seed of its signing key in hexadecimal */
 async function enrolled(client: { send: <T>(m: "POST", path: string, body: unknown) => Promise<T> }) {
   const { token } = await client.send<{ token: string }>("POST", "/v1/enrolment-tokens", {
     service: "irc",
     instance: EVIL,
   });
-  const signer = signerFromSeed(randomBytes(32));
+  const seed = randomBytes(32);
+  const signer = signerFromSeed(seed);
   const seal = await generateSealKeys();
   await client.send("POST", "/v1/enrolments", {
     token,
     public_key_b64u: toBase64url(signer.publicKey),
     seal_b64u: toBase64url(seal.publicKey),
   });
-  return signer;
+  return seed.toString("hex");
 }
