@@ -104,7 +104,7 @@ export interface Fabric extends AsyncDisposable {
 /** Everything in one process, with the database it brings. */
 export async function startEmbedded(roles = "core,api,irc"): Promise<Fabric> {
   const { data, env, release } = await place();
-  const all = new Process("core,api", data, env);
+  const all = new Process(roles, data, env);
   await all.start();
   return fabric(data, env, all, all, release);
 }
