@@ -77,8 +77,10 @@ function payload(action: ActionDef): string {
 }
 
 function errors(): string {
-  const rows = Object.entries(CODES).map(([name, { retry, help }]) => `| \`${name}\` | ${retry} | ${help} |`);
-  return ["| code | retry | what to do |", "|---|---|---|", ...rows].join("\n");
+  const rows = Object.entries(CODES).map(
+    ([name, { retry, blame, help }]) => `| \`${name}\` | ${retry} | ${blame} | ${help} |`,
+  );
+  return ["| code | retry | caused by | what to do |", "|---|---|---|---|", ...rows].join("\n");
 }
 
 type JsonSchema = z.core.JSONSchema.JSONSchema;

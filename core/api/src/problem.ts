@@ -67,6 +67,7 @@ const STATUS = {
   "bus.unroutable": 503,
   "bus.timeout": 504,
   "bus.rejected": 502,
+  "store.rejected": 422,
   "store.unavailable": 503,
   "intent.conflict": 409,
   "request.invalid": 400,
