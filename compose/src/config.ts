@@ -54,6 +54,10 @@ const SETTINGS = {
     url("postgres:", "postgresql:").optional(),
     "PostgreSQL 15 or newer; absent: brings its own",
   ],
+  database_pool: [
+    z.coerce.number().int().min(2).max(200).default(6),
+    "Connections to the database at most; up to five come on top, see docs/operations.md",
+  ],
   amqp_url: [url("amqp:", "amqps:").optional(), "RabbitMQ; absent: the embedded bus, within this process"],
   amqp_ca: [path.optional(), "File with the certificate authority for amqps"],
   amqp_cert: [path.optional(), "File with the client certificate (EXTERNAL)"],
@@ -94,6 +98,10 @@ const SETTINGS = {
   retention_days: [
     z.coerce.number().int().min(1).default(90),
     "How long bodies and histories are kept, days",
+  ],
+  audit_retention_days: [
+    z.coerce.number().int().min(1).optional(),
+    "How long audit entries are kept, days; absent: for good",
   ],
   log_level: [z.enum(["silent", "error", "warn", "info", "debug"]).default("info"), "Least severe log line"],
 } as const satisfies Record<string, readonly [z.ZodType, string]>;

@@ -29,6 +29,7 @@ export * from "./payloads/vault.ts";
 export * from "./refs.ts";
 export * from "./sealed.ts";
 export * from "./sign.ts";
+export * from "./sqlstate.ts";
 export { MAX_BYTES, MAX_DEPTH } from "./strict-json.ts";
 export * from "./ticket.ts";
 export * from "./topics.ts";

@@ -156,17 +156,23 @@ describeWithServers(["postgres"], "store", () => {
     expect([...known.values()]).toEqual([digest("content a")]);
   });
 
-  test("a row of an open transaction is never overtaken: positions follow commits", async () => {
+  test("an open transaction holds up its own rows only, and no reader misses them: positions follow commits", async () => {
     const slow = await database.pool.connect();
     await slow.query("BEGIN");
     await appendEvents(slow, [event("first")]);
     await appendEvents(database.pool, [event("second")]);
-    expect(await advancePositions(database)).toBeUndefined();
+    expect(await advancePositions(database)).toEqual({ position: 1, count: 1 });
+    await appendEvents(database.pool, [event("third.")]);
     await slow.query("COMMIT");
     slow.release();
-    expect(await advancePositions(database)).toEqual({ position: 2, count: 2 });
+    expect(await advancePositions(database)).toEqual({ position: 3, count: 2 });
+    expect(await advancePositions(database)).toBeUndefined();
     const stored = await readEvents(database.pool, { workspaceId: "acme", after: 0, limit: 10 });
-    expect(stored.map(({ body }) => body.toString().slice(8, 14))).toEqual(["first ", "second"]);
+    expect(stored.map(({ position, body }) => [position, body.toString().slice(8, 14)])).toEqual([
+      [1, "second"],
+      [2, "first "],
+      [3, "third."],
+    ]);
   });
 
   test("a rolled-back row leaves no gap and no position", async () => {

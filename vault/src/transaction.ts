@@ -1,5 +1,5 @@
 /** PostgreSQL transactions on a pool that the composition root owns. */
-import { FabricError, isFabricError } from "@linkspan/envelopes";
+import { FabricError, isCausedByRow, isFabricError } from "@linkspan/envelopes";
 import type pg from "pg";
 
 /** A connection inside a transaction; whatever is written through it is committed or dropped together. */
@@ -11,7 +11,8 @@ export type Pool = Pick<pg.Pool, "connect">;
 /**
  * Commits what `work` did, or nothing of it.
  *
- * @throws FabricError `vault.unavailable` when the database does not answer, or what `work` throws
+ * @throws FabricError `store.rejected` when it cannot hold a value, `vault.unavailable` when it does not do it for
+ * another reason, or what `work` throws
  */
 export async function inTransaction<T>(pool: Pool, work: (tx: Transaction) => Promise<T>): Promise<T> {
   const client = await pool.connect().catch((error: unknown) => {
@@ -41,10 +42,21 @@ export async function inTransaction<T>(pool: Pool, work: (tx: Transaction) => Pr
 /** The driver's own faults are plain errors; details of the server's may quote rows, so only the SQLSTATE is told. */
 function fromDatabase(error: unknown): unknown {
   if (isFabricError(error) || !(error instanceof Error)) return error;
-  const code = "code" in error && typeof error.code === "string" ? error.code : undefined;
+  const { code, constraint } = error as { readonly code?: unknown; readonly constraint?: unknown };
+  const state = typeof code === "string" ? code : undefined;
   const plain = error.constructor === Error || error instanceof AggregateError;
-  if (code === undefined && !plain) return error;
-  return new FabricError("vault.unavailable", `the vault's database refused (${code ?? "connection lost"})`, {
-    cause: error,
-  });
+  if (state === undefined && !plain) return error;
+  const broken = typeof constraint === "string" ? constraint : undefined;
+  if (state !== undefined && isCausedByRow({ code: state, constraint: broken })) {
+    return new FabricError("store.rejected", `the vault's database cannot hold this (${state})`, {
+      cause: error,
+    });
+  }
+  return new FabricError(
+    "vault.unavailable",
+    `the vault's database refused (${state ?? "connection lost"})`,
+    {
+      cause: error,
+    },
+  );
 }

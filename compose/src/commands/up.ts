@@ -67,7 +67,8 @@ async function startServer(
   const opened = await openCore(config, bus, database, metrics, log, stack);
   if (config.roles.includes("core")) {
     failures.watch((await runCore(opened, stack)).ended);
-    await runJobs(opened, config.redis_url ?? databaseUrl, config.retention_days, log, stack);
+    const retention = { days: config.retention_days, auditDays: config.audit_retention_days };
+    await runJobs(opened, config.redis_url ?? databaseUrl, retention, log, stack);
   }
   const url = config.roles.includes("api") ? await runApi(opened, config, registry, log, stack) : undefined;
   return { opened, url };

@@ -38,7 +38,7 @@ export async function openDatabase(
     const ownerUrl = `http://${config.host}:${config.port}`;
     url = stack.use(await EmbeddedServer.start({ dataDir: config.data, log, ownerUrl })).url;
   }
-  const database = stack.use(new Database(url));
+  const database = stack.use(new Database(url, { maxConnections: config.database_pool }));
   await migrate(database);
   return { database, url };
 }

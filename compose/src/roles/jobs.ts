@@ -1,6 +1,7 @@
 /** Timed work of the core: every job is a wake-up that sweeps rows. */
 import { defineJob, openJobs } from "@linkspan/jobs";
-import { sweepExpired, sweepPartitions, sweepSessions } from "@linkspan/worker";
+import { BoundedClient } from "@linkspan/store";
+import { type Retention, sweepExpired, sweepMonths, sweepRetention, sweepSessions } from "@linkspan/worker";
 import type { Logger } from "pino";
 import { z } from "zod";
 import type { OpenCore } from "./core.ts";
@@ -8,7 +9,8 @@ import type { OpenCore } from "./core.ts";
 const nothing = z.strictObject({});
 const EXPIRE_INTENTS = defineJob("intents.expire", nothing);
 const EXPIRE_SESSIONS = defineJob("sessions.expire", nothing);
-const KEEP_PARTITIONS = defineJob("partitions.keep", nothing);
+const MAKE_MONTHS = defineJob("months.make", nothing);
+const KEEP_RETENTION = defineJob("retention.keep", nothing);
 const SWEEP_VAULT = defineJob("vault.sweep", nothing);
 
 const SECOND_MS = 1_000;
@@ -18,21 +20,27 @@ const HOUR_MS = 3_600_000;
 export async function runJobs(
   { core, vault }: OpenCore,
   url: string,
-  retentionDays: number,
+  retention: Retention,
   log: Logger,
   stack: AsyncDisposableStack,
 ): Promise<void> {
-  const jobs = stack.use(await openJobs({ url, log, queue: `linkspan-${core.namespace.name}` }));
+  const jobs = stack.use(
+    await openJobs({ url, log, queue: `linkspan-${core.namespace.name}`, postgresClient: BoundedClient }),
+  );
+  const stopping = new AbortController();
   const sweeps = [
     { job: EXPIRE_INTENTS, everyMs: 5 * SECOND_MS, run: () => sweepExpired(core) },
     { job: EXPIRE_SESSIONS, everyMs: 15 * SECOND_MS, run: () => sweepSessions(core) },
-    { job: KEEP_PARTITIONS, everyMs: 6 * HOUR_MS, run: () => sweepPartitions(core, { days: retentionDays }) },
+    { job: MAKE_MONTHS, everyMs: 60 * SECOND_MS, run: () => sweepMonths(core) },
+    { job: KEEP_RETENTION, everyMs: HOUR_MS, run: () => sweepRetention(core, retention, stopping.signal) },
     { job: SWEEP_VAULT, everyMs: 60 * SECOND_MS, run: () => keepVault(vault) },
   ];
   for (const { job, everyMs, run } of sweeps) {
     stack.use(await jobs.work(job, async () => void (await run())));
     await jobs.repeat(job, {}, { everyMs });
   }
+  // Ahead of the handlers' own end: what deletes in batches stops between two of them.
+  stack.defer(() => stopping.abort());
 }
 
 /** Opens it again when it is sealed and its key is back; else forgets what is too old. */

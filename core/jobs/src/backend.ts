@@ -12,6 +12,7 @@ import {
   type RedisQueueBackend,
   runMigrations,
 } from "bullmq";
+import { isCausedByRow } from "@linkspan/envelopes";
 import pg from "pg";
 import { unavailable } from "./failures.ts";
 
@@ -29,6 +30,21 @@ export const RETRY_MS = 250;
 /** How long a worker may sleep before it looks whether something is due that nothing told it of. */
 export const LONGEST_SLEEP_SECONDS = 10;
 
+/** Every wait has an end: the server's for statements, locks and silence, the client's for answers. */
+const LIMITS = {
+  connectionTimeoutMillis: 5_000,
+  statement_timeout: 10_000,
+  lock_timeout: 5_000,
+  idle_in_transaction_session_timeout: 10_000,
+  query_timeout: 12_000,
+  keepAlive: true,
+  keepAliveInitialDelayMillis: 10_000,
+} as const;
+/** How often an idle connection is asked whether the other side is still there, by a client that can. */
+const PROBE_MS = 5_000;
+/** Another process that makes the schema is waited for. */
+const SCHEMA_LIMITS = { ...LIMITS, statement_timeout: 120_000, lock_timeout: 60_000, query_timeout: 130_000 };
+
 /**
  * A process that works holds two connections, one of which listens; one more while it enqueues.
  *
@@ -36,16 +52,18 @@ export const LONGEST_SLEEP_SECONDS = 10;
  */
 export async function postgresBackend(
   url: string,
+  Client?: typeof pg.Client,
 ): Promise<Backend<PostgresQueueBackend, PostgresConnectionOptions>> {
   await createSchema(url);
   const connection = {
     connectionString: url,
     schema: SCHEMA,
     max: 1, // beside the one that listens
-    connectionTimeoutMillis: 5_000,
     application_name: "linkspan-jobs",
+    ...LIMITS,
+    ...(Client !== undefined && { Client, probeMs: PROBE_MS }),
   };
-  return { factory: patient(enduringPostgres), producer: connection, consumer: connection };
+  return { factory: patient(enduringPostgres(Client)), producer: connection, consumer: connection };
 }
 
 export function redisBackend(url: string): Backend<RedisQueueBackend, ConnectionOptions> {
@@ -61,7 +79,7 @@ function reconnectAfterMs(times: number): number {
 }
 
 async function createSchema(url: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
+  const client = new pg.Client({ connectionString: url, ...SCHEMA_LIMITS });
   let lost: Error | undefined;
   client.on("error", (error) => {
     lost = error; // between two statements; the next one reports it
@@ -83,21 +101,24 @@ async function createSchema(url: string): Promise<void> {
  *
  * It also sleeps up to an hour if the one question for the next due job fails; ten seconds must do.
  */
-const enduringPostgres: BackendFactory<PostgresQueueBackend, PostgresConnectionOptions> = (
-  name,
-  options,
-  factoryOptions,
-) => {
-  const backend = createPostgresBackend(name, options, factoryOptions);
-  const { pool } = backend.connection;
-  const query = pool.query.bind(pool);
-  pool.query = <R>(text: string, params?: readonly unknown[]) =>
-    query<R>(text, params).catch((error: unknown) => {
-      throw isPassing(error) ? new ConnectionClosedError(undefined, error) : error;
-    });
-  Object.defineProperty(backend, "maximumBlockTimeout", { value: LONGEST_SLEEP_SECONDS });
-  return backend;
-};
+function enduringPostgres(
+  Client: typeof pg.Client | undefined,
+): BackendFactory<PostgresQueueBackend, PostgresConnectionOptions> {
+  return (name, options, factoryOptions) => {
+    const backend = createPostgresBackend(name, options, factoryOptions);
+    const { connection } = backend;
+    const { pool } = connection;
+    const query = pool.query.bind(pool);
+    pool.query = <R>(text: string, params?: readonly unknown[]) =>
+      query<R>(text, params).catch((error: unknown) => {
+        throw isPassing(error) ? new ConnectionClosedError(undefined, error) : error;
+      });
+    Object.defineProperty(backend, "maximumBlockTimeout", { value: LONGEST_SLEEP_SECONDS });
+    // It makes the connection that listens itself, from the driver's module.
+    if (Client !== undefined) Object.defineProperty(connection, "pgModule", { value: { ...pg, Client } });
+    return backend;
+  };
+}
 
 /** BullMQ asks again at once after any other error, such as a server that is still loading its data. */
 function patient<B extends IQueueBackend, Connection>(
@@ -116,13 +137,15 @@ function patient<B extends IQueueBackend, Connection>(
   };
 }
 
-/** SQLSTATE classes: connection, rollback, resources, operator intervention, system. */
-const PASSING_STATE = /^(08|40|53|57|58)...$/;
-const PASSING_CALL = new Set(["ECONNREFUSED", "ECONNRESET", "ENOENT", "EPIPE", "ETIMEDOUT", "EHOSTUNREACH"]);
+/** BullMQ's own refusals, of a job that is gone or belongs to another. */
+const OF_BULLMQ = /^BM/;
 
+/** Guilt is proven, trouble is assumed: whatever the values of the job did not cause is waited out. */
 function isPassing(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
+  const { code, constraint } = error as { readonly code?: unknown; readonly constraint?: unknown };
   // The driver's own errors about a lost connection are plain and have no code.
-  if (!("code" in error) || typeof error.code !== "string") return error.constructor === Error;
-  return PASSING_STATE.test(error.code) || PASSING_CALL.has(error.code);
+  if (typeof code !== "string") return error.constructor === Error || error instanceof AggregateError;
+  if (OF_BULLMQ.test(code)) return false;
+  return !isCausedByRow({ code, constraint: typeof constraint === "string" ? constraint : undefined });
 }

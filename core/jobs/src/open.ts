@@ -1,3 +1,4 @@
+import type pg from "pg";
 import { postgresBackend, redisBackend } from "./backend.ts";
 import { BullJobs, type BullOptions } from "./bull-jobs.ts";
 import type { Jobs } from "./jobs.ts";
@@ -16,6 +17,8 @@ export interface JobsOptions {
    * three times this.
    */
   readonly lockMs?: number;
+  /** Class of the connections to PostgreSQL, default the driver's own. */
+  readonly postgresClient?: typeof pg.Client;
 }
 
 /**
@@ -27,6 +30,7 @@ export async function openJobs(options: JobsOptions): Promise<Jobs> {
   const { url, log, queue = "linkspan", concurrency = 8, lockMs = 30_000 } = options;
   const settings: BullOptions = { log, queue, concurrency, lockMs };
   if (/^rediss?:/.test(url)) return BullJobs.open(redisBackend(url), settings);
-  if (/^postgres(ql)?:/.test(url)) return BullJobs.open(await postgresBackend(url), settings);
+  if (/^postgres(ql)?:/.test(url))
+    return BullJobs.open(await postgresBackend(url, options.postgresClient), settings);
   throw new TypeError("jobs need a postgres:, postgresql:, redis: or rediss: URL");
 }

@@ -2,9 +2,10 @@
  * One pool, one way to run a statement, one way to run a transaction.
  *
  * Queries are built with Kysely and run here, so that typed queries and the plain SQL of the hot paths
- * share a transaction. Anything that means "the database is away" becomes `store.unavailable`.
+ * share a transaction. What the values of a row cause by themselves becomes `store.rejected`, anything else
+ * `store.unavailable`. Every wait has an end (see `limits.ts`).
  */
-import { FabricError } from "@linkspan/envelopes";
+import { setTimeout as delay } from "node:timers/promises";
 import {
   type Compilable,
   DummyDriver,
@@ -14,10 +15,13 @@ import {
   PostgresQueryCompiler,
 } from "kysely";
 import pg from "pg";
+import { BoundedClient, type BoundedClientConfig } from "./bounded-client.ts";
+import { fromDatabase, fromTransaction } from "./database-errors.ts";
+import { KEEPALIVE_MS, LONG_WORK, type Limits, SHORT_WORK, sessionOptions } from "./limits.ts";
 import type { Tables } from "./tables.ts";
 
 /** A pool or a client inside a transaction. */
-export type Queryable = Pick<pg.Pool, "query">;
+export type Queryable = Pick<pg.ClientBase, "query">;
 
 /** Builds typed queries; it never connects. Run what it builds with {@link run}. */
 export const sqlFor = new Kysely<Tables>({
@@ -29,7 +33,7 @@ export const sqlFor = new Kysely<Tables>({
   },
 });
 
-/** @throws FabricError `store.unavailable` when the database cannot be reached */
+/** @throws FabricError `store.rejected`, `store.unavailable` */
 export async function run<Row>(on: Queryable, query: Compilable<Row>): Promise<Row[]> {
   const compiled = query.compile();
   const result = await execute<Row & pg.QueryResultRow>(on, compiled.sql, compiled.parameters);
@@ -55,29 +59,67 @@ export async function execute<Row extends pg.QueryResultRow>(
   }
 }
 
+export interface DatabaseOptions {
+  /** Connections at most, default 6. One that listens comes on top, and one while tables are kept. */
+  readonly maxConnections?: number;
+  readonly applicationName?: string;
+  readonly limits?: Limits;
+}
+
+/** Enough for what one process does at a time: intake, sequencer, pump and a few requests. */
+export const DEFAULT_POOL = 6;
+/** Connections that nobody used for this long are given back to the server. */
+const IDLE_MS = 15_000;
+/** How often a connection that listens is asked whether the other side is still there. */
+const PROBE_MS = 3_000;
+const PROBE_ANSWER_MS = 4_000;
+/** What still runs has this long to end when the pool is closed. */
+const CLOSE_MS = 5_000;
+
 export class Database implements AsyncDisposable {
   readonly pool: pg.Pool;
+  readonly #config: BoundedClientConfig;
+  readonly #url: string;
+  readonly #clients = new Set<BoundedClient>();
+  #closed: Promise<void> | undefined;
 
-  constructor(
-    url: string,
-    options: { readonly maxConnections?: number; readonly applicationName?: string } = {},
-  ) {
-    this.pool = new pg.Pool({
-      connectionString: url,
-      max: options.maxConnections ?? 16,
+  constructor(url: string, options: DatabaseOptions = {}) {
+    this.#url = url;
+    const limits = options.limits ?? SHORT_WORK;
+    this.#config = {
+      connectionString: withSessionOptions(url, limits),
       application_name: options.applicationName ?? "linkspan",
-      connectionTimeoutMillis: 5_000,
-      idleTimeoutMillis: 60_000,
+      connectionTimeoutMillis: limits.connectMs,
+      keepAlive: true,
+      keepAliveInitialDelayMillis: KEEPALIVE_MS,
+      answerMs: limits.answerMs,
+      onSilent: () => this.#suspectIdle(),
+    };
+    this.pool = new pg.Pool({
+      ...this.#config,
+      Client: BoundedClient,
+      max: options.maxConnections ?? DEFAULT_POOL,
+      idleTimeoutMillis: IDLE_MS,
     });
     // An idle connection that breaks is replaced on the next checkout; the query that needs it reports.
     this.pool.on("error", () => undefined);
+    this.pool.on("connect", (client) => {
+      if (client instanceof BoundedClient) this.#clients.add(client);
+    });
+    this.pool.on("remove", (client) => {
+      if (client instanceof BoundedClient) this.#clients.delete(client);
+    });
   }
 
   query<Row extends pg.QueryResultRow>(text: string, values: readonly unknown[] = []) {
     return execute<Row>(this.pool, text, values);
   }
 
-  /** Commits what `work` did, or nothing of it. @throws FabricError `store.unavailable`, or what `work` throws */
+  /**
+   * Commits what `work` did, or nothing of it.
+   *
+   * @throws FabricError `store.rejected`, `store.unavailable`, or what `work` throws
+   */
   async transaction<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
     const client = await this.#connect();
     let broken: Error | undefined;
@@ -95,11 +137,40 @@ export class Database implements AsyncDisposable {
       await client.query("ROLLBACK").catch((failure: unknown) => {
         broken = failure instanceof Error ? failure : new Error("ROLLBACK failed");
       });
-      throw fromDatabase(error);
+      throw fromTransaction(error);
     } finally {
       client.off("error", lost);
       client.release(broken);
     }
+  }
+
+  /**
+   * A connection of its own, outside the pool, for LISTEN: it is asked every few seconds whether the other
+   * side is still there, and emits `end` within seconds when it is not.
+   *
+   * @returns the connected client; its caller ends it
+   * @throws FabricError `store.unavailable`
+   */
+  async listener(): Promise<pg.Client> {
+    const client = new BoundedClient({ ...this.#config, probeMs: PROBE_MS, answerMs: PROBE_ANSWER_MS });
+    try {
+      await client.connect();
+      return client;
+    } catch (error) {
+      client.destroy("it did not connect");
+      throw fromDatabase(error);
+    }
+  }
+
+  /** One connection for migrations and upkeep, whose statements may take long; its caller disposes of it. */
+  forLongWork(): Database {
+    const applicationName = `${this.#config.application_name}-upkeep`;
+    return new Database(this.#url, { maxConnections: 1, applicationName, limits: LONG_WORK });
+  }
+
+  /** Where one connection went silent, the idle ones of the same age did too: new ones are made instead. */
+  #suspectIdle(): void {
+    for (const client of this.#clients) if (!client.busy) client.destroy("another connection went silent");
   }
 
   async #connect(): Promise<pg.PoolClient> {
@@ -110,26 +181,33 @@ export class Database implements AsyncDisposable {
     }
   }
 
+  /** Waits a few seconds for what still runs, then ends it. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.pool.end();
+    this.#closed ??= this.#close();
+    await this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    const ended = this.pool.end();
+    if (await within(CLOSE_MS, ended)) return;
+    for (const client of this.#clients) client.destroy("the pool is closed");
+    await within(CLOSE_MS, ended);
   }
 }
 
-/** SQLSTATE classes that mean "not now": connection, resources, operator intervention, rollback, system. */
-const PASSING = /^(08|53|57|58|40)/;
+/** @returns false when it took longer */
+async function within(ms: number, work: Promise<unknown>): Promise<boolean> {
+  const done = new AbortController();
+  const late = delay(ms, false, { signal: done.signal }).catch(() => true);
+  const finished = await Promise.race([work.then(() => true), late]);
+  done.abort();
+  return finished;
+}
 
-/** Node's own network errors, and the driver's messages without a code. */
-const NETWORK = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ENOENT", "ETIMEDOUT", "ENOTFOUND"]);
-
-function fromDatabase(error: unknown): unknown {
-  if (error instanceof FabricError || !(error instanceof Error)) return error;
-  const code = "code" in error && typeof error.code === "string" ? error.code : undefined;
-  const passing =
-    code === undefined
-      ? error.constructor === Error || error instanceof AggregateError
-      : PASSING.test(code) || NETWORK.has(code);
-  if (!passing) return error;
-  return new FabricError("store.unavailable", `the database did not answer (${code ?? "connection lost"})`, {
-    cause: error,
-  });
+/** What the URL itself sets in `options` wins. */
+function withSessionOptions(url: string, limits: Limits): string {
+  const parsed = new URL(url);
+  const given = parsed.searchParams.get("options");
+  parsed.searchParams.set("options", [sessionOptions(limits), given].filter((part) => part).join(" "));
+  return parsed.href;
 }

@@ -1,4 +1,6 @@
+export { BoundedClient } from "./bounded-client.ts";
 export * from "./database.ts";
+export { LONG_WORK, type Limits, SHORT_WORK } from "./limits.ts";
 export * from "./migrate.ts";
 export * from "./partitions.ts";
 export * from "./repositories/audit.ts";
@@ -11,5 +13,7 @@ export * from "./repositories/outbox.ts";
 export * from "./repositories/positions.ts";
 export * from "./repositories/quarantine.ts";
 export * from "./repositories/registry.ts";
+export * from "./repositories/retention.ts";
+export * from "./repositories/activity.ts";
 export * from "./repositories/worker-leases.ts";
 export type { AuthSessionState, IntentState, QuarantineState, Role } from "./tables.ts";

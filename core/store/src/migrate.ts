@@ -1,22 +1,38 @@
 /** Brings the schema to the newest version; safe to run from several processes at once. */
 import { readdir, readFile } from "node:fs/promises";
+import { setTimeout as delay } from "node:timers/promises";
 import { Kysely, PostgresDialect, sql } from "kysely";
 import { type Migration, Migrator } from "kysely/migration";
 import type { Database } from "./database.ts";
 import { ensurePartitions } from "./partitions.ts";
 
 const FOLDER = new URL("./migrations/", import.meta.url);
+/** A migration that does not get its locks, because of a backup or another process that migrates, is tried again. */
+const PATIENCE_MS = 600_000;
+const AGAIN_MS = 250;
+const LOCK_NOT_AVAILABLE = "55P03";
 
 /** @throws the first failing migration's error; nothing of that migration stays */
 export async function migrate(database: Database): Promise<void> {
+  await using upkeep = database.forLongWork();
   const migrator = new Migrator({
-    db: new Kysely({ dialect: new PostgresDialect({ pool: database.pool }) }),
+    db: new Kysely({ dialect: new PostgresDialect({ pool: upkeep.pool }) }),
     provider: { getMigrations: readMigrations },
   });
-  const { error } = await migrator.migrateToLatest();
-  if (error instanceof Error) throw error;
-  if (error !== undefined) throw new Error("a migration failed", { cause: error });
+  const deadline = performance.now() + PATIENCE_MS;
+  for (;;) {
+    const { error } = await migrator.migrateToLatest();
+    if (error === undefined) break;
+    if (!waitsForALock(error) || performance.now() > deadline) {
+      throw error instanceof Error ? error : new Error("a migration failed", { cause: error });
+    }
+    await delay(AGAIN_MS);
+  }
   await ensurePartitions(database, new Date());
+}
+
+function waitsForALock(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === LOCK_NOT_AVAILABLE;
 }
 
 async function readMigrations(): Promise<Record<string, Migration>> {

@@ -15,7 +15,7 @@ export { inboundQueue } from "./topology.ts";
 export { type Replayed, type ReplayRequest, replayEvents } from "./inbound/replay.ts";
 export { type Resolution, resolveIntent } from "./outbound/resolve.ts";
 export { dropQuarantined, retryQuarantined } from "./quarantine.ts";
-export { type Retention, sweepExpired, sweepPartitions, sweepSessions } from "./sweeps.ts";
+export { type Retention, sweepExpired, sweepMonths, sweepRetention, sweepSessions } from "./sweeps.ts";
 export { tellChanged } from "./sync/changed.ts";
 export { VERSION } from "./sync/hello.ts";
 export { type Wake, Wakes } from "./wakes.ts";

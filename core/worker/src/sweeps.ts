@@ -1,13 +1,16 @@
 /** Timed work. Due times live in rows; a job is only the wake-up that looks at them. */
 import {
   audit,
+  deleteAged,
   dequeue,
   dropPartitions,
+  endPendingIdentities,
   ensurePartitions,
   expireAuthSessions,
   expiredIntents,
   lockIntent,
   moveIntent,
+  type Partitioned,
 } from "@linkspan/store";
 import type { Core } from "./core.ts";
 import { mayMove } from "./outbound/states.ts";
@@ -33,7 +36,7 @@ export async function sweepExpired(core: Core): Promise<number> {
   return due.length;
 }
 
-/** Ends link sessions after their 15 minutes. @returns how many */
+/** Ends link sessions after their 15 minutes, and what they left half made. @returns how many sessions */
 export async function sweepSessions(core: Core): Promise<number> {
   return core.database.transaction(async (client) => {
     const ended = await expireAuthSessions(client);
@@ -45,22 +48,56 @@ export async function sweepSessions(core: Core): Promise<number> {
         subject: id,
       });
     }
+    for (const { id, workspace_id } of await endPendingIdentities(client)) {
+      await audit(client, {
+        workspaceId: workspace_id,
+        actor: "core",
+        action: "identity.abandoned",
+        subject: id,
+      });
+    }
     return ended.length;
   });
 }
 
 export interface Retention {
-  /** How long bodies of events and steps of intents are kept, days. Audit entries are kept. */
+  /** How long events, intents and what belongs to them are kept, days. */
   readonly days: number;
+  /** How long audit entries are kept, days; default for good. */
+  readonly auditDays?: number | undefined;
 }
 
-/** Makes the months ahead and drops those past the retention. */
-export async function sweepPartitions(core: Core, retention: Retention): Promise<void> {
-  await ensurePartitions(core.database, core.now());
-  const before = new Date(core.now().getTime() - retention.days * 86_400_000);
-  for (const table of ["events", "intent_steps"] as const) {
-    const dropped = await dropPartitions(core.database, table, before);
-    if (dropped.length > 0)
-      core.log.info({ event: "retention.dropped", partitions: dropped }, "old months are gone");
-  }
+/** Makes the months ahead. Cheap when they are there, so it runs often: a clock may jump. */
+export async function sweepMonths(core: Core): Promise<void> {
+  const made = await ensurePartitions(core.database, core.now());
+  if (made.length > 0) core.log.info({ event: "months.made", partitions: made }, "new months are ready");
 }
+
+/** Removes what is older than the retention. What is in use now goes with a later sweep. */
+export async function sweepRetention(
+  core: Core,
+  retention: Retention,
+  stopping?: AbortSignal,
+): Promise<void> {
+  const before = (days: number) => new Date(core.now().getTime() - days * DAY_MS);
+  const months: [Partitioned, number | undefined][] = [
+    ["events", retention.days],
+    ["intent_steps", retention.days],
+    ["audit_entries", retention.auditDays],
+  ];
+  for (const [table, days] of months) {
+    if (days === undefined) continue;
+    try {
+      const dropped = await dropPartitions(core.database, table, before(days));
+      if (dropped.length > 0)
+        core.log.info({ event: "retention.dropped", partitions: dropped }, "old months are gone");
+    } catch (error) {
+      core.log.warn({ event: "retention.waiting", table, err: error }, "old months go with a later sweep");
+    }
+  }
+  const deleted = await deleteAged(core.database, before(retention.days), stopping);
+  if (Object.keys(deleted).length > 0)
+    core.log.info({ event: "retention.deleted", rows: deleted }, "old rows are gone");
+}
+
+const DAY_MS = 86_400_000;

@@ -2,7 +2,9 @@
  * Wake-ups between the parts of the core, within a process and across processes.
  *
  * A wake-up carries nothing and may be lost: whoever waits looks into the tables, and looks again after a
- * while by itself. PostgreSQL's NOTIFY carries it to other processes when the transaction commits.
+ * while by itself. PostgreSQL's NOTIFY carries it to other processes when the transaction commits. What is
+ * only announced and never waited for (keys, flags) is announced by time too, so that a connection that hears
+ * nothing costs seconds.
  */
 import { EventEmitter, once } from "node:events";
 import { type Database, execute, type Queryable } from "@linkspan/store";
@@ -11,6 +13,9 @@ import type { Logger } from "pino";
 export type Wake = "outbox" | "positions" | "flags" | "keys" | "unsequenced";
 
 const CHANNEL = "linkspan";
+/** These are read again by time. */
+const BY_TIME: readonly Wake[] = ["keys", "flags"];
+const BY_TIME_MS = 2_000;
 const WAKES: readonly string[] = ["outbox", "positions", "flags", "keys", "unsequenced"] satisfies Wake[];
 
 export class Wakes implements AsyncDisposable {
@@ -44,7 +49,14 @@ export class Wakes implements AsyncDisposable {
 
   /** Listens for other processes' wake-ups until disposed, over connection losses. */
   listen(database: Database, log: Logger): void {
-    this.#listening = this.#listenForever(database, log);
+    this.#listening = Promise.all([this.#listenForever(database, log), this.#remind()]).then(() => undefined);
+  }
+
+  async #remind(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      await this.#pause(BY_TIME_MS);
+      for (const wake of BY_TIME) this.#events.emit(wake);
+    }
   }
 
   async #listenForever(database: Database, log: Logger): Promise<void> {
@@ -59,9 +71,9 @@ export class Wakes implements AsyncDisposable {
     }
   }
 
-  /** Resolves when the connection ends. */
+  /** Resolves when the connection ends, which a silent one does within seconds. */
   async #listenOnce(database: Database): Promise<void> {
-    const client = await database.pool.connect();
+    const client = await database.listener();
     const ended = new AbortController();
     client.on("notification", ({ payload }) => {
       if (payload !== undefined && WAKES.includes(payload)) this.#events.emit(payload);
@@ -75,7 +87,7 @@ export class Wakes implements AsyncDisposable {
       await aborted(AbortSignal.any([ended.signal, this.#stop.signal]));
     } finally {
       client.removeAllListeners("notification");
-      client.release(true);
+      await client.end();
     }
   }
 

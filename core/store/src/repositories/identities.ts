@@ -177,6 +177,28 @@ export function expireAuthSessions(
   );
 }
 
+/**
+ * Identities that were never linked and whose session is over: they become `unlinked`.
+ *
+ * @returns those that were ended, at most 500
+ */
+export async function endPendingIdentities(on: Queryable): Promise<{ id: string; workspace_id: string }[]> {
+  const { rows } = await execute<{ id: string; workspace_id: string }>(
+    on,
+    `UPDATE identities SET state = 'unlinked', updated_at = now()
+      WHERE id = ANY (ARRAY(
+        SELECT i.id FROM identities i
+         WHERE i.state = 'pending' AND EXISTS (SELECT 1 FROM auth_sessions s WHERE s.identity_id = i.id)
+           AND NOT EXISTS (SELECT 1 FROM auth_sessions s WHERE s.identity_id = i.id
+                              AND s.state IN ('initiated', 'awaiting_user', 'completing'))
+         ORDER BY i.updated_at LIMIT 500 FOR UPDATE SKIP LOCKED))
+     RETURNING id, workspace_id`,
+    [],
+    "identities.abandoned",
+  );
+  return rows;
+}
+
 export async function upsertContacts(
   on: Queryable,
   workspaceId: string,

@@ -1,48 +1,52 @@
 /**
- * The sequencer's table work: committed events get consecutive positions, in commit order.
+ * The sequencer's table work: committed events get consecutive positions, in the order in which they became
+ * visible.
  *
- * Serial ids commit out of order, so a reader that remembers the last id it saw can miss a row. An event
- * row carries its transaction's id; once every transaction up to some id has ended, the rows below it are
- * final and can be numbered. Readers use the numbers only.
+ * Serial ids commit out of order, so a reader that remembers the last id it saw can miss a row. Each event row
+ * carries its transaction's id, and the sequencer remembers the snapshot whose rows all have positions: what
+ * is visible now and was not then is new. Readers use the positions only. See `migrations/0040-numbering.sql`.
  */
 import { type Database, execute } from "../database.ts";
 
-const ADVANCE = `
-WITH seat AS (
-  SELECT * FROM sequencer FOR UPDATE SKIP LOCKED
-), ready AS (
-  SELECT e.id, e.xid, e.received_at, e.workspace_id,
-         seat.position + row_number() OVER (ORDER BY e.xid, e.id) AS position
-    FROM seat, LATERAL (
-      SELECT id, xid, received_at, workspace_id FROM events
-       WHERE (xid, id) > (seat.xid, seat.event_id)
-         AND xid < pg_snapshot_xmin(pg_current_snapshot())
-         AND received_at >= seat.received_at - interval '1 day'
-       ORDER BY xid, id LIMIT $1
-    ) e
-), placed AS (
-  INSERT INTO event_positions (position, workspace_id, event_id, received_at, xid)
-  SELECT position, workspace_id, id, received_at, xid FROM ready
-), last AS (
-  SELECT position, xid, id, received_at FROM ready ORDER BY position DESC LIMIT 1
-)
-UPDATE sequencer SET position = last.position, xid = last.xid, event_id = last.id,
-       received_at = greatest(sequencer.received_at, last.received_at)
-  FROM last
-RETURNING sequencer.position, (SELECT count(*) FROM ready) AS count`;
+export interface Advance {
+  /** The newest position. */
+  readonly position: number;
+  /** How many were given; they end with `position`. */
+  readonly count: number;
+  /** The database is another one than before (restore, failover, upgrade), and numbering was resumed in it. */
+  readonly moved?: true;
+}
+
+/** How far positions jump when the database was restored: more than a backup can be behind. */
+const GAP = 1_000_000;
 
 /**
- * Numbers what became final, up to `limit` rows. Only one process does it at a time; others change nothing.
+ * Numbers what was committed, up to `limit` rows. Only one process does it at a time; others change nothing.
  *
- * @returns the newest position and how many were given, when there were any
+ * @returns undefined when there was nothing to number
  */
-export async function advancePositions(
-  database: Database,
-  limit = 2_000,
-): Promise<{ readonly position: number; readonly count: number } | undefined> {
-  type Row = { position: string; count: string };
-  const { rows } = await execute<Row>(database.pool, ADVANCE, [limit], "events.advance");
-  return rows[0] && { position: Number(rows[0].position), count: Number(rows[0].count) };
+export async function advancePositions(database: Database, limit = 2_000): Promise<Advance | undefined> {
+  type Row = { newest: string | null; given: string; moved: boolean };
+  const { rows } = await execute<Row>(
+    database.pool,
+    "SELECT newest, given, moved FROM advance_positions($1)",
+    [limit],
+    "events.advance",
+  );
+  const row = rows[0];
+  if (row?.moved === true) return resumePositions(database);
+  if (row === undefined || row.given === "0") return undefined;
+  return { position: Number(row.newest), count: Number(row.given) };
+}
+
+/** Reads the whole log once, so it may take minutes; intake waits meanwhile. */
+async function resumePositions(database: Database): Promise<Advance> {
+  await using upkeep = database.forLongWork();
+  const { rows } = await upkeep.query<{ newest: string; given: string }>(
+    "SELECT newest, given FROM resume_positions($1)",
+    [GAP],
+  );
+  return { position: Number(rows[0]?.newest ?? 0), count: Number(rows[0]?.given ?? 0), moved: true };
 }
 
 /** The newest position given so far; 0 when there is none. */

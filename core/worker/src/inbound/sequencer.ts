@@ -8,7 +8,7 @@ import type { Core } from "../core.ts";
 import { fanOut } from "./fan-out.ts";
 
 const LOOK_MS = 500;
-/** Rows that committed while an older transaction was still open become final soon after. */
+/** What other processes commit in the same moment is looked for soon. */
 const SOON_MS = 10;
 const SOON_TIMES = 20;
 /** Commits of one such moment are numbered together. */
@@ -21,6 +21,12 @@ export async function runSequencer(core: Core, signal: AbortSignal): Promise<voi
   while (!signal.aborted) {
     try {
       const given = await advancePositions(core.database);
+      if (given?.moved === true) {
+        core.log.warn(
+          { event: "sequencer.resumed", position: given.position, count: given.count },
+          "the database is another one than before (restore, failover or upgrade); numbering goes on in it",
+        );
+      }
       if (given !== undefined) {
         await core.wakes.everywhere(core.database.pool, "positions");
         await fanOut(core, given.position - given.count, given.position);

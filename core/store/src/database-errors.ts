@@ -1,0 +1,43 @@
+/** What an error of the database means: the row's own fault, or trouble that passes. */
+import { FabricError, isCausedByRow, isFabricError } from "@linkspan/envelopes";
+
+/** Unique keys over numbers that the database draws itself. */
+const GENERATED_KEYS: ReadonlySet<string> = new Set(["event_positions_pkey", "quarantine_pkey"]);
+
+/**
+ * Guilt is proven, trouble is assumed: only what the values of a row cause by themselves is `store.rejected`.
+ *
+ * @param error what the driver threw
+ */
+export function fromDatabase(error: unknown): unknown {
+  if (isFabricError(error) || !(error instanceof Error)) return error;
+  const { code, constraint } = error as { readonly code?: unknown; readonly constraint?: unknown };
+  const state = typeof code === "string" ? code : undefined;
+  const broken = typeof constraint === "string" ? constraint : undefined;
+  if (state !== undefined && isCausedByRow({ code: state, constraint: broken }, GENERATED_KEYS)) {
+    // The server's own words would quote the value.
+    const which = broken === undefined ? "" : `, ${broken}`;
+    return new FabricError("store.rejected", `the database cannot hold this (${state}${which})`, {
+      cause: error,
+    });
+  }
+  return new FabricError("store.unavailable", `the database did not do it: ${reasonOf(error, state)}`, {
+    cause: error,
+  });
+}
+
+/**
+ * As {@link fromDatabase} for what came out of a transaction, where code of ours ran too.
+ *
+ * @returns faults of our own code unchanged
+ */
+export function fromTransaction(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const ofTheDriver = "code" in error || error.constructor === Error || error instanceof AggregateError;
+  return ofTheDriver ? fromDatabase(error) : error;
+}
+
+function reasonOf(error: Error, code: string | undefined): string {
+  const text = error.message === "" ? error.name : error.message;
+  return code === undefined || text.includes(code) ? text : `${text} (${code})`;
+}
