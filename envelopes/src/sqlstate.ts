@@ -11,6 +11,7 @@ const OF_A_VALUE: ReadonlySet<string> = new Set([
   "22003", // number out of range
   "22007", // not a date
   "22008", // date out of range
+  "22009", // time zone out of range
   "22021", // bytes that are no text, U+0000 among them
   "22P02", // not a number, UUID or JSON
   "22P03", // not in the binary form of its type

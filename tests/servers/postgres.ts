@@ -1,4 +1,7 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { Client } from "pg";
 import { directoryFor } from "./account.ts";
 import { programsOf } from "./available.ts";
@@ -17,6 +20,12 @@ export interface PostgresServer extends Server {
   readonly data: string;
   /** A new empty database. @returns its URL */
   createDatabase(name: string, tablespace?: string): Promise<string>;
+  /** One statement as the superuser, also while the server refuses to write by default. */
+  run(sql: string): Promise<void>;
+  /** What `pg_dump --format=custom` makes of a database. */
+  dump(url: string): Promise<Buffer>;
+  /** Into an empty database. */
+  load(url: string, dump: Buffer): Promise<void>;
 }
 
 export interface StandbyServer extends Server {
@@ -34,6 +43,20 @@ async function query(url: string, sql: string): Promise<void> {
   } finally {
     await client.end();
   }
+}
+
+/** Runs a program with this input. @returns its output */
+async function piped(program: string, args: readonly string[], input?: Buffer): Promise<Buffer> {
+  const child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"] });
+  const [output, complaints] = [collect(child.stdout), collect(child.stderr)];
+  child.stdin.end(input);
+  const [code] = (await once(child, "close")) as [number | null];
+  if (code !== 0) throw new Error(`${program} ended with ${code}: ${(await complaints).toString()}`);
+  return output;
+}
+
+async function collect(stream: Readable): Promise<Buffer> {
+  return Buffer.concat((await stream.toArray()) as Buffer[]);
 }
 
 const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
@@ -80,6 +103,11 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
       createDatabase: async (name: string, tablespace: string = "pg_default") => {
         await query(url, `create database ${quoted(name)} tablespace ${quoted(tablespace)}`);
         return urlOf(encodeURIComponent(name));
+      },
+      run: (sql: string) => query(`${url}?options=-c%20default_transaction_read_only%3Doff`, sql),
+      dump: (from: string) => piped(join(bin, "pg_dump"), ["--format=custom", `--dbname=${from}`]),
+      load: async (to: string, dump: Buffer) => {
+        await piped(join(bin, "pg_restore"), ["--exit-on-error", `--dbname=${to}`], dump);
       },
     },
   );

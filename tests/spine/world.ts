@@ -29,6 +29,10 @@ export interface WorldOptions {
   readonly signatures?: "required" | "optional";
   readonly daemons?: boolean;
   readonly fanOut?: boolean;
+  /** Data directory with the keys, kept afterwards; default a new one that is removed. */
+  readonly data?: string;
+  /** As it was, with the accounts' connections gone. Default new. */
+  readonly platform?: EchoPlatform;
 }
 
 const quiet: Metrics = {
@@ -42,8 +46,8 @@ export const WORKSPACE = "acme";
 
 export async function openWorld(options: WorldOptions): Promise<World> {
   await using stack = new AsyncDisposableStack();
-  const data = await mkdtemp(join(tmpdir(), "linkspan-world-"));
-  stack.defer(() => rm(data, { recursive: true, force: true }));
+  const data = options.data ?? (await mkdtemp(join(tmpdir(), "linkspan-world-")));
+  if (options.data === undefined) stack.defer(() => rm(data, { recursive: true, force: true }));
   const config = parseConfig(
     {
       LINKSPAN_DATA: data,
@@ -56,12 +60,12 @@ export async function openWorld(options: WorldOptions): Promise<World> {
   const lines: string[] = [];
   const log = pino({ level: "debug" }, { write: (line: string) => void lines.push(line) });
   const broker = new EmbeddedBroker();
-  const database = stack.use(new Database(options.databaseUrl));
+  const database = stack.use(new Database(options.databaseUrl, { maxConnections: config.database_pool }));
   await migrate(database);
   const bus = stack.use(broker.connect("core"));
   const opened = await openCore(config, bus, database, quiet, log, stack);
   await runCore(opened, stack);
-  const platform = new EchoPlatform();
+  const platform = options.platform ?? new EchoPlatform();
   if (options.daemons ?? true) {
     const connector = echoConnector({ platform });
     await runBeside(opened.core, stack.use(broker.connect("echo")), connector, config, log, stack);

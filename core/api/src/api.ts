@@ -4,7 +4,7 @@ import type { FastifyInstance } from "fastify";
 import type { Registry } from "prom-client";
 import { type AppOptions, buildApp } from "./app.ts";
 import type { ReadinessCheck } from "./context.ts";
-import { httpMetrics } from "./metrics.ts";
+import { databaseMetrics, httpMetrics } from "./metrics.ts";
 import { checksOf } from "./routes/health.ts";
 
 export interface ApiOptions extends AppOptions {
@@ -33,6 +33,7 @@ export interface Api extends AsyncDisposable {
 export async function startApi(owner: Core, options: ApiOptions): Promise<Api> {
   const core = options.log === undefined ? owner : { ...owner, log: options.log };
   const stop = new AbortController();
+  databaseMetrics(options.registry, core.database);
   const app = await buildApp(
     {
       core,

@@ -1,5 +1,6 @@
 /** The worker's metrics, and those of HTTP, on prom-client. Every label value comes from a closed set. */
 import { CODES, INTENT_STATES, SERVICES } from "@linkspan/envelopes";
+import { type Database, oldestTransaction } from "@linkspan/store";
 import type { Metrics } from "@linkspan/worker";
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 
@@ -58,6 +59,39 @@ export function prometheusMetrics(registry: Registry): Metrics {
       size.observe(batchSize);
     },
   };
+}
+
+/** What a scrape asks the database; when it does not answer, the last values stay. Once per registry. */
+export function databaseMetrics(registry: Registry, database: Database): void {
+  const age = new Gauge({
+    name: "linkspan_database_oldest_transaction_seconds",
+    help: "Age of the transaction that is open for longest, of any session that may be seen",
+    registers: [registry],
+    async collect() {
+      const oldest = await Promise.race([
+        oldestTransaction(database.pool).catch(() => "away" as const),
+        patience(),
+      ]);
+      if (oldest !== "away") age.set((oldest?.ageMs ?? 0) / 1_000);
+      for (const [state, n] of Object.entries(connectionsOf(database))) connections.set({ state }, n);
+    },
+  });
+  const connections = new Gauge({
+    name: "linkspan_database_connections",
+    help: "Connections of this process's pool, and who waits for one",
+    labelNames: ["state"],
+    registers: [registry],
+  });
+}
+
+const SCRAPE_MS = 2_000;
+
+function patience(): Promise<"away"> {
+  return new Promise((resolve) => setTimeout(() => resolve("away"), SCRAPE_MS).unref());
+}
+
+function connectionsOf({ pool }: Database) {
+  return { open: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount };
 }
 
 export interface HttpMetrics {

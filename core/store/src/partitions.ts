@@ -6,7 +6,7 @@
  * and detached under locks that reading and writing do not mind, and what cannot be had within two seconds
  * (a backup is running) is tried again at the next sweep. Months are there long before they are needed.
  */
-import { isFabricError } from "@linkspan/envelopes";
+import { type FabricError, isFabricError } from "@linkspan/envelopes";
 import { type Database, execute } from "./database.ts";
 
 const PARTITIONED = ["events", "intent_steps", "audit_entries"] as const;
@@ -54,11 +54,13 @@ export async function dropPartitions(
   before: Date,
 ): Promise<string[]> {
   const oldest = nameOf(table, monthStart(before, 0));
-  const expired = (await partitionsOf(database, table)).filter(({ name }) => name < oldest);
+  // Only one of a table can be half detached: it goes first.
+  const expired = (await partitionsOf(database, table))
+    .filter(({ name }) => name < oldest)
+    .toSorted((a, b) => Number(b.attached === "pending") - Number(a.attached === "pending"));
   if (expired.length === 0) return [];
   await using upkeep = database.forLongWork();
   return await untilDone(expired, async ({ name, attached }) => {
-    // One that an earlier sweep could not finish is half detached.
     if (attached === "pending") await upkeep.query(`ALTER TABLE ${table} DETACH PARTITION ${name} FINALIZE`);
     else if (attached === "yes")
       await upkeep.query(`ALTER TABLE ${table} DETACH PARTITION ${name} CONCURRENTLY`);
@@ -119,7 +121,7 @@ async function partitionsOf(
 /** Does each, also after one failed. @throws the first failure, when all were tried */
 async function untilDone<T>(items: readonly T[], work: (item: T) => Promise<string>): Promise<string[]> {
   const done: string[] = [];
-  let failure: unknown;
+  let failure: FabricError | undefined;
   for (const item of items) {
     try {
       done.push(await work(item));

@@ -55,43 +55,49 @@ BEGIN
     moved := true;
     RETURN;
   END IF;
-  halfway := seat.target IS NOT NULL;
-  IF NOT halfway THEN
-    seat.target := pg_current_snapshot();
-    seat.cursor_xid := '0';
-    seat.cursor_id := 0;
-  END IF;
-  late := ARRAY(SELECT pg_snapshot_xip(seat.done));
-  WITH fresh AS (
-    (SELECT e.xid, e.id, e.received_at, e.workspace_id FROM events e
-      WHERE e.xid = ANY (late) AND e.id > seat.after_id
-        AND (e.xid, e.id) > (seat.cursor_xid, seat.cursor_id) AND pg_visible_in_snapshot(e.xid, seat.target)
-      ORDER BY e.xid, e.id LIMIT at_most)
-    UNION ALL
-    (SELECT e.xid, e.id, e.received_at, e.workspace_id FROM events e
-      WHERE e.xid >= pg_snapshot_xmax(seat.done) AND e.xid < pg_snapshot_xmax(seat.target) AND e.id > seat.after_id
-        AND (e.xid, e.id) > (seat.cursor_xid, seat.cursor_id) AND pg_visible_in_snapshot(e.xid, seat.target)
-      ORDER BY e.xid, e.id LIMIT at_most)
-    ORDER BY xid, id LIMIT at_most
-  ), placed AS (
-    INSERT INTO event_positions (position, workspace_id, event_id, received_at, xid)
-    SELECT seat.position + row_number() OVER (ORDER BY xid, id), workspace_id, id, received_at, xid FROM fresh
-    RETURNING position, event_id, xid
-  )
-  SELECT count(*) AS rows, max(p.position) AS position, max(p.event_id) AS newest_id,
-         (array_agg(p.xid ORDER BY p.position DESC))[1] AS xid,
-         (array_agg(p.event_id ORDER BY p.position DESC))[1] AS id
-    INTO last FROM placed p;
-  given := last.rows;
-  IF given = 0 AND NOT halfway THEN RETURN; END IF;
-  newest := coalesce(last.position, seat.position);
-  IF given < at_most THEN
-    UPDATE sequencer SET position = newest, newest_id = greatest(newest_id, coalesce(last.newest_id, 0)),
-           done = seat.target, target = NULL, cursor_xid = '0', cursor_id = 0;
-  ELSE
-    UPDATE sequencer SET position = newest, newest_id = greatest(newest_id, last.newest_id),
-           target = seat.target, cursor_xid = last.xid, cursor_id = last.id;
-  END IF;
+  LOOP
+    halfway := seat.target IS NOT NULL;
+    IF NOT halfway THEN
+      seat.target := pg_current_snapshot();
+      seat.cursor_xid := '0';
+      seat.cursor_id := 0;
+    END IF;
+    late := ARRAY(SELECT pg_snapshot_xip(seat.done));
+    WITH fresh AS (
+      (SELECT e.xid, e.id, e.received_at, e.workspace_id FROM events e
+        WHERE e.xid = ANY (late) AND e.id > seat.after_id
+          AND (e.xid, e.id) > (seat.cursor_xid, seat.cursor_id) AND pg_visible_in_snapshot(e.xid, seat.target)
+        ORDER BY e.xid, e.id LIMIT at_most)
+      UNION ALL
+      (SELECT e.xid, e.id, e.received_at, e.workspace_id FROM events e
+        WHERE e.xid >= pg_snapshot_xmax(seat.done) AND e.xid < pg_snapshot_xmax(seat.target) AND e.id > seat.after_id
+          AND (e.xid, e.id) > (seat.cursor_xid, seat.cursor_id) AND pg_visible_in_snapshot(e.xid, seat.target)
+        ORDER BY e.xid, e.id LIMIT at_most)
+      ORDER BY xid, id LIMIT at_most
+    ), placed AS (
+      INSERT INTO event_positions (position, workspace_id, event_id, received_at, xid)
+      SELECT seat.position + row_number() OVER (ORDER BY xid, id), workspace_id, id, received_at, xid FROM fresh
+      RETURNING position, event_id, xid
+    )
+    SELECT count(*) AS rows, max(p.position) AS position, max(p.event_id) AS newest_id,
+           (array_agg(p.xid ORDER BY p.position DESC))[1] AS xid,
+           (array_agg(p.event_id ORDER BY p.position DESC))[1] AS id
+      INTO last FROM placed p;
+    given := last.rows;
+    EXIT WHEN given = 0 AND NOT halfway;
+    newest := coalesce(last.position, seat.position);
+    IF given < at_most THEN
+      UPDATE sequencer SET position = newest, newest_id = greatest(newest_id, coalesce(last.newest_id, 0)),
+             done = seat.target, target = NULL, cursor_xid = '0', cursor_id = 0;
+    ELSE
+      UPDATE sequencer SET position = newest, newest_id = greatest(newest_id, last.newest_id),
+             target = seat.target, cursor_xid = last.xid, cursor_id = last.id;
+    END IF;
+    EXIT WHEN given > 0;
+    -- The step was at its end already: on to what was committed since.
+    seat.done := seat.target;
+    seat.target := NULL;
+  END LOOP;
 END $$;
 
 -- After a move. Positions jump by `gap`, because what was numbered after the backup is lost and its readers
