@@ -135,12 +135,32 @@ export async function registerKey(core: Core, record: KeyRecord): Promise<void> 
   tellChanged(core, { what: "keys" });
 }
 
+/** Announced and by time; one look at a time, and only what changed is taken over. */
 function followKeys(core: Core): void {
-  const reload = async () => core.keys.replace(await keyRecords(core.database.pool));
+  let state: "idle" | "looking" | "again" = "idle";
+  let known = "";
+  const look = async () => {
+    const records = await keyRecords(core.database.pool);
+    const now = JSON.stringify(records);
+    if (now === known) return;
+    core.keys.replace(records);
+    known = now;
+  };
   const onWake = () => {
-    reload().catch((error: unknown) =>
-      core.log.warn({ event: "keys.stale", err: error }, "keys are read again later"),
-    );
+    if (state !== "idle") {
+      state = "again";
+      return;
+    }
+    state = "looking";
+    look()
+      .catch((error: unknown) =>
+        core.log.warn({ event: "keys.stale", err: error }, "keys are read again later"),
+      )
+      .finally(() => {
+        const again = state === "again";
+        state = "idle";
+        if (again) onWake();
+      });
   };
   core.wakes.on("keys", onWake, new AbortController().signal);
 }

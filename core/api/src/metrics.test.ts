@@ -1,6 +1,7 @@
 import { Registry } from "prom-client";
 import { expect, test } from "vitest";
-import { httpMetrics, prometheusMetrics } from "./metrics.ts";
+import type { Database } from "@linkspan/store";
+import { databaseMetrics, httpMetrics, prometheusMetrics } from "./metrics.ts";
 
 test("what the worker counts is exported under our names, in base units", async () => {
   const registry = new Registry();
@@ -30,4 +31,22 @@ test("a label that came from outside becomes `other`", async () => {
   expect(text).not.toMatch(/evil|made_up|toString|BREW/);
   expect(text).toContain('service="other"');
   expect(text).toContain('method="other",route="other",status="404"');
+});
+
+test("a scrape tells the age of the oldest transaction and who waits for a connection", async () => {
+  const registry = new Registry();
+  const answers = [[{ ageMs: 12_000, pid: 1 }], undefined, []];
+  const query = () => {
+    const rows = answers.shift();
+    return rows === undefined ? Promise.reject(new Error("away")) : Promise.resolve({ rows });
+  };
+  databaseMetrics(registry, {
+    pool: { query, totalCount: 6, idleCount: 2, waitingCount: 9 },
+  } as unknown as Database);
+  const seen = [];
+  for (let i = 0; i < 3; i++)
+    seen.push(/oldest_transaction_seconds (\d+)/.exec(await registry.metrics())?.[1]);
+  // The last value stays while the database is away.
+  expect(seen).toEqual(["12", "12", "0"]);
+  expect(await registry.metrics()).toContain('linkspan_database_connections{state="waiting"} 9');
 });

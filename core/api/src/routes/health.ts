@@ -1,9 +1,10 @@
 /** Is it alive, can it serve, what does it measure. Open to all: nothing here is about a tenant. */
 import { isFabricError } from "@linkspan/envelopes";
-import { oldestTransaction, type OpenTransaction } from "@linkspan/store";
+import { oldestTransaction } from "@linkspan/store";
 import { VERSION } from "@linkspan/worker";
 import { z } from "zod";
 import type { Context, ReadinessCheck, Routes } from "../context.ts";
+import { holdUp } from "../hold-up.ts";
 import { answers } from "../schemas.ts";
 import { sendAsIs } from "../send-as-is.ts";
 
@@ -111,29 +112,14 @@ async function run({ name, check }: ReadinessCheck) {
   return { name, ...(await Promise.race([asked, late])) };
 }
 
-/** A transaction open for this long is worth a word: while it is, old rows are not cleaned away. */
-const LONG_TRANSACTION_MS = 300_000;
-
-function holdUp(oldest: OpenTransaction | undefined): string | undefined {
-  if (oldest === undefined || oldest.ageMs < LONG_TRANSACTION_MS) return undefined;
-  const { pid, application, user, database, state } = oldest;
-  const who =
-    pid === undefined
-      ? `prepared transaction ${application}`
-      : `process ${pid} (${application || "no name"})`;
-  return (
-    `answers; ${who} of ${user} in database ${database} has a transaction open for ` +
-    `${Math.round(oldest.ageMs / 1_000)} s (${state}), which keeps old rows from being cleaned away: end it`
-  );
-}
-
 /** What every core needs: its database, its bus, its vault. */
 export function checksOf({ core }: Pick<Context, "core">): ReadinessCheck[] {
   return [
     {
       name: "database",
       check: async () => {
-        return { ok: true, detail: holdUp(await oldestTransaction(core.database.pool)) ?? "answers" };
+        const worth = holdUp(await oldestTransaction(core.database.pool));
+        return { ok: true, detail: worth === undefined ? "answers" : `answers; ${worth}` };
       },
     },
     {
