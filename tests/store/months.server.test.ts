@@ -18,6 +18,7 @@ import { until } from "../servers/until.ts";
 import { newEvent } from "./events.ts";
 
 const DAY_MS = 86_400_000;
+const STEP_DAYS = 30;
 
 describeWithServers(["postgres"], "months", () => {
   let server: PostgresServer;
@@ -97,16 +98,16 @@ describeWithServers(["postgres"], "months", () => {
     const start = new Date();
     const retention = { days: 60 };
     let day = 0;
-    for (; day <= 730; day += 15) {
+    for (; day <= 730; day += STEP_DAYS) {
       const now = new Date(start.getTime() + day * DAY_MS);
       await sweepMonths(coreAt(now));
       await live(now, `day ${day}`);
       expect(await advancePositions(database)).toMatchObject({ count: 1 });
       await sweepRetention(coreAt(now), retention);
     }
-    const lived = day / 15;
+    const lived = day / STEP_DAYS;
     // 60 days, to the month: at most 92.
-    const kept = Math.ceil(92 / 15) + 1;
+    const kept = Math.ceil(92 / STEP_DAYS) + 1;
     for (const table of [
       "events",
       "event_positions",
@@ -117,7 +118,7 @@ describeWithServers(["postgres"], "months", () => {
       "contacts",
     ]) {
       const n = await count(table);
-      expect([table, n !== undefined && n >= 4 && n <= kept]).toEqual([table, true]);
+      expect([table, n !== undefined && n >= 2 && n <= kept]).toEqual([table, true]);
     }
     expect(await count("event_positions")).toBe(await count("events"));
     expect(await count("inbox_keys")).toBe(lived);
@@ -127,7 +128,7 @@ describeWithServers(["postgres"], "months", () => {
     // What was taken in once is known for ever.
     expect((await appendEvents(database.pool, [newEvent("day 0")])).size).toBe(0);
     const events = await readEvents(database.pool, { workspaceId: "acme", after: 0, limit: 100 });
-    expect(events.at(-1)?.body.toString()).toBe(`day ${day - 15}`);
+    expect(events.at(-1)?.body.toString()).toBe(`day ${day - STEP_DAYS}`);
 
     const end = new Date(start.getTime() + day * DAY_MS);
     await sweepRetention(coreAt(end), { ...retention, auditDays: 365 });

@@ -38,7 +38,7 @@ describeWithServers(["postgres"], "plans at 10^5 rows", () => {
     );
     await upkeep.query(
       `INSERT INTO intents (id, workspace_id, user_id, identity_id, service, action, payload, content, idempotency_key, trace_id, state)
-       SELECT 'm' || i, 'ws' || i % 1000, 'u', 'i' || i % 50, 'irc', 'outbound_message', '{}', '\\x00', 'k', 't', CASE WHEN i % 1000 = 0 THEN 'queued' ELSE 'sent' END
+       SELECT 'm' || i, 'ws' || i % 1000, 'u', 'i' || i % 50 + 1, 'irc', 'outbound_message', '{}', '\\x00', 'k', 't', CASE WHEN i % 1000 = 0 THEN 'queued' ELSE 'sent' END
          FROM generate_series(1, ${ROWS}) i`,
     );
     await upkeep.query(
