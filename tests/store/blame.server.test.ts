@@ -1,5 +1,6 @@
 /** Guilt is proven, trouble is assumed: which errors of a real PostgreSQL blame the row, and which are waited out. */
 import { randomBytes, randomUUID } from "node:crypto";
+import { blameOf } from "@linkspan/envelopes";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -150,7 +151,9 @@ describeWithServers(["postgres"], "blame of database errors", () => {
     await client.query("ROLLBACK TO before");
     await client.query("ALTER TABLE conversations RENAME TO moved");
     const seen = [{ workspaceId: "acme", ref: "r", service: "irc", account: "alice" }];
-    await expect(electReaders(client, seen)).rejects.toMatchObject({ code: "store.unavailable" });
+    const missing: unknown = await electReaders(client, seen).catch((error: unknown) => error);
+    expect(missing).toMatchObject({ code: "internal", cause: { code: "42P01" } });
+    expect(blameOf(missing)).toBe("surroundings");
     for (const state of [
       "53100",
       "53200",

@@ -4,6 +4,11 @@ import { FabricError, isCausedByRow, isFabricError } from "@linkspan/envelopes";
 /** Unique keys over numbers that the database draws itself. */
 const GENERATED_KEYS: ReadonlySet<string> = new Set(["event_positions_pkey", "quarantine_pkey"]);
 
+/** Statements that do not fit the schema: a fault of the program or of a migration. Waited out like the rest. */
+const OUR_FAULT = /^42/;
+/** By a trigger of ours, in our own words. */
+const RAISED = "P0001";
+
 /**
  * Guilt is proven, trouble is assumed: only what the values of a row cause by themselves is `store.rejected`.
  *
@@ -21,9 +26,12 @@ export function fromDatabase(error: unknown): unknown {
       cause: error,
     });
   }
-  return new FabricError("store.unavailable", `the database did not do it: ${reasonOf(error, state)}`, {
-    cause: error,
-  });
+  if (state !== undefined && OUR_FAULT.test(state)) {
+    return new FabricError("internal", "an unexpected fault", { cause: error });
+  }
+  // What it says may tell addresses and names; that is for the log, where the cause is.
+  const reason = state === RAISED ? error.message : (state ?? "connection lost");
+  return new FabricError("store.unavailable", `the database did not do it (${reason})`, { cause: error });
 }
 
 /**
@@ -35,9 +43,4 @@ export function fromTransaction(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   const ofTheDriver = "code" in error || error.constructor === Error || error instanceof AggregateError;
   return ofTheDriver ? fromDatabase(error) : error;
-}
-
-function reasonOf(error: Error, code: string | undefined): string {
-  const text = error.message === "" ? error.name : error.message;
-  return code === undefined || text.includes(code) ? text : `${text} (${code})`;
 }
