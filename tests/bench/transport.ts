@@ -35,7 +35,12 @@ function once(count: number) {
 async function onOurBus(url: string, messages: readonly Signed[]): Promise<Run> {
   const route = { service: "irc", instance: "primary", action: "inbound_event", partition: 0 };
   await using publisher = await AmqpBus.connect({ url, service: "bench", bootId: randomUUID() });
-  await using consumer = await AmqpBus.connect({ url, service: "bench", bootId: randomUUID() });
+  await using consumer = await AmqpBus.connect({
+    url,
+    service: "bench",
+    bootId: randomUUID(),
+    ownsTopology: true,
+  });
   const queue: QueueSpec = {
     name: "bench.transport",
     kind: "partition",

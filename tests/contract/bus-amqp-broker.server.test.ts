@@ -40,6 +40,7 @@ describeWithServers(["rabbitmq"], "the AMQP bus and its broker:", () => {
       vhost,
       service: "irc",
       bootId: randomUUID(),
+      ownsTopology: true,
       heartbeatSeconds: 1,
       connectTimeoutMs: 2_000,
       reconnect: { minMs: 50, maxMs: 500 },
@@ -120,7 +121,7 @@ describeWithServers(["rabbitmq"], "the AMQP bus and its broker:", () => {
     expect(bus.health().state).toBe("up");
   });
 
-  test("buries what came on a malformed routing key", async () => {
+  test("dead-letters what came on a malformed routing key", async () => {
     const vhost = await namespace();
     const bus = await client(vhost);
     await bus.declare([QUEUE]);
@@ -138,7 +139,7 @@ describeWithServers(["rabbitmq"], "the AMQP bus and its broker:", () => {
     });
     raw.channel.publish("bridge", "irc._.inbound_event.p7", Buffer.from("x"));
     await bus.publish(message("good"));
-    await until(() => dead.length === 2 && seen.length === 1, { what: "both to be buried" });
+    await until(() => dead.length === 2 && seen.length === 1, { what: "both dead letters" });
     expect(dead[0]).toMatchObject({ kid: "k", messageId: "m" });
     expect(dead[0]?.death).toMatchObject({ code: "topic.malformed", queue: QUEUE.name });
     expect([...(dead[0]?.body ?? [])]).toEqual([0, 1]);
@@ -174,7 +175,12 @@ describeWithServers(["rabbitmq"], "the AMQP bus and its broker:", () => {
     const events: BusEvent[] = [];
     const bus = await client(vhost, {
       listener: (event) => events.push(event),
-      patience: { outage: { minMs: 1, maxMs: 5 }, alone: { minMs: 1, maxMs: 50 }, loneTries: 3 },
+      patience: {
+        outage: { minMs: 1, maxMs: 5 },
+        alone: { minMs: 1, maxMs: 50 },
+        proof: { failures: 3, overMs: 20 },
+        reportAfter: 2,
+      },
     });
     await bus.declare([QUEUE]);
     await using raw = await rawChannel(vhost);
@@ -184,10 +190,10 @@ describeWithServers(["rabbitmq"], "the AMQP bus and its broker:", () => {
       collecting([], () => ({ do: "dead", code: "envelope.schema" })),
     );
     await bus.publish(message("bad"));
-    await until(() => events.some(({ event }) => event === "bus.fault"), { what: "the burial to fail" });
-    expect(events.some(({ event }) => event === "bus.buried")).toBe(false);
+    await until(() => events.some(({ event }) => event === "bus.fault"), { what: "the failed dead letter" });
+    expect(events.some(({ event }) => event === "bus.dead_lettered")).toBe(false);
     await bus.declare([]);
-    await until(() => events.some(({ event }) => event === "bus.buried"), { what: "the burial" });
+    await until(() => events.some(({ event }) => event === "bus.dead_lettered"), { what: "the dead letter" });
     expect((await raw.channel.checkQueue(DEAD_LETTERS.name)).messageCount).toBe(1);
   });
 

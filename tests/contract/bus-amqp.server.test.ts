@@ -16,7 +16,8 @@ interface Client {
 const IMPATIENT = {
   outage: { minMs: 1, maxMs: 5 },
   alone: { minMs: 1, maxMs: 5 },
-  loneTries: 3,
+  proof: { failures: 3, overMs: 20 },
+  reportAfter: 2,
 };
 
 async function rabbitHarness(server: RabbitmqServer): Promise<BusHarness> {
@@ -37,6 +38,7 @@ async function rabbitHarness(server: RabbitmqServer): Promise<BusHarness> {
         url: `amqp://guest:guest@127.0.0.1:${proxy.port}`,
         vhost,
         service,
+        ownsTopology: true,
         bootId: randomUUID(),
         patience: IMPATIENT,
         reconnect: { minMs: 20, maxMs: 200 },

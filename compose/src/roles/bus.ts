@@ -94,9 +94,12 @@ function report(event: BusEvent, log: Logger): void {
     case "bus.unblocked":
       log.info(event);
       return;
-    case "bus.batch_rejected": {
+    case "bus.batch_rejected":
+    case "bus.message_stuck": {
       const { error, ...rest } = event;
-      log.warn({ ...rest, code: isFabricError(error) ? error.code : "internal", err: error });
+      const line = { ...rest, code: isFabricError(error) ? error.code : "internal", err: error };
+      if (event.event === "bus.message_stuck") log.error(line);
+      else log.warn(line);
       return;
     }
     default:

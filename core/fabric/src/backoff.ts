@@ -11,19 +11,28 @@ export function backoffMs({ minMs, maxMs }: Backoff, failures: number, random: R
   return full * (0.5 + random() / 2);
 }
 
-/** How long failures are borne. */
+/** What a message that fails alone with an unknown error must show before it is dead-lettered: see intake/proof.ts. */
+export interface Proof {
+  /** Failures, each after a success of another message. */
+  readonly failures: number;
+  /** From the first to the last of them. */
+  readonly overMs: number;
+}
+
+/** How failures are borne. */
 export interface Patience {
   /** Between tries of a batch, and while the surroundings fail. */
   readonly outage: Backoff;
   /** Between tries of a message that fails alone. */
   readonly alone: Backoff;
-  /** Tries of one message alone before an unknown error counts as its own fault. */
-  readonly loneTries: number;
+  readonly proof: Proof;
+  /** Failures alone after which a message is reported as stuck; again at each doubling. */
+  readonly reportAfter: number;
 }
 
-/** An unknown fault of less than half a minute kills nothing. */
 export const DEFAULT_PATIENCE: Patience = {
   outage: { minMs: 50, maxMs: 5_000 },
   alone: { minMs: 500, maxMs: 30_000 },
-  loneTries: 8,
+  proof: { failures: 50, overMs: 600_000 },
+  reportAfter: 5,
 };

@@ -11,9 +11,16 @@
  * - A message that must be retried holds only its own ordering key; others pass it. The broker's
  *   requeue is never used to retry.
  * - A handler that rejects gets the same batch again after a backoff, then halves of it. Only a message
- *   alone in flight can be given up, and only for an error whose retry rule is `never`; an outage
- *   (`backoff`, `after`) is waited out.
- * - In flight is bounded by count and bytes; a full consumer slows its producer.
+ *   alone in flight can be given up, and only for an error that its own content causes (`blameOf` of the table
+ *   of codes). Everything else is waited out, ever more slowly; the message holds only its own key meanwhile.
+ *   An error that is no FabricError counts against the message only while others succeed: after 50 failures
+ *   alone over at least ten minutes, each after a success of another message since the failure before, it goes
+ *   to the dead letters as `internal`. Any failure that the surroundings cause starts that count again.
+ * - What fails alone again and again is reported (`bus.message_stuck`, health, metric); `giveUp` is for the person
+ *   who looks into it.
+ * - What is refused, times out, is called off or closed in the middle of an attempt leaves nothing behind: no
+ *   timer, no consumer, no queue of its own, no retry.
+ * - In flight is bounded by count and bytes; a full consumer slows its producer. So is what waits to be published.
  */
 import type { ErrorCode, Route } from "@linkspan/envelopes";
 
@@ -169,11 +176,32 @@ export interface Bus extends AsyncDisposable {
   /** Sends an answer to a return address; one that is gone is not an error. @throws FabricError `topic.malformed` */
   reply(to: ReplyAddress, message: Outgoing): Promise<void>;
 
-  /** Whether publishes move now; `reason` is for people. */
+  /**
+   * A person's decision: a message that fails alone again and again in a subscription of this client goes to
+   * the dead letters with the code `internal`, from where it can be retried.
+   *
+   * @returns false when it is not stuck here, or is being tried at this moment
+   */
+  giveUp(queue: string, messageId: string): boolean;
+
+  /** Whether messages move now; `reason` is for people. */
   health(): BusHealth;
 }
 
 export interface BusHealth {
-  readonly state: "up" | "blocked" | "reconnecting" | "closed";
+  /** `degraded`: connected, but something that this client consumes or declared is missing; it is mended by itself. */
+  readonly state: "up" | "degraded" | "blocked" | "reconnecting" | "closed";
   readonly reason?: string;
+  /** What fails alone again and again; each subscription lists at most 100. Absent: nothing does. */
+  readonly stuck?: readonly StuckMessage[];
+}
+
+/** A message that is tried again and again, alone, and holds its key meanwhile. */
+export interface StuckMessage {
+  readonly queue: string;
+  readonly messageId: string | undefined;
+  readonly failures: number;
+  readonly forMs: number;
+  /** Of the last failure; `internal` for anything but a FabricError. */
+  readonly code: ErrorCode;
 }

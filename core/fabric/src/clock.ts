@@ -26,6 +26,41 @@ export const systemClock: Clock = {
 /** Node fires timers beyond this at once; everything that waits looks at `now` again when it wakes. */
 const LONGEST_TIMER_MS = 2_147_483_647;
 
+/** The timers of one owner, so that its end leaves none behind. */
+export class Timers implements Clock {
+  readonly #clock: Clock;
+  readonly #pending = new Set<() => void>();
+  #ended = false;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  now(): number {
+    return this.#clock.now();
+  }
+
+  /** Once ended it starts nothing more: whoever waits for a timer must also watch for the end. */
+  after(afterMs: number, run: () => void): () => void {
+    if (this.#ended) return () => undefined;
+    const stop = this.#clock.after(afterMs, () => {
+      this.#pending.delete(cancel);
+      run();
+    });
+    const cancel = (): void => {
+      this.#pending.delete(cancel);
+      stop();
+    };
+    this.#pending.add(cancel);
+    return cancel;
+  }
+
+  end(): void {
+    this.#ended = true;
+    for (const cancel of [...this.#pending]) cancel();
+  }
+}
+
 /** Resolves at least that much later; at once when the signal is aborted. */
 export function sleep(clock: Clock, afterMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

@@ -23,7 +23,16 @@ export type BusEvent =
       readonly retryInMs: number;
     }
   | {
-      readonly event: "bus.buried";
+      /** It fails alone again and again; told after some failures and at each doubling. */
+      readonly event: "bus.message_stuck";
+      readonly queue: string;
+      readonly messageId: string | undefined;
+      readonly failures: number;
+      readonly forMs: number;
+      readonly error: unknown;
+    }
+  | {
+      readonly event: "bus.dead_lettered";
       readonly queue: string;
       readonly messageId: string | undefined;
       readonly code: ErrorCode;

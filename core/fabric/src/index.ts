@@ -1,9 +1,10 @@
 export * from "./bus.ts";
-export { type Backoff, backoffMs, DEFAULT_PATIENCE, type Patience } from "./backoff.ts";
+export { type Backoff, backoffMs, DEFAULT_PATIENCE, type Patience, type Proof } from "./backoff.ts";
 export { type Clock, type Random, sleep, systemClock } from "./clock.ts";
 export { type ConnectOptions, EmbeddedBroker, type EmbeddedBrokerOptions } from "./embedded/broker.ts";
 export { EmbeddedBus } from "./embedded/bus.ts";
 export { type FaultRates, type Faults, randomFaults } from "./embedded/faults.ts";
+export { asPlainText } from "./headers.ts";
 export type { BusEvent, BusListener, LinkName } from "./events.ts";
 export { holdLease, type HoldLeaseOptions, type LeaseAnswer, type Tenure, unlessAborted } from "./lease.ts";
 export { isReplyAddress, type Peer, replyAddress } from "./peer.ts";

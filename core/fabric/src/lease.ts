@@ -52,7 +52,9 @@ export async function holdLease(options: HoldLeaseOptions): Promise<void> {
       if (!signal.aborted) await sleep(clock, retryMs(error, ++failures, random), signal);
       continue;
     }
-    if (answer.state === "taken") await sleep(clock, answer.retryAfterMs * (1 + random() / 10), signal);
+    const heldMs = answer.state === "held" ? answer.ttlMs : 0;
+    if (answer.state === "taken") await sleep(clock, pauseMs(answer.retryAfterMs, random), signal);
+    else if (!(heldMs > 0)) await sleep(clock, retryMs(undefined, ++failures, random), signal);
     else if (await new Holding(options, clock, answer, askedAt).run()) return;
   }
 }
@@ -64,6 +66,12 @@ export function unlessAborted<T>(waiting: Promise<T>, signal: AbortSignal): Prom
     signal.addEventListener("abort", abort, { once: true });
     waiting.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
   });
+}
+
+/** An authority that names no time, or none at all, is not asked in a loop. */
+function pauseMs(askedMs: number, random: Random): number {
+  const least = Number.isFinite(askedMs) ? Math.max(askedMs, RETRY.minMs) : RETRY.maxMs;
+  return least * (1 + random() / 10);
 }
 
 function retryMs(error: unknown, failures: number, random: Random): number {

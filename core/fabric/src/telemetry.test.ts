@@ -49,7 +49,7 @@ function register(): void {
     };
     return { add: record, record };
   };
-  const meter = { createCounter: instrument, createHistogram: instrument };
+  const meter = { createCounter: instrument, createHistogram: instrument, createUpDownCounter: instrument };
   metrics.setGlobalMeterProvider({ getMeter: () => meter } as unknown as Parameters<
     typeof metrics.setGlobalMeterProvider
   >[0]);
@@ -129,6 +129,18 @@ test("a failure is marked by its code", async () => {
   await expect(telemetry.process("q", [], () => Promise.reject(new Error("text")))).rejects.toThrow("text");
   expect(spans.every(({ ended, failed }) => ended && failed)).toBe(true);
   expect(points.map(({ attributes }) => attributes["error.type"])).toEqual(["bus.unroutable", "_OTHER"]);
+});
+
+test("how many messages are stuck is counted by queue, without its partition", () => {
+  register();
+  const telemetry = new BusTelemetry("rabbitmq");
+  telemetry.stuck("core.inbound.p03", 1);
+  telemetry.stuck("core.inbound.p03", -1);
+  const stuck = points.filter(({ name }) => name === "linkspan.bus.stuck.messages");
+  expect(stuck.map(({ value, attributes }) => [value, attributes["messaging.destination.name"]])).toEqual([
+    [1, "core.inbound"],
+    [-1, "core.inbound"],
+  ]);
 });
 
 test("reads and writes traceparent, version 00 only", () => {

@@ -34,6 +34,7 @@ export class BusTelemetry {
   readonly #consumed;
   readonly #sendDuration;
   readonly #processDuration;
+  readonly #stuck;
 
   /** @param system `messaging.system`: `rabbitmq`, or `linkspan` for the embedded bus */
   constructor(system: string) {
@@ -44,6 +45,7 @@ export class BusTelemetry {
     this.#consumed = meter.createCounter("messaging.client.consumed.messages", { unit: "{message}" });
     this.#sendDuration = meter.createHistogram("messaging.client.operation.duration", { unit: "s" });
     this.#processDuration = meter.createHistogram("messaging.process.duration", { unit: "s" });
+    this.#stuck = meter.createUpDownCounter("linkspan.bus.stuck.messages", { unit: "{message}" });
   }
 
   /** `publish` gets the message with a `traceparent`, if there is a trace to carry on. */
@@ -59,6 +61,11 @@ export class BusTelemetry {
   ): Promise<Verdicts> {
     if (!this.#active) return handle();
     return this.#measuredProcess(queue, batch, handle);
+  }
+
+  /** One more message of this queue fails alone again and again, or one less. */
+  stuck(queue: string, change: 1 | -1): void {
+    this.#stuck.add(change, this.#attributes("process", withoutPartition(queue)));
   }
 
   async #measuredSend(message: Outgoing, publish: (traced: Outgoing) => Promise<void>): Promise<void> {
@@ -88,7 +95,7 @@ export class BusTelemetry {
     batch: readonly Prepared<unknown>[],
     handle: () => Promise<Verdicts>,
   ): Promise<Verdicts> {
-    const destination = queue.replace(/\.p\d\d$/, "");
+    const destination = withoutPartition(queue);
     const attributes = this.#attributes("process", destination);
     const span = trace.getTracer(SCOPE).startSpan(`process ${destination}`, {
       kind: SpanKind.CONSUMER,
@@ -118,6 +125,10 @@ export class BusTelemetry {
       "messaging.destination.name": destination,
     };
   }
+}
+
+function withoutPartition(queue: string): string {
+  return queue.replace(/\.p\d\d$/, "");
 }
 
 /** The API hands out a proxy, which has nobody to delegate to until an SDK is registered. */

@@ -25,6 +25,7 @@ export class VirtualClock implements Clock {
   readonly #due = new Heap<Due>((a, b) => a.at - b.at || a.lot - b.lot || a.order - b.order);
   #now = 0;
   #order = 0;
+  #pending = 0;
 
   constructor(seed: number) {
     this.#random = seededRandom(seed);
@@ -34,10 +35,17 @@ export class VirtualClock implements Clock {
     return this.#now;
   }
 
+  /** Timers that are set and were not called off. */
+  get pending(): number {
+    return this.#pending;
+  }
+
   after(afterMs: number, run: () => void): () => void {
     const due: Due = { at: this.#now + Math.max(0, afterMs), lot: this.#random(), order: this.#order++, run };
     this.#due.push(due);
+    this.#pending++;
     return () => {
+      if (due.run !== undefined) this.#pending--;
       due.run = undefined;
     };
   }
@@ -56,7 +64,11 @@ export class VirtualClock implements Clock {
       }
       this.#due.pop();
       this.#now = Math.max(this.#now, next.at);
-      next.run?.();
+      const { run } = next;
+      if (run === undefined) continue;
+      next.run = undefined;
+      this.#pending--;
+      run();
     }
   }
 }

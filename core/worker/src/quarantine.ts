@@ -1,32 +1,90 @@
 /** What people do with refused envelopes: look, retry, drop. And the dead letters that end up there too. */
-import { FabricError, parseRoutingKey, routingKey } from "@linkspan/envelopes";
-import { ACK, DEAD_LETTERS, type Subscription } from "@linkspan/fabric";
+import { createHash } from "node:crypto";
+import { blameOf, type ErrorCode, FabricError, parseRoutingKey, routingKey } from "@linkspan/envelopes";
+import { ACK, asPlainText, DEAD_LETTERS, type Delivery, type Subscription } from "@linkspan/fabric";
 import { audit, quarantine, quarantined, resolveQuarantined } from "@linkspan/store";
 import type { Core } from "./core.ts";
 
-/** Dead letters become quarantine rows, so that one list shows everything that was refused. */
-export async function startMorgue(core: Core): Promise<Subscription> {
+const MAX_DETAIL = 1_000;
+const MAX_NAME = 256;
+
+/**
+ * Dead letters become quarantine rows, so that one list shows everything that was refused. One that the database
+ * cannot hold leaves a row that says so, without its body; it never holds the others up.
+ */
+export async function startDeadLetterReader(core: Core): Promise<Subscription> {
   return core.bus.subscribe(DEAD_LETTERS, {
     handle: async (batch) => {
-      await core.database.transaction(async (client) => {
-        for (const { delivery } of batch) {
-          await quarantine(client, {
-            code: delivery.death?.code ?? "bus.rejected",
-            detail: delivery.death?.detail ?? "no reason came with it",
-            routingKey: routingKey(delivery.route),
-            issuer: undefined,
-            workspaceId: undefined,
-            messageId: delivery.messageId,
-            kid: delivery.kid,
-            sig: delivery.sig,
-            body: delivery.body,
-          });
-        }
-      });
-      for (const { delivery } of batch) core.metrics.quarantined(delivery.death?.code ?? "bus.rejected");
+      const rows = batch.map(({ delivery }) => rowOf(delivery));
+      try {
+        await keep(core, rows);
+      } catch (error) {
+        if (blameOf(error) !== "message") throw error;
+        for (const row of rows) await keepOne(core, row);
+      }
+      for (const { code } of rows) core.metrics.quarantined(code);
       return batch.map(() => ACK);
     },
+    keyOf: ({ delivery }) => delivery.messageId ?? "",
   });
+}
+
+type Row = Parameters<typeof quarantine>[1] & { readonly code: ErrorCode };
+
+/** Every text is cut and cleaned: it was written by somebody whom another program refused. */
+function rowOf({ death, route, messageId, kid, sig, body }: Delivery): Row {
+  return {
+    code: death?.code ?? "bus.rejected",
+    detail: asPlainText(death?.detail ?? "no reason came with it", MAX_DETAIL),
+    routingKey: routingKey(route),
+    issuer: undefined,
+    workspaceId: undefined,
+    messageId: messageId === undefined ? undefined : asPlainText(messageId, MAX_NAME),
+    kid: kid === undefined ? undefined : asPlainText(kid, MAX_NAME),
+    sig,
+    body,
+  };
+}
+
+async function keep(core: Core, rows: readonly Row[]): Promise<void> {
+  await core.database.transaction(async (client) => {
+    for (const row of rows) await quarantine(client, row);
+  });
+}
+
+/** @throws what is not the row's own fault */
+async function keepOne(core: Core, row: Row): Promise<void> {
+  try {
+    await keep(core, [row]);
+  } catch (error) {
+    if (blameOf(error) !== "message") throw error;
+    const hash = createHash("sha256").update(row.body).digest("hex");
+    core.log.error(
+      {
+        event: "dead_letter.not_kept",
+        code: row.code,
+        bytes: row.body.length,
+        sha256: hash,
+        detail: String(error),
+      },
+      "the database cannot hold a dead letter",
+    );
+    const detail = asPlainText(
+      `not kept as it came (${row.body.length} bytes, SHA-256 ${hash}): ${row.detail}`,
+      MAX_DETAIL,
+    );
+    const bare = {
+      ...row,
+      detail,
+      messageId: undefined,
+      kid: undefined,
+      sig: undefined,
+      body: Buffer.from(hash),
+    };
+    await keep(core, [bare]).catch((again: unknown) => {
+      if (blameOf(again) !== "message") throw again;
+    });
+  }
 }
 
 /**

@@ -7,7 +7,7 @@ import type { Core } from "./core.ts";
 import { startIntake } from "./inbound/intake.ts";
 import { runSequencer } from "./inbound/sequencer.ts";
 import { type PumpOptions, runPump } from "./outbound/pump.ts";
-import { startMorgue } from "./quarantine.ts";
+import { startDeadLetterReader } from "./quarantine.ts";
 import { startRequests } from "./requests.ts";
 
 export interface Worker extends AsyncDisposable {
@@ -18,7 +18,7 @@ export interface Worker extends AsyncDisposable {
 export async function startWorker(core: Core, options: PumpOptions = {}): Promise<Worker> {
   const stop = new AbortController();
   const parts: (AsyncDisposable & Pick<Subscription, "drain">)[] = [
-    await startMorgue(core),
+    await startDeadLetterReader(core),
     await startRequests(core),
     await startIntake(core),
   ];

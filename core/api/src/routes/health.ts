@@ -125,9 +125,13 @@ export function checksOf({ core }: Pick<Context, "core">): ReadinessCheck[] {
     {
       name: "bus",
       check: async () => {
-        const { state, reason } = core.bus.health();
-        const detail = reason ?? state;
-        return { ok: state === "up", detail: state === "up" ? state : `${detail}; is the broker running?` };
+        const { state, reason, stuck = [] } = core.bus.health();
+        if (state === "degraded") return { ok: false, detail: `${reason ?? state}; it is being mended` };
+        if (state !== "up") return { ok: false, detail: `${reason ?? state}; is the broker running?` };
+        const [first] = stuck;
+        if (first === undefined) return { ok: true, detail: state };
+        const example = `${first.messageId ?? "one"} in ${first.queue}: ${first.code}`;
+        return { ok: true, detail: `up; ${stuck.length} messages fail again and again (${example})` };
       },
     },
     {

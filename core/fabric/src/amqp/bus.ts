@@ -2,7 +2,7 @@
  * The bus on RabbitMQ (3.10 or 4): one vhost is one namespace. Publishing and consuming have connections
  * of their own, so that a broker that blocks publishers still delivers.
  */
-import { FabricError } from "@linkspan/envelopes";
+import { FabricError, isReserved } from "@linkspan/envelopes";
 import type { ChannelModel } from "amqplib";
 import { backoffMs } from "../backoff.ts";
 import type {
@@ -16,33 +16,34 @@ import type {
   SubscribeOptions,
   Subscription,
 } from "../bus.ts";
-import { type Clock, type Random, sleep, systemClock } from "../clock.ts";
+import { type Clock, type Random, systemClock, Timers, within } from "../clock.ts";
 import type { LinkName } from "../events.ts";
 import { limitsOf } from "../intake/options.ts";
 import { checkedAddress, replyAddress } from "../peer.ts";
 import { Requests } from "../requests.ts";
 import { BusTelemetry } from "../telemetry.ts";
+import { codeOf, openConfirmChannel } from "./channel.ts";
 import {
   type AmqpBusConfig,
   DEFAULT_CONFIRM_MS,
   DEFAULT_RECONNECT,
+  DEFAULT_TOPOLOGY_CHECK_MS,
   DEFAULT_WAITING,
+  DEFAULT_WAITING_BYTES,
   DEFAULT_WINDOW,
   openConnection,
 } from "./config.ts";
-import { Link, unavailable } from "./link.ts";
+import { Declarations } from "./declarations.ts";
+import { Link, type LinkOptions, textOf, unavailable } from "./link.ts";
 import { Publisher } from "./publisher.ts";
 import { Replies } from "./replies.ts";
 import { type Replayed, type ReplayOptions, replayFrom } from "./replay.ts";
 import { AmqpSubscription } from "./subscription.ts";
-import { declareTopology } from "./topology.ts";
 import { type Encoded, Wire } from "./wire.ts";
 
-/** How long closing waits for confirms. */
-const FLUSH_MS = 5_000;
-/** Two processes that declare at once disturb each other (541); so does a broker that is starting. */
-const DECLARE_TRIES = 6;
-const DECLARE_BACKOFF = { minMs: 100, maxMs: 2_000 };
+/** How long closing waits for handlers and confirms together; after it comes only the farewell to the broker. */
+const CLOSE_MS = 10_000;
+const REOPEN = { minMs: 100, maxMs: 10_000 };
 
 export class AmqpBus implements Bus {
   readonly #config: AmqpBusConfig;
@@ -57,7 +58,10 @@ export class AmqpBus implements Bus {
   readonly #publishing: Link;
   readonly #consuming: Link;
   readonly #subscriptions = new Set<AmqpSubscription<never>>();
-  readonly #declared = new Map<string, QueueSpec>();
+  readonly #declarations: Declarations;
+  readonly #timers: Timers;
+  #publishingTrouble: string | undefined;
+  #reopenings = 0;
   #consumingOn: ChannelModel | undefined;
   #closed: Promise<void> | undefined;
 
@@ -78,25 +82,41 @@ export class AmqpBus implements Bus {
     this.#clock = config.clock ?? systemClock;
     this.#random = config.random ?? Math.random;
     this.#address = replyAddress(config);
-    this.#wire = new Wire(config.userId);
+    this.#timers = new Timers(this.#clock);
+    this.#wire = new Wire(config);
     this.#requests = new Requests(this.#clock);
-    this.#replies = new Replies(this.#address, this.#wire, this.#requests);
+    const shared = { clock: this.#clock, random: this.#random, listener: config.listener };
+    const connection = (): ChannelModel | undefined => this.#consumingOn;
+    this.#replies = new Replies({
+      ...shared,
+      connection,
+      address: this.#address,
+      wire: this.#wire,
+      requests: this.#requests,
+    });
+    this.#declarations = new Declarations({
+      ...shared,
+      connection,
+      isOwner: config.ownsTopology ?? isReserved(config.service),
+      replay: config.replayBuffer,
+      checkMs: config.topologyCheckMs ?? DEFAULT_TOPOLOGY_CHECK_MS,
+      rebind: () => this.#rebind(),
+    });
     this.#publisher = new Publisher({
       ...DEFAULT_WINDOW,
       ...config.window,
       maxWaiting: config.maxWaiting ?? DEFAULT_WAITING,
+      maxWaitingBytes: config.maxWaitingBytes ?? DEFAULT_WAITING_BYTES,
       confirmTimeoutMs: config.confirmTimeoutMs ?? DEFAULT_CONFIRM_MS,
-      clock: this.#clock,
-      random: this.#random,
-      listener: config.listener,
-      onChannelLost: () => this.#reopenPublishing(),
+      ...shared,
+      onChannelLost: (reason) => this.#publishingLost(reason),
     });
     this.#publishing = this.#link("publish", {
-      setUp: (connection) => this.#setUpPublishing(connection),
+      setUp: (on, isCurrent) => this.#setUpPublishing(on, isCurrent),
       onDown: () => this.#publisher.detach(),
     });
     this.#consuming = this.#link("consume", {
-      setUp: (connection) => this.#setUpConsuming(connection),
+      setUp: (on, isCurrent) => this.#setUpConsuming(on, isCurrent),
       onDown: () => {
         this.#consumingOn = undefined;
         for (const subscription of this.#subscriptions) subscription.detach();
@@ -104,18 +124,8 @@ export class AmqpBus implements Bus {
     });
   }
 
-  async declare(queues: readonly QueueSpec[]): Promise<void> {
-    for (let failures = 1; ; failures++) {
-      const connection = await this.#consuming.connection();
-      try {
-        await declareTopology(connection, queues, this.#config.replayBuffer);
-        break;
-      } catch (error) {
-        if (error instanceof FabricError || failures === DECLARE_TRIES) throw unavailable(error);
-        await sleep(this.#clock, backoffMs(DECLARE_BACKOFF, failures, this.#random));
-      }
-    }
-    for (const queue of queues) this.#remember(queue);
+  declare(queues: readonly QueueSpec[]): Promise<void> {
+    return this.#declarations.declare(() => this.#consuming.connection(), queues);
   }
 
   publish(message: Outgoing, options?: { readonly signal?: AbortSignal }): Promise<void> {
@@ -135,26 +145,26 @@ export class AmqpBus implements Bus {
       publisher: this.#publisher,
       listener: this.#config.listener,
       connection: () => this.#consumingOn,
+      declared: () => this.#declarations.bindingsOf(queue.name),
+      repair: () => this.#declarations.repair(),
       onDrained: () => this.#subscriptions.delete(known),
       intake: {
         clock: this.#clock,
         random: this.#random,
         patience: this.#config.patience,
+        onStuck: (change) => this.#telemetry.stuck(queue.name, change),
         observe: (items, run) => this.#telemetry.process(queue.name, items, run),
       },
     });
     const known = subscription as unknown as AmqpSubscription<never>;
-    for (;;) {
-      const connection = await this.#consuming.connection();
-      try {
-        await subscription.attach(connection);
-        break;
-      } catch (error) {
-        // Lost in between: once more, on the next connection.
-        if (connection === this.#consumingOn) throw unavailable(error);
-      }
+    try {
+      await this.#attachFirst(subscription);
+    } catch (error) {
+      await subscription.drain();
+      throw unavailable(error);
     }
     this.#subscriptions.add(known);
+    this.#declarations.watch();
     return subscription;
   }
 
@@ -185,8 +195,18 @@ export class AmqpBus implements Bus {
   health(): BusHealth {
     if (this.#closed !== undefined) return { state: "closed" };
     if (!this.#publishing.isUp || !this.#consuming.isUp) return { state: "reconnecting" };
-    const reason = this.#publisher.blocked;
-    return reason === undefined ? { state: "up" } : { state: "blocked", reason };
+    const stuck = [...this.#subscriptions].flatMap((subscription) => subscription.stuck);
+    const found = stuck.length === 0 ? {} : { stuck };
+    const blocked = this.#publisher.blocked;
+    if (blocked !== undefined) return { state: "blocked", reason: blocked, ...found };
+    const trouble = this.#trouble();
+    if (trouble !== undefined) return { state: "degraded", reason: trouble, ...found };
+    return { state: "up", ...found };
+  }
+
+  giveUp(queue: string, messageId: string): boolean {
+    const own = [...this.#subscriptions].filter((subscription) => subscription.queue === queue);
+    return own.some((subscription) => subscription.giveUp(messageId));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -204,10 +224,10 @@ export class AmqpBus implements Bus {
     return this.#publisher.publish(encoded, signal);
   }
 
-  #link(name: LinkName, rest: { setUp(connection: ChannelModel): Promise<void>; onDown(): void }): Link {
+  #link(name: LinkName, rest: Pick<LinkOptions, "setUp" | "onDown">): Link {
     return new Link({
       name,
-      open: () => openConnection(this.#config, name),
+      open: (signal) => openConnection(this.#config, name, signal),
       reconnect: this.#config.reconnect ?? DEFAULT_RECONNECT,
       clock: this.#clock,
       random: this.#random,
@@ -216,7 +236,22 @@ export class AmqpBus implements Bus {
     });
   }
 
-  async #setUpPublishing(connection: ChannelModel): Promise<void> {
+  /** Lost in between: once more, on the next connection. */
+  async #attachFirst(subscription: { attach(connection: ChannelModel): Promise<void> }): Promise<void> {
+    for (;;) {
+      const connection = await this.#consuming.connection();
+      try {
+        await subscription.attach(connection);
+      } catch (error) {
+        if (connection === this.#consumingOn || this.#closed !== undefined) throw error;
+        continue;
+      }
+      if (this.#closed !== undefined) throw new FabricError("bus.unavailable", "this bus is closed");
+      if (connection === this.#consumingOn) return;
+    }
+  }
+
+  async #setUpPublishing(connection: ChannelModel, isCurrent: () => boolean): Promise<void> {
     const { listener } = this.#config;
     connection.on("blocked", (reason) => {
       this.#publisher.pause(reason);
@@ -226,40 +261,69 @@ export class AmqpBus implements Bus {
       listener?.({ event: "bus.unblocked" });
       this.#publisher.resume();
     });
-    this.#publisher.attach(await connection.createConfirmChannel());
+    await this.#openPublishing(connection, isCurrent);
+  }
+
+  async #openPublishing(connection: ChannelModel, isCurrent: () => boolean): Promise<void> {
+    const channel = await openConfirmChannel(connection, this.#clock);
+    if (!isCurrent()) return;
+    this.#publishingTrouble = undefined;
+    this.#publisher.attach(channel);
+  }
+
+  /** An exchange that is gone closes the channel of whoever publishes to it. */
+  #publishingLost(reason: unknown): void {
+    if (codeOf(reason) === 404) {
+      this.#publishingTrouble = `cannot publish: ${textOf(reason)}`;
+      this.#declarations.missing(textOf(reason));
+    } else this.#reopenings = 0;
+    this.#reopenPublishing();
   }
 
   #reopenPublishing(): void {
-    this.#clock.after(backoffMs(DEFAULT_RECONNECT, 1, this.#random), () => {
+    this.#timers.after(backoffMs(REOPEN, Math.min(++this.#reopenings, 5), this.#random), () => {
       if (!this.#publishing.isUp) return; // the connection's own recovery opens it
       this.#publishing
         .connection()
-        .then(async (connection) => this.#publisher.attach(await connection.createConfirmChannel()))
+        .then((connection) => this.#openPublishing(connection, () => this.#publishing.isUp))
         .catch(() => this.#reopenPublishing());
     });
   }
 
-  async #setUpConsuming(connection: ChannelModel): Promise<void> {
-    if (this.#declared.size > 0) {
-      await declareTopology(connection, [...this.#declared.values()], this.#config.replayBuffer);
-    }
+  async #setUpConsuming(connection: ChannelModel, isCurrent: () => boolean): Promise<void> {
+    await this.#declarations.restore(connection);
     await this.#replies.restore(connection);
+    if (!isCurrent()) return;
     this.#consumingOn = connection;
     for (const subscription of this.#subscriptions) void subscription.restore(connection);
   }
 
-  #remember(queue: QueueSpec): void {
-    const known = this.#declared.get(queue.name);
-    const bindings = [...(known?.bindings ?? []), ...queue.bindings];
-    this.#declared.set(queue.name, { ...queue, bindings });
+  async #rebind(): Promise<void> {
+    await this.#replies.rebind();
+    for (const subscription of this.#subscriptions) await subscription.rebind();
   }
 
+  #trouble(): string | undefined {
+    const own = this.#declarations.trouble ?? this.#replies.trouble ?? this.#publishingTrouble;
+    if (own !== undefined) return own;
+    for (const { queue, trouble } of this.#subscriptions) {
+      if (trouble !== undefined) return `${queue} is not consumed: ${trouble}`;
+    }
+    return undefined;
+  }
+
+  /** What a silent broker never settles or confirms is given up after a while: it comes again, or was never confirmed. */
   async #close(): Promise<void> {
-    await Promise.all([...this.#subscriptions].map((subscription) => subscription.drain()));
-    const flushed = new AbortController();
-    await Promise.race([this.#publisher.flushed(), sleep(this.#clock, FLUSH_MS, flushed.signal)]);
-    flushed.abort();
+    this.#declarations.close();
+    this.#replies.close();
+    const finishing = Promise.all([...this.#subscriptions].map((subscription) => subscription.drain())).then(
+      () => this.#publisher.flushed(),
+    );
+    await within(this.#clock, CLOSE_MS, "finishing", finishing).catch((error: unknown) =>
+      this.#config.listener?.({ event: "bus.fault", reason: textOf(error) }),
+    );
     const error = new FabricError("bus.unavailable", "this bus is closed");
+    this.#timers.end();
     this.#publisher.close(error);
     this.#requests.failAll(error);
     await Promise.all([this.#publishing.close(), this.#consuming.close()]);

@@ -8,7 +8,11 @@
 import { Deque } from "../deque.ts";
 import type { Encoded } from "./wire.ts";
 
-export interface Sending extends Encoded {
+export interface Sending extends Omit<Encoded, "content"> {
+  /** Nothing once nobody waits for it. */
+  content: Buffer;
+  /** Bytes that it counts for, whatever `content` is now. */
+  readonly size: number;
   /** Rises with every publish. */
   readonly order: number;
   readonly lane: Lane;
@@ -66,6 +70,13 @@ export class Lane {
   /** The next message may try whether the destination is back. */
   rested(): void {
     this.#resting = false;
+  }
+
+  /** Forgets what nobody waits for. */
+  compact(): void {
+    const kept = [...this.parked].filter(({ over }) => !over);
+    this.parked.clear();
+    for (const sending of kept) this.parked.push(sending);
   }
 
   /** The channel is gone. @returns what waits here, in no particular order */

@@ -1,19 +1,24 @@
 /**
  * One connection that comes back. It is `up` once its set-up has run; losing it is told once, then it is
- * opened again after a capped, jittered backoff, for as long as it is not closed.
+ * opened again after a capped, jittered backoff, for as long as it is not closed. An attempt that fails or is
+ * closed in its middle leaves no socket; neither does a connection whose peer has become silent.
  */
 import { FabricError } from "@linkspan/envelopes";
 import type { ChannelModel } from "amqplib";
 import { type Backoff, backoffMs } from "../backoff.ts";
-import { type Clock, type Random, within } from "../clock.ts";
+import { type Clock, type Random, Timers, within } from "../clock.ts";
 import type { BusListener, LinkName } from "../events.ts";
 import { corkEachTurn, destroySocket } from "./socket.ts";
 
 export interface LinkOptions {
   readonly name: LinkName;
-  open(): Promise<ChannelModel>;
-  /** Restores what lived on the connection; rejecting counts as a failed connection. */
-  setUp(connection: ChannelModel): Promise<void>;
+  /** Rejects within a bounded time, and as soon as the signal is aborted. */
+  open(signal: AbortSignal): Promise<ChannelModel>;
+  /**
+   * Restores what lived on the connection; rejecting counts as a failed connection. `isCurrent` says whether
+   * the connection is still wanted: a set-up that took too long must not come into effect.
+   */
+  setUp(connection: ChannelModel, isCurrent: () => boolean): Promise<void>;
   /** Everything on the connection is gone. */
   onDown(): void;
   readonly reconnect: Backoff;
@@ -25,17 +30,21 @@ export interface LinkOptions {
 /** A peer that does not answer a close must not keep us. */
 const CLOSE_MS = 3_000;
 const SET_UP_MS = 15_000;
+/** How long a call waits for a connection that is being opened again. */
+const READY_MS = 30_000;
 
 export class Link {
   readonly #options: LinkOptions;
   #connection: ChannelModel | undefined;
   #ready = Promise.withResolvers<ChannelModel>();
-  #closed = false;
+  readonly #closing = new AbortController();
+  readonly #timers: Timers;
+  #connecting: Promise<void> | undefined;
   #failures = 0;
-  #cancelRetry: (() => void) | undefined;
 
   constructor(options: LinkOptions) {
     this.#options = options;
+    this.#timers = new Timers(options.clock);
     this.#ready.promise.catch(ignoreUnhandled);
   }
 
@@ -44,7 +53,7 @@ export class Link {
   }
 
   get isClosed(): boolean {
-    return this.#closed;
+    return this.#closing.signal.aborted;
   }
 
   /** The first connection. @throws FabricError `bus.unavailable` */
@@ -52,56 +61,75 @@ export class Link {
     try {
       await this.#connect();
     } catch (error) {
-      this.#closed = true;
+      await this.close();
       throw unavailable(error);
     }
   }
 
-  /** The connection, once it is up. @throws FabricError `bus.unavailable`: closed */
+  /** The connection, once it is up. @throws FabricError `bus.unavailable`: closed, `bus.timeout`: not for half a minute */
   connection(): Promise<ChannelModel> {
-    return this.#ready.promise;
+    if (this.#connection !== undefined) return Promise.resolve(this.#connection);
+    return within(this.#options.clock, READY_MS, "reaching the broker", this.#ready.promise);
   }
 
+  /** Resolves when nothing is left of it. */
   async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#cancelRetry?.();
-    const error = new FabricError("bus.unavailable", "this bus is closed");
-    this.#ready.reject(error);
-    this.#ready = Promise.withResolvers();
-    this.#ready.promise.catch(ignoreUnhandled);
-    this.#ready.reject(error);
+    if (!this.isClosed) {
+      const error = new FabricError("bus.unavailable", "this bus is closed");
+      this.#closing.abort();
+      this.#timers.end();
+      this.#ready.reject(error);
+      this.#ready = Promise.withResolvers();
+      this.#ready.promise.catch(ignoreUnhandled);
+      this.#ready.reject(error);
+    }
     const connection = this.#connection;
     this.#connection = undefined;
     if (connection !== undefined) await this.#end(connection);
+    await this.#connecting?.catch(ignoreUnhandled);
   }
 
-  async #connect(): Promise<void> {
-    const connection = await this.#options.open();
+  #connect(): Promise<void> {
+    const connecting = this.#attempt().finally(() => {
+      if (this.#connecting === connecting) this.#connecting = undefined;
+    });
+    this.#connecting = connecting;
+    return connecting;
+  }
+
+  async #attempt(): Promise<void> {
+    const { signal } = this.#closing;
+    const connection = await this.#options.open(signal);
     corkEachTurn(connection);
+    let isCurrent = true;
     let lost: unknown;
     connection.on("error", (error) => {
       lost = error;
     });
     const gone = new Promise<never>((_, reject) => {
-      connection.once("close", (error?: Error) => {
+      const closed = (error?: Error): void => {
+        isCurrent = false;
+        // amqplib only ends its side, which a silent peer never answers.
+        destroySocket(connection);
         lost ??= error;
         reject(lost instanceof Error ? lost : new Error("the connection was closed"));
         if (this.#connection === connection) this.#lost(lost);
-      });
+      };
+      connection.once("close", closed);
+      signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
     });
     gone.catch(ignoreUnhandled);
     try {
-      const settingUp = this.#options.setUp(connection);
+      signal.throwIfAborted();
+      const settingUp = this.#options.setUp(connection, () => isCurrent && !signal.aborted);
+      settingUp.catch(ignoreUnhandled);
       await Promise.race([within(this.#options.clock, SET_UP_MS, "the set-up", settingUp), gone]);
+      signal.throwIfAborted();
     } catch (error) {
+      isCurrent = false;
       this.#options.onDown();
       await this.#end(connection);
       throw error;
-    }
-    if (this.#closed) {
-      await this.#end(connection);
-      return;
     }
     this.#connection = connection;
     this.#options.listener?.({ event: "bus.up", link: this.#options.name, attempt: this.#failures + 1 });
@@ -118,12 +146,12 @@ export class Link {
   }
 
   #retry(reason: unknown): void {
-    if (this.#closed) return;
-    const { clock, random, reconnect, listener, name } = this.#options;
+    if (this.isClosed) return;
+    const { random, reconnect, listener, name } = this.#options;
     const retryInMs = backoffMs(reconnect, ++this.#failures, random);
     listener?.({ event: "bus.down", link: name, reason: textOf(reason), retryInMs });
-    this.#cancelRetry = clock.after(retryInMs, () => {
-      if (!this.#closed) this.#connect().catch((error: unknown) => this.#retry(error));
+    this.#timers.after(retryInMs, () => {
+      this.#connect().catch((error: unknown) => this.#retry(error));
     });
   }
 
@@ -132,6 +160,7 @@ export class Link {
       await within(this.#options.clock, CLOSE_MS, "closing", connection.close());
     } catch {
       // Closed already, or the peer is silent: its socket must not live on with consumers behind it.
+    } finally {
       destroySocket(connection);
     }
   }

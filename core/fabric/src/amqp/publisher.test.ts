@@ -48,6 +48,7 @@ function bench(rest: Partial<PublisherOptions> = {}) {
     maxCount: 100,
     maxBytes: 1_000_000,
     maxWaiting: 1_000,
+    maxWaitingBytes: 1_000_000,
     confirmTimeoutMs: 10_000,
     clock,
     random: seededRandom(1),

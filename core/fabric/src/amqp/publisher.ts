@@ -9,7 +9,7 @@
 import { FabricError } from "@linkspan/envelopes";
 import type { ConfirmChannel, Message } from "amqplib";
 import { type Backoff, backoffMs } from "../backoff.ts";
-import type { Clock, Random } from "../clock.ts";
+import { type Clock, type Random, Timers } from "../clock.ts";
 import { Deque } from "../deque.ts";
 import type { BusListener } from "../events.ts";
 import { ConfirmWindow } from "./confirm-window.ts";
@@ -20,12 +20,14 @@ export interface PublisherOptions {
   readonly maxCount: number;
   readonly maxBytes: number;
   readonly maxWaiting: number;
+  /** Of all publishes that are not decided. */
+  readonly maxWaitingBytes: number;
   readonly confirmTimeoutMs: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly listener: BusListener | undefined;
-  /** The broker closed the channel although the connection is up; a new one is needed. */
-  readonly onChannelLost: () => void;
+  /** The channel is closed although the connection is up; a new one is needed. */
+  readonly onChannelLost: (reason: unknown) => void;
 }
 
 /** The first message of a lane shows within a fraction of the time whether its queue is there. */
@@ -41,6 +43,9 @@ export class Publisher {
   #published = 0;
   /** Publishes that are not decided, wherever they wait. */
   #undecided = 0;
+  #undecidedBytes = 0;
+  /** Of those that wait, the ones that nobody waits for any more. */
+  #calledOff = 0;
   #count = 0;
   #bytes = 0;
   #suspects = 0;
@@ -50,9 +55,16 @@ export class Publisher {
   #watching = false;
   #closed = false;
   #onIdle: (() => void)[] = [];
+  readonly #timers: Timers;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
+    this.#timers = new Timers(options.clock);
+  }
+
+  /** Bytes of all publishes that are not decided. */
+  get waitingBytes(): number {
+    return this.#undecidedBytes;
   }
 
   get blocked(): string | undefined {
@@ -71,11 +83,17 @@ export class Publisher {
         return;
       }
       const { key, content, options, destination } = encoded;
+      const size = content.length;
+      if (this.#undecided > 0 && this.#undecidedBytes + size > this.#options.maxWaitingBytes) {
+        reject(new FabricError("bus.unavailable", "too many bytes wait for the broker"));
+        return;
+      }
       const lane = this.#laneTo(destination);
       const order = this.#published++;
       let sending: Sending = {
         key,
         content,
+        size,
         options,
         destination,
         order,
@@ -89,6 +107,7 @@ export class Publisher {
       if (signal !== undefined) sending = this.#abortable(sending, signal);
       if (sending.over) return;
       this.#undecided++;
+      this.#undecidedBytes += size;
       this.#waiting.push(sending);
       this.#flush();
     });
@@ -113,7 +132,7 @@ export class Publisher {
     channel.on("close", () => {
       if (this.#channel !== channel) return;
       this.#accuse(fault);
-      this.#lose();
+      this.#lose(fault);
     });
     this.#flush();
   }
@@ -133,9 +152,9 @@ export class Publisher {
     for (const sending of undecided) sending.returned = false;
   }
 
-  #lose(): void {
+  #lose(reason: unknown): void {
     this.detach();
-    this.#options.onChannelLost();
+    if (!this.#closed) this.#options.onChannelLost(reason);
   }
 
   pause(reason: string): void {
@@ -158,6 +177,7 @@ export class Publisher {
 
   close(error: FabricError): void {
     this.#closed = true;
+    this.#timers.end();
     this.detach();
     for (const sending of this.#waiting) this.#decide(sending, error);
     this.#waiting.clear();
@@ -176,11 +196,13 @@ export class Publisher {
     while (this.#channel !== undefined && !this.#congested && this.#blocked === undefined) {
       const next = this.#waiting.peek();
       if (next === undefined) return;
-      if (next.over) this.#waiting.shift();
-      else if (!next.lane.isClear || next.lane.parked.size > 0) {
+      if (next.over) {
+        this.#waiting.shift();
+        this.#calledOff--;
+      } else if (!next.lane.isClear || next.lane.parked.size > 0) {
         this.#waiting.shift();
         next.lane.parked.push(next);
-      } else if (!this.#hasRoom(next.content.length) || !this.#transmit(this.#channel, next)) return;
+      } else if (!this.#hasRoom(next.size) || !this.#transmit(this.#channel, next)) return;
       else this.#waiting.shift();
     }
   }
@@ -189,7 +211,12 @@ export class Publisher {
   #transmit(channel: ConfirmChannel, sending: Sending): boolean {
     try {
       this.#congested = !channel.publish(EXCHANGE, sending.key, sending.content, sending.options);
-    } catch {
+    } catch (error) {
+      if (error instanceof TypeError || error instanceof RangeError) {
+        // It cannot be written at all, now or on any other channel.
+        this.#decide(sending, new FabricError("bus.unroutable", "it cannot be encoded", { cause: error }));
+        return true;
+      }
       // A closed channel throws; it has told, or is about to tell, `close`.
       this.#congested = true;
       return false;
@@ -199,7 +226,7 @@ export class Publisher {
     this.#window.push(sending);
     if (!this.#watching) this.#watch(channel, this.#limitOf(sending));
     this.#count++;
-    this.#bytes += sending.content.length;
+    this.#bytes += sending.size;
     return true;
   }
 
@@ -213,7 +240,7 @@ export class Publisher {
     if (channel !== this.#channel) return;
     this.#window.confirm(tag, multiple, (sending) => {
       this.#count--;
-      this.#bytes -= sending.content.length;
+      this.#bytes -= sending.size;
       if (this.#suspects > 0) this.#suspects--;
       const { lane } = sending;
       const next = lane.settled(sending, confirmed);
@@ -227,7 +254,9 @@ export class Publisher {
   #decide(sending: Sending, error: FabricError | undefined): void {
     if (sending.over) return;
     sending.over = true;
+    sending.content = NOTHING;
     this.#undecided--;
+    this.#undecidedBytes -= sending.size;
     if (error === undefined) sending.resolve();
     else sending.reject(error);
     if (this.#undecided === 0) for (const idle of this.#onIdle.splice(0)) idle();
@@ -238,10 +267,10 @@ export class Publisher {
   }
 
   #rest(lane: Lane): void {
-    const { clock, random, listener } = this.#options;
+    const { random, listener } = this.#options;
     const channel = this.#channel;
     listener?.({ event: "bus.fault", reason: `the broker cannot take messages to ${lane.name} now` });
-    clock.after(backoffMs(REST, lane.failures, random), () => {
+    this.#timers.after(backoffMs(REST, lane.failures, random), () => {
       if (channel !== this.#channel) return;
       lane.rested();
       this.#unpark(lane);
@@ -255,7 +284,7 @@ export class Publisher {
    */
   #watch(channel: ConfirmChannel, afterMs: number): void {
     this.#watching = true;
-    this.#options.clock.after(afterMs, () => {
+    this.#timers.after(afterMs, () => {
       this.#watching = false;
       const [oldest] = this.#window;
       if (channel !== this.#channel || oldest === undefined) return;
@@ -273,7 +302,7 @@ export class Publisher {
   #abandon(channel: ConfirmChannel, { lane }: Sending): void {
     const reason = `no confirm for a message to ${lane.name}: sending again on another channel`;
     this.#options.listener?.({ event: "bus.fault", reason });
-    this.#lose();
+    this.#lose(new Error(reason));
     channel.close().catch((error: unknown) => {
       this.#options.listener?.({ event: "bus.fault", reason: String(error) });
     });
@@ -301,9 +330,17 @@ export class Publisher {
     this.#decide(first, new FabricError("bus.unroutable", detail, { cause: fault }));
   }
 
+  #compact(): void {
+    this.#calledOff = 0;
+    this.#waiting = new Deque([...this.#waiting].filter(({ over }) => !over));
+    for (const lane of this.#lanes.values()) lane.compact();
+  }
+
   #abortable(plain: Sending, signal: AbortSignal): Sending {
-    const giveUp = (): void =>
+    const giveUp = (): void => {
       this.#decide(sending, new FabricError("bus.timeout", "the publish was called off"));
+      if (++this.#calledOff > MAX_CALLED_OFF && this.#calledOff > this.#undecided) this.#compact();
+    };
     const settle = (run: () => void): void => {
       signal.removeEventListener("abort", giveUp);
       run();
@@ -320,6 +357,11 @@ export class Publisher {
     return sending;
   }
 }
+
+/** In place of bytes that nobody waits for. */
+const NOTHING = Buffer.alloc(0);
+/** So many are kept at most before they are forgotten together. */
+const MAX_CALLED_OFF = 1_000;
 
 function unroutable(key: string): FabricError {
   return new FabricError("bus.unroutable", `no queue takes ${key}`);

@@ -2,8 +2,9 @@
 import { FabricError } from "@linkspan/envelopes";
 import type { ChannelModel, ConsumeMessage, Message } from "amqplib";
 import type { Delivery } from "../bus.ts";
-import { type Clock, sleep } from "../clock.ts";
+import { type Clock, sleep, within } from "../clock.ts";
 import { Deque } from "../deque.ts";
+import { CALL_MS, closeChannel, openChannel } from "./channel.ts";
 import { unavailable } from "./link.ts";
 import { REPLAY_QUEUE } from "./topology.ts";
 import type { Wire } from "./wire.ts";
@@ -35,7 +36,7 @@ export async function* replayFrom(
   options: ReplayOptions,
 ): AsyncGenerator<Replayed, void> {
   const { limit = Number.POSITIVE_INFINITY, idleMs = 1_000 } = options;
-  const channel = await connection.createChannel();
+  const channel = await openChannel(connection, clock);
   const arrived = new Deque<ConsumeMessage>();
   let wake = new AbortController();
   let fault: unknown;
@@ -55,9 +56,8 @@ export async function* replayFrom(
       arrived.push(message);
       wake.abort();
     };
-    await channel.consume(REPLAY_QUEUE, consumer, {
-      arguments: { "x-stream-offset": offsetOf(options.from) },
-    });
+    const args = { arguments: { "x-stream-offset": offsetOf(options.from) } };
+    await within(clock, CALL_MS, "consuming", channel.consume(REPLAY_QUEUE, consumer, args));
     for (let count = 0; count < limit; ) {
       if (options.signal?.aborted) return;
       const message = arrived.shift();
@@ -79,7 +79,7 @@ export async function* replayFrom(
     throw unavailable(fault ?? error);
   } finally {
     closing = true;
-    if (fault === undefined) await channel.close();
+    if (fault === undefined) await closeChannel(channel, clock);
   }
 }
 

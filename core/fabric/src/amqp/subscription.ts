@@ -1,21 +1,35 @@
 /**
- * A consumer on a channel of its own, which comes back with its connection. The broker's window counts
- * messages only; when their bytes pass the bound, the channel is given up and opened again with a window
- * as small as those messages need, so that memory stays bounded and order is kept.
+ * A consumer on a channel of its own, which comes back with its connection, and with its queue where that was
+ * deleted. The broker's window counts messages only; when their bytes pass the bound, the channel is given up
+ * and opened again with a smaller window (window.ts), so that memory stays bounded and order is kept.
+ *
+ * It comes back by itself only once the first attempt has succeeded and until it is drained: an attempt that
+ * fails leaves no channel, no queue and no timer.
  */
 import { FabricError } from "@linkspan/envelopes";
 import type { Channel, ChannelModel, ConsumeMessage, Message } from "amqplib";
 import { backoffMs } from "../backoff.ts";
-import { DEAD_LETTERS, type Death, type Handler, type QueueSpec, type Subscription } from "../bus.ts";
-import { sleep, within } from "../clock.ts";
+import {
+  type Binding,
+  DEAD_LETTERS,
+  type Death,
+  type Handler,
+  type QueueSpec,
+  type StuckMessage,
+  type Subscription,
+} from "../bus.ts";
+import { Timers, within } from "../clock.ts";
 import type { BusListener } from "../events.ts";
 import { Intake } from "../intake/intake.ts";
+import type { MutableDelivery, Item } from "../intake/item.ts";
 import type { IntakeOptions, Limits, Outlet } from "../intake/options.ts";
-import type { Item, MutableDelivery } from "../intake/item.ts";
 import { AckWindow } from "./ack-window.ts";
+import { Admission } from "./admission.ts";
+import { CALL_MS, closeChannel, codeOf, onChannel, openChannel } from "./channel.ts";
 import { textOf } from "./link.ts";
 import type { Publisher } from "./publisher.ts";
-import { codeOf, declareTransient } from "./topology.ts";
+import { bindTransient, declareTransient } from "./topology.ts";
+import { Window } from "./window.ts";
 import { bindingKey, type Wire } from "./wire.ts";
 
 export interface AmqpSubscriptionOptions<P> {
@@ -26,34 +40,53 @@ export interface AmqpSubscriptionOptions<P> {
   readonly publisher: Publisher;
   /** The consuming connection while it is up. */
   readonly connection: () => ChannelModel | undefined;
+  /** What this client declared for the queue. */
+  readonly declared: () => readonly Binding[];
+  /** Declares again what this client has declared. */
+  readonly repair: () => Promise<void>;
   readonly onDrained: () => void;
-  readonly intake: Pick<IntakeOptions<P>, "clock" | "random" | "patience" | "observe">;
+  readonly intake: Pick<IntakeOptions<P>, "clock" | "random" | "patience" | "observe" | "onStuck">;
   readonly listener: BusListener | undefined;
 }
 
-const CLOSE_MS = 3_000;
 /** A quorum queue without a leader does not answer at all. */
 const CONSUME_MS = 5_000;
 const REATTACH = { minMs: 50, maxMs: 5_000 };
+/** A small window that nothing has needed for so long becomes full again. */
+const QUIET_MS = 5_000;
 
 export class AmqpSubscription<P> implements Subscription, Outlet<P> {
   readonly queue: string;
   readonly #options: AmqpSubscriptionOptions<P>;
   readonly #intake: Intake<P>;
-  readonly #isGraveyard: boolean;
+  readonly #isDeadLetterQueue: boolean;
+  readonly #timers: Timers;
+  readonly #ending = new AbortController();
+  readonly #admission: Admission;
+  readonly #window: Window;
+  /** Of what was refused before it reached the handler: the key that it came with, by delivery tag. */
+  readonly #refusedKeys = new Map<number, string>();
   #channel: Channel | undefined;
   #acks: AckWindow | undefined;
-  #prefetch: number;
+  /** The queue's name on the broker. */
+  #name: string | undefined;
   #failures = 0;
   #generation = 0;
+  #trouble: string | undefined;
+  /** It was attached once, and comes back by itself. */
+  #live = false;
+  #growing = false;
+  #cancelQuiet: (() => void) | undefined;
   #draining: Promise<void> | undefined;
 
   constructor(options: AmqpSubscriptionOptions<P>) {
     const { spec, handler, limits, intake, listener } = options;
     this.queue = spec.name;
     this.#options = options;
-    this.#isGraveyard = spec.name === DEAD_LETTERS.name;
-    this.#prefetch = Math.min(limits.maxInFlight, 65_535);
+    this.#isDeadLetterQueue = spec.name === DEAD_LETTERS.name;
+    this.#timers = new Timers(intake.clock);
+    this.#admission = new Admission(() => [...spec.bindings, ...options.declared()]);
+    this.#window = new Window(limits);
     this.#intake = new Intake<P>({
       ...intake,
       queue: spec.name,
@@ -61,14 +94,29 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
       limits,
       listener,
       outlet: this,
-      mortal: !this.#isGraveyard,
+      deadLetters: !this.#isDeadLetterQueue,
     });
+  }
+
+  /** Why nothing is consumed although the connection is up. */
+  get trouble(): string | undefined {
+    return this.#trouble;
+  }
+
+  get stuck(): readonly StuckMessage[] {
+    return this.#intake.stuck;
+  }
+
+  giveUp(messageId: string): boolean {
+    return this.#intake.giveUp(messageId);
   }
 
   /** @throws FabricError `bus.unavailable`: the queue is not declared; or what amqplib throws */
   async attach(connection: ChannelModel): Promise<void> {
+    const { clock } = this.#options.intake;
     const generation = ++this.#generation;
-    const channel = await connection.createChannel();
+    const isStale = (): boolean => generation !== this.#generation || this.#ending.signal.aborted;
+    const channel = await openChannel(connection, clock);
     let fault: unknown;
     channel.on("error", (error) => {
       fault = error;
@@ -76,25 +124,29 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
     channel.on("close", () => {
       if (this.#channel !== channel) return;
       this.detach();
-      this.#reattach(fault);
+      if (this.#live) this.#reattach(fault);
     });
     try {
       const name = await this.#declare(channel);
-      await channel.prefetch(this.#prefetch);
-      if (generation !== this.#generation || this.#draining !== undefined) {
-        await this.#close(channel);
+      await within(clock, CALL_MS, "setting the window", channel.prefetch(this.#window.size));
+      if (isStale()) {
+        await closeChannel(channel, clock);
         return;
       }
       this.#channel = channel;
+      this.#name = name;
       this.#acks = new AckWindow({
         ack: (deliveryTag, multiple) => channel.ack({ fields: { deliveryTag } } as Message, multiple),
       });
       const consuming = channel.consume(name, (message) => this.#received(channel, message));
-      await within(this.#options.intake.clock, CONSUME_MS, "consuming", consuming);
+      await within(clock, CONSUME_MS, "consuming", consuming);
+      if (isStale() || this.#channel !== channel) return;
       this.#failures = 0;
+      this.#trouble = undefined;
+      this.#live = true;
     } catch (error) {
       if (this.#channel === channel) this.detach();
-      if (fault === undefined) void this.#close(channel);
+      if (fault === undefined) await closeChannel(channel, clock);
       throw codeOf(fault ?? error) === 404 ? undeclared(this.queue) : (fault ?? error);
     }
   }
@@ -108,20 +160,35 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
     }
   }
 
+  /** Binds a queue of its own again; the exchange may have been deleted and declared anew. */
+  async rebind(): Promise<void> {
+    const { spec, intake } = this.#options;
+    const [channel, name] = [this.#channel, this.#name];
+    if (spec.kind !== "transient" || channel === undefined || name === undefined) return;
+    await bindTransient(channel, intake.clock, name, spec.bindings.map(bindingKey));
+  }
+
   /** The channel is gone: the broker delivers again what was not acknowledged. */
   detach(): void {
     this.#channel = undefined;
     this.#acks = undefined;
+    this.#cancelQuiet?.();
+    this.#refusedKeys.clear();
     this.#intake.abandon();
   }
 
   settle(items: readonly Item<P>[]): void {
     this.#acknowledge(items.map((item) => item.tag));
+    if (this.#refusedKeys.size > 0) for (const { tag } of items) this.#refusedKeys.delete(tag);
+    if (this.#window.isFull) return;
+    if (this.#intake.count === 0) this.#awaitQuiet();
+    if (this.#window.canGrow) void this.#grow();
   }
 
-  bury(item: Item<P>, death: Death): Promise<void> {
+  deadLetter(item: Item<P>, death: Death): Promise<void> {
     const { wire, publisher } = this.#options;
-    return publisher.publish(wire.encodeDead(item.delivery, wire.keyOf(item.delivery.route), death));
+    const key = this.#refusedKeys.get(item.tag) ?? wire.keyOf(item.delivery.route);
+    return publisher.publish(wire.encodeDead(item.delivery, key, death));
   }
 
   drain(): Promise<void> {
@@ -135,61 +202,68 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
 
   /** Cancelling first would let the next consumer start before this one has settled. */
   async #drain(): Promise<void> {
+    this.#live = false;
+    this.#timers.end();
+    this.#ending.abort();
     await this.#intake.drain();
     const channel = this.#channel;
     this.#channel = undefined;
+    this.#trouble = undefined;
     this.#options.onDrained();
-    if (channel !== undefined) await this.#close(channel);
+    if (channel !== undefined) await closeChannel(channel, this.#options.intake.clock);
   }
 
-  #declare(channel: Channel): Promise<string> | string {
-    const { spec } = this.#options;
+  /** Only a consumer's end deletes a transient queue, so one that gets none is deleted here. */
+  async #declare(channel: Channel): Promise<string> {
+    const { spec, connection, intake } = this.#options;
     if (spec.kind !== "transient") return spec.name;
     const name = `${spec.name}.${crypto.randomUUID()}`;
-    return declareTransient(channel, name, spec.bindings.map(bindingKey)).then(() => name);
+    try {
+      await declareTransient(channel, intake.clock, name, spec.bindings.map(bindingKey));
+    } catch (error) {
+      const up = connection();
+      if (up !== undefined) {
+        await onChannel(up, intake.clock, (other) => other.deleteQueue(name)).catch(() => undefined);
+      }
+      throw error;
+    }
+    return name;
   }
 
   #received(channel: Channel, message: ConsumeMessage | null): void {
     if (channel !== this.#channel || this.#draining !== undefined) return;
     if (message === null) {
-      this.#giveUp(channel, new Error("the broker cancelled the consumer"));
+      this.#giveUpChannel(channel, new Error("the broker cancelled the consumer"));
       return;
     }
-    const delivery = this.#decode(message);
-    if (delivery === undefined) return;
-    this.#intake.push(delivery, message.fields.deliveryTag);
-    if (this.#intake.bytes > this.#options.limits.maxBytes && this.#intake.count > 1) this.#narrow(channel);
+    this.#cancelQuiet?.();
+    this.#window.arrived(message.content.length);
+    this.#take(message);
+    if (this.#intake.bytes > this.#options.limits.maxBytes && this.#intake.count > 1) this.#shrink(channel);
   }
 
-  #decode(message: ConsumeMessage): MutableDelivery | undefined {
+  #take(message: ConsumeMessage): void {
     const { wire } = this.#options;
-    if (this.#isGraveyard) return wire.decodeDead(message);
+    let delivery: MutableDelivery;
     try {
-      return wire.decode(message);
+      if (this.#isDeadLetterQueue) delivery = wire.decodeDead(message);
+      else {
+        delivery = wire.decode(message);
+        this.#admission.check(message, delivery.route);
+      }
     } catch (error) {
-      void this.#buryUnrouted(message, error);
-      return undefined;
+      this.#refuse(message, error);
+      return;
     }
+    this.#intake.push(delivery, message.fields.deliveryTag);
   }
 
   /** It never reaches the handler, which could not even say where it belongs. */
-  async #buryUnrouted(message: ConsumeMessage, error: unknown): Promise<void> {
-    const { wire, publisher, listener, intake } = this.#options;
-    const channel = this.#channel;
-    const key = message.fields.routingKey.slice(0, 255);
-    const death: Death = { code: "topic.malformed", detail: textOf(error), queue: this.queue };
-    for (let failures = 1; this.#channel === channel; failures++) {
-      try {
-        await publisher.publish(wire.encodeDead(wire.decodeUnrouted(message), key, death));
-        break;
-      } catch (fault) {
-        listener?.({ event: "bus.fault", queue: this.queue, reason: `cannot bury: ${textOf(fault)}` });
-        await sleep(intake.clock, backoffMs(REATTACH, failures, intake.random));
-      }
-    }
-    if (this.#channel === channel) this.#acknowledge([message.fields.deliveryTag]);
-    const { messageId } = wire.decodeUnrouted(message);
-    listener?.({ event: "bus.buried", queue: this.queue, messageId, code: death.code, detail: death.detail });
+  #refuse(message: ConsumeMessage, error: unknown): void {
+    const { deliveryTag, routingKey } = message.fields;
+    this.#refusedKeys.set(deliveryTag, routingKey);
+    const code = error instanceof FabricError ? error.code : "internal";
+    this.#intake.refuse(this.#options.wire.decodeUnrouted(message), deliveryTag, code, textOf(error));
   }
 
   #acknowledge(tags: readonly number[]): void {
@@ -201,22 +275,50 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
     }
   }
 
-  #narrow(channel: Channel): void {
-    const average = this.#intake.bytes / this.#intake.count;
-    const fitting = Math.floor(this.#options.limits.maxBytes / average);
-    this.#prefetch = Math.max(1, Math.min(fitting, this.#prefetch - 1));
-    this.#giveUp(channel, new Error(`large messages: the window is ${this.#prefetch} now`));
+  #shrink(channel: Channel): void {
+    this.#window.shrink(this.#intake.count, this.#intake.bytes);
+    this.#giveUpChannel(channel, new Error(`large messages: the window is ${this.#window.size} now`));
   }
 
-  #giveUp(channel: Channel, reason: Error): void {
+  /** Between two batches, so that what is being handled is settled and not delivered again. */
+  async #grow(): Promise<void> {
+    const channel = this.#channel;
+    if (this.#growing || channel === undefined) return;
+    this.#growing = true;
+    const resume = await this.#intake.pause();
+    this.#growing = false;
+    if (this.#channel === channel && this.#live && this.#window.canGrow) {
+      this.#window.grow();
+      this.#giveUpChannel(channel, undefined);
+    }
+    resume();
+  }
+
+  #awaitQuiet(): void {
+    this.#cancelQuiet?.();
+    this.#cancelQuiet = this.#timers.after(QUIET_MS, () => {
+      const channel = this.#channel;
+      if (channel === undefined || this.#intake.count > 0) return;
+      this.#window.reset();
+      this.#giveUpChannel(channel, undefined);
+    });
+  }
+
+  /** @param reason undefined: nothing is wrong, it only needs another channel */
+  #giveUpChannel(channel: Channel, reason: Error | undefined): void {
     this.detach();
-    void this.#close(channel).then(() => this.#reattach(reason));
+    void closeChannel(channel, this.#options.intake.clock).then(() => {
+      if (this.#live) this.#reattach(reason);
+    });
   }
 
   #reattach(reason: unknown): void {
     const { listener } = this.#options;
     if (this.#draining !== undefined) return;
-    listener?.({ event: "bus.fault", queue: this.queue, reason: textOf(reason) });
+    if (reason !== undefined) {
+      this.#trouble = textOf(reason);
+      listener?.({ event: "bus.fault", queue: this.queue, reason: this.#trouble });
+    }
     this.#reattachLater(this.#generation);
   }
 
@@ -225,19 +327,22 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
     const { intake, connection } = this.#options;
     const afterMs = this.#failures === 0 ? 0 : backoffMs(REATTACH, this.#failures, intake.random);
     this.#failures++;
-    intake.clock.after(afterMs, () => {
-      if (generation !== this.#generation || this.#draining !== undefined) return;
+    this.#timers.after(afterMs, () => {
+      if (generation !== this.#generation) return;
       const up = connection();
       if (up === undefined) this.#reattachLater(generation);
-      else void this.restore(up);
+      else void this.#repairAndRestore(up, generation);
     });
   }
 
-  /** What is closed already throws, and a peer that does not answer must not keep us. */
-  async #close(channel: Channel): Promise<void> {
-    const { clock } = this.#options.intake;
-    const closing = Promise.resolve().then(() => channel.close());
-    await within(clock, CLOSE_MS, "closing", closing).catch(() => undefined);
+  async #repairAndRestore(connection: ChannelModel, generation: number): Promise<void> {
+    const { repair, listener } = this.#options;
+    if (this.#trouble !== undefined) {
+      await repair().catch((error: unknown) => {
+        listener?.({ event: "bus.fault", queue: this.queue, reason: `cannot declare: ${textOf(error)}` });
+      });
+    }
+    if (generation === this.#generation && this.#live) await this.restore(connection);
   }
 }
 

@@ -1,41 +1,53 @@
-/** What is declared on the broker. Every queue that must not lose is a quorum queue. */
+/**
+ * What is declared on the broker. Every queue that must not lose is a quorum queue.
+ *
+ * The owner of a namespace's topology, which is the core, declares the exchange and the dead letters; everybody
+ * else only makes sure that they are there, and needs no right to change them.
+ */
 import { FabricError } from "@linkspan/envelopes";
 import type { Channel, ChannelModel } from "amqplib";
 import { DEAD_LETTERS, type QueueSpec } from "../bus.ts";
+import { type Clock, within } from "../clock.ts";
+import { CALL_MS, codeOf, onChannel } from "./channel.ts";
 import type { ReplayBuffer } from "./config.ts";
-import { bindingKey, DEAD_KEY, EXCHANGE } from "./wire.ts";
+import { bindingKey, DEAD_LETTER_KEYS, EXCHANGE } from "./wire.ts";
 
 export const REPLAY_QUEUE = "bridge.replay";
 
+export interface Topology {
+  readonly queues: readonly QueueSpec[];
+  readonly replay: ReplayBuffer | undefined;
+  /** Whether the exchange and the dead letters are declared too, or must be there. */
+  readonly isOwner: boolean;
+}
+
 /**
- * Declares the exchange, the dead letters and these queues; repeating it changes nothing.
+ * Declares these queues and what they need; repeating it changes nothing.
  *
  * The replay stream is bound like the declared queues and not to everything: a message that only the
  * stream takes must still come back as unroutable.
  *
- * @throws FabricError `bus.unavailable`: a queue exists with other arguments; or what amqplib throws
+ * @throws FabricError `bus.unavailable`: a queue exists with other arguments, or the owner has not declared yet;
+ *   `bus.timeout`; or what amqplib throws
  */
 export async function declareTopology(
   connection: ChannelModel,
-  queues: readonly QueueSpec[],
-  replay: ReplayBuffer | undefined,
+  clock: Clock,
+  { queues, replay, isOwner }: Topology,
 ): Promise<void> {
   const args = quorumArguments(connection);
-  await onChannel(connection, async (channel) => {
-    await channel.assertExchange(EXCHANGE, "topic", { durable: true });
-    await assertQueue(channel, DEAD_LETTERS.name, args);
-    await channel.bindQueue(DEAD_LETTERS.name, EXCHANGE, DEAD_KEY);
-    if (replay !== undefined) await assertQueue(channel, REPLAY_QUEUE, streamArguments(replay));
+  await onChannel(connection, clock, async (channel) => {
+    const declaring = new Declaring(channel, clock);
+    if (isOwner) await declaring.shared(args);
+    else await declaring.sharedExists();
+    if (replay !== undefined) await declaring.queue(REPLAY_QUEUE, streamArguments(replay));
     for (const { name, kind, bindings } of queues) {
       if (kind === "transient" || name === DEAD_LETTERS.name) continue;
-      await assertQueue(
-        channel,
-        name,
-        kind === "partition" ? { ...args, "x-single-active-consumer": true } : args,
-      );
+      const single = kind === "partition" ? { "x-single-active-consumer": true } : {};
+      await declaring.queue(name, { ...args, ...single });
       for (const key of new Set(bindings.map(bindingKey))) {
-        await channel.bindQueue(name, EXCHANGE, key);
-        if (replay !== undefined) await channel.bindQueue(REPLAY_QUEUE, EXCHANGE, key);
+        await declaring.binding(name, key);
+        if (replay !== undefined) await declaring.binding(REPLAY_QUEUE, key);
       }
     }
   });
@@ -44,29 +56,78 @@ export async function declareTopology(
 /** A queue that dies with its connection. */
 export async function declareTransient(
   channel: Channel,
+  clock: Clock,
   name: string,
   keys: readonly string[],
 ): Promise<void> {
-  await channel.assertQueue(name, { exclusive: true, durable: false, autoDelete: true });
-  for (const key of new Set(keys)) await channel.bindQueue(name, EXCHANGE, key);
+  const declaring = new Declaring(channel, clock);
+  await declaring.call(`declaring ${name}`, channel.assertQueue(name, TRANSIENT));
+  for (const key of new Set(keys)) await declaring.binding(name, key);
 }
 
-/** A channel of its own: a refused operation closes its channel, and nobody else's. */
-export async function onChannel<T>(
-  connection: ChannelModel,
-  work: (channel: Channel) => Promise<T>,
-): Promise<T> {
-  const channel = await connection.createChannel();
-  let fault: unknown;
-  channel.on("error", (error) => {
-    fault = error;
-  });
-  try {
-    const result = await work(channel);
-    await channel.close();
-    return result;
-  } catch (error) {
-    throw error instanceof FabricError ? error : (fault ?? error);
+const TRANSIENT = { exclusive: true, durable: false, autoDelete: true };
+
+/** Binds again what may have lost its binding with the exchange. */
+export async function bindTransient(
+  channel: Channel,
+  clock: Clock,
+  name: string,
+  keys: readonly string[],
+): Promise<void> {
+  const declaring = new Declaring(channel, clock);
+  for (const key of new Set(keys)) await declaring.binding(name, key);
+}
+
+/** One call after the other, each with an end in time. */
+class Declaring {
+  readonly #channel: Channel;
+  readonly #clock: Clock;
+
+  constructor(channel: Channel, clock: Clock) {
+    this.#channel = channel;
+    this.#clock = clock;
+  }
+
+  call<T>(what: string, work: PromiseLike<T>): Promise<T> {
+    return within(this.#clock, CALL_MS, what, Promise.resolve(work));
+  }
+
+  async shared(args: Record<string, unknown>): Promise<void> {
+    const channel = this.#channel;
+    await this.call("declaring", channel.assertExchange(EXCHANGE, "topic", { durable: true }));
+    await this.queue(DEAD_LETTERS.name, args);
+    await this.binding(DEAD_LETTERS.name, DEAD_LETTER_KEYS);
+    // Before, one key was everybody's; who had it could write dead letters in another's name.
+    await this.call("unbinding", channel.unbindQueue(DEAD_LETTERS.name, EXCHANGE, "bridge.dead"));
+  }
+
+  async sharedExists(): Promise<void> {
+    try {
+      await this.call("looking for the exchange", this.#channel.checkExchange(EXCHANGE));
+    } catch (cause) {
+      if (codeOf(cause) !== 404) throw cause;
+      throw new FabricError("bus.unavailable", "the core has not declared this namespace yet", { cause });
+    }
+  }
+
+  async queue(name: string, args: Record<string, unknown>): Promise<void> {
+    try {
+      await this.call(
+        `declaring ${name}`,
+        this.#channel.assertQueue(name, { durable: true, arguments: args }),
+      );
+    } catch (cause) {
+      if (codeOf(cause) !== 406) throw cause;
+      throw new FabricError(
+        "bus.unavailable",
+        `queue ${name} exists with other arguments than ${JSON.stringify(args)}: delete it or move its messages`,
+        { cause },
+      );
+    }
+  }
+
+  async binding(name: string, key: string): Promise<void> {
+    await this.call(`binding ${name}`, this.#channel.bindQueue(name, EXCHANGE, key));
   }
 }
 
@@ -83,22 +144,4 @@ function streamArguments({ maxBytes, maxAgeSeconds }: ReplayBuffer): Record<stri
     "x-max-age": `${maxAgeSeconds}s`,
     "x-stream-max-segment-size-bytes": Math.min(500_000_000, Math.max(1_000_000, Math.ceil(maxBytes / 10))),
   };
-}
-
-async function assertQueue(channel: Channel, name: string, args: Record<string, unknown>): Promise<void> {
-  try {
-    await channel.assertQueue(name, { durable: true, arguments: args });
-  } catch (cause) {
-    if (codeOf(cause) !== 406) throw cause;
-    throw new FabricError(
-      "bus.unavailable",
-      `queue ${name} exists with other arguments than ${JSON.stringify(args)}: delete it or move its messages`,
-      { cause },
-    );
-  }
-}
-
-/** The AMQP reply code of an error from amqplib. */
-export function codeOf(error: unknown): number | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "number" ? error.code : undefined;
 }

@@ -3,19 +3,39 @@ import {
   type ErrorCode,
   FabricError,
   isErrorCode,
+  isReserved,
   parseRoutingKey,
+  PRIMARY,
   type Route,
   routingKey,
 } from "@linkspan/envelopes";
 import type { Message, Options } from "amqplib";
 import type { Binding, Death, Outgoing } from "../bus.ts";
+import {
+  asId,
+  asPlainText,
+  asReplyAddress,
+  asSignature,
+  asTraceparent,
+  checkOutgoing,
+  MAX_BODY_BYTES,
+} from "../headers.ts";
 import type { MutableDelivery } from "../intake/item.ts";
-import { isReplyAddress } from "../peer.ts";
 
 export const EXCHANGE = "bridge";
 export const CONTENT_TYPE = "application/vnd.msgr.bridge.v1+json";
-/** Dead letters keep the key they came with in a header. */
-export const DEAD_KEY = "bridge.dead";
+/**
+ * Dead letters keep the key they came with in a header. Their own key names the reporter, the process that gave
+ * the message up, and the broker lets a daemon write its own name only: what a dead letter says is no more than
+ * what that process may say.
+ */
+export const DEAD_LETTER_KEYS = "bridge.dead.*.*";
+const DEAD_LETTER_KEY = /^bridge\.dead\.([a-z][a-z0-9_]{0,31})\.(_|[a-z0-9][a-z0-9_-]{0,62})$/;
+
+/** `bridge.dead.<service>.<instance|_>` */
+export function deadLetterKey(service: string, instance: string = PRIMARY): string {
+  return `bridge.dead.${service}.${instance === PRIMARY ? "_" : instance}`;
+}
 
 const HEADER = {
   kid: "kid",
@@ -26,6 +46,9 @@ const HEADER = {
   deathQueue: "death-queue",
   deathRoute: "death-route",
 } as const;
+
+const MAX_DETAIL = 1_000;
+const MAX_NAME = 255;
 
 /** The route of a dead letter whose key was no route; the key is in the death's detail. */
 const NO_ROUTE: Route = { service: "unknown", instance: "primary", action: "unknown", partition: 0 };
@@ -43,15 +66,18 @@ type Address = Pick<Encoded, "key" | "destination">;
 
 export class Wire {
   readonly #userId: string | undefined;
+  readonly #deadLetterKey: string;
   readonly #keys = new Map<string, Address>();
   readonly #routes = new Map<string, Route>();
 
-  constructor(userId: string | undefined) {
-    this.#userId = userId;
+  constructor(peer: { readonly service: string; readonly instance?: string; readonly userId?: string }) {
+    this.#userId = peer.userId;
+    this.#deadLetterKey = deadLetterKey(peer.service, peer.instance);
   }
 
-  /** @throws FabricError `topic.malformed` */
+  /** @throws FabricError `topic.malformed`, `envelope.too_large`, `envelope.schema` */
   encode(message: Outgoing): Encoded {
+    checkOutgoing(message);
     const options = this.#properties(message, message.mandatory !== false);
     const { key, destination } = this.#address(message.route);
     return { key, destination, content: bufferOf(message.body), options };
@@ -59,6 +85,7 @@ export class Wire {
 
   /** An answer goes to one process; its route travels as the type, since the key is the address. */
   encodeReply(to: string, message: Outgoing): Encoded {
+    checkOutgoing(message);
     const options = this.#properties(message, false);
     options.type = this.keyOf(message.route);
     return { key: to, destination: "reply", content: bufferOf(message.body), options };
@@ -69,11 +96,13 @@ export class Wire {
     const options = this.#properties({ ...present(delivery), messageId: delivery.messageId ?? "" }, true);
     Object.assign(options.headers as Record<string, string>, {
       [HEADER.deathCode]: death.code,
-      [HEADER.deathDetail]: death.detail.slice(0, 1_000),
-      [HEADER.deathQueue]: death.queue,
-      [HEADER.deathRoute]: key,
+      [HEADER.deathDetail]: asPlainText(death.detail, MAX_DETAIL),
+      [HEADER.deathQueue]: asPlainText(death.queue, MAX_NAME),
+      [HEADER.deathRoute]: asPlainText(key, MAX_NAME),
     });
-    return { key: DEAD_KEY, destination: DEAD_KEY, content: bufferOf(delivery.body), options };
+    // Larger than any envelope, it can be nothing that is ever retried; its beginning shows what it was.
+    const content = bufferOf(delivery.body).subarray(0, MAX_BODY_BYTES);
+    return { key: this.#deadLetterKey, destination: "dead letters", content, options };
   }
 
   /** @throws FabricError `topic.malformed` */
@@ -82,19 +111,30 @@ export class Wire {
   }
 
   decodeReply(message: Message): MutableDelivery {
-    return deliveryOf(message, this.#routeOr(text(message.properties.type) ?? ""), undefined);
+    return deliveryOf(message, this.#routeOr(asPlainText(message.properties.type, MAX_NAME)), undefined);
   }
 
-  /** Death headers count on the dead-letter queue only; anybody can write them elsewhere. */
+  /**
+   * Death headers count on the dead-letter queue only, and there only as what their reporter may say: a daemon
+   * speaks for its own service, and what came by any other way than a reporter's key speaks for nobody.
+   */
   decodeDead(message: Message): MutableDelivery {
-    const headers: Record<string, unknown> = message.properties.headers ?? {};
-    const code = text(headers[HEADER.deathCode]) ?? "";
-    const death = {
-      code: isErrorCode(code) ? code : ("bus.rejected" satisfies ErrorCode),
-      detail: text(headers[HEADER.deathDetail]) ?? "",
-      queue: text(headers[HEADER.deathQueue]) ?? "",
-    };
-    return deliveryOf(message, this.#routeOr(text(headers[HEADER.deathRoute]) ?? ""), death);
+    const headers = headersOf(message);
+    const code = asPlainText(headers[HEADER.deathCode], MAX_NAME);
+    const detail = asPlainText(headers[HEADER.deathDetail], MAX_DETAIL);
+    const queue = asPlainText(headers[HEADER.deathQueue], MAX_NAME);
+    const route = this.#routeOr(asPlainText(headers[HEADER.deathRoute], MAX_NAME));
+    const reporter = reporterOf(message);
+    if (
+      reporter !== undefined &&
+      (isReserved(reporter) || reporter === route.service || route === NO_ROUTE)
+    ) {
+      const known = isErrorCode(code) ? code : "bus.rejected";
+      return deliveryOf(message, route, { code: known, detail, queue });
+    }
+    const who = reporter ?? `a publisher with the key ${asPlainText(message.fields.routingKey, MAX_NAME)}`;
+    const claim = `${who} says of a message of ${route.service}: ${code} ${detail}`.slice(0, MAX_DETAIL);
+    return deliveryOf(message, NO_ROUTE, { code: "envelope.misrouted", detail: claim, queue });
   }
 
   /** For what cannot be decoded and goes to the dead letters as it is. */
@@ -111,9 +151,9 @@ export class Wire {
       persistent: true,
       mandatory,
       contentType: CONTENT_TYPE,
-      messageId: message.messageId,
       headers,
     };
+    if (message.messageId !== "") options.messageId = message.messageId;
     if (message.inReplyTo !== undefined) options.correlationId = message.inReplyTo;
     if (message.replyTo !== undefined) options.replyTo = message.replyTo;
     if (message.ttlMs !== undefined) options.expiration = Math.max(0, Math.ceil(message.ttlMs));
@@ -171,21 +211,30 @@ function deliveryOf(
   route: Route,
   death: Death | undefined,
 ): MutableDelivery {
-  const headers: Record<string, unknown> = properties.headers ?? {};
-  const replyTo = text(properties.replyTo);
+  const headers = headersOf({ properties });
   return {
     route,
     body: content,
-    kid: text(headers[HEADER.kid]),
-    sig: text(headers[HEADER.sig]),
-    messageId: text(properties.messageId),
-    inReplyTo: text(properties.correlationId),
-    replyTo: replyTo !== undefined && isReplyAddress(replyTo) ? replyTo : undefined,
-    traceparent: text(headers[HEADER.traceparent]),
+    kid: asId(headers[HEADER.kid]),
+    sig: asSignature(headers[HEADER.sig]),
+    messageId: asId(properties.messageId),
+    inReplyTo: asId(properties.correlationId),
+    replyTo: asReplyAddress(properties.replyTo),
+    traceparent: asTraceparent(headers[HEADER.traceparent]),
     redelivered: fields.redelivered,
     attempt: 0,
     death,
   };
+}
+
+/** Who gave a dead letter up; undefined for what came through another exchange or by another key. */
+function reporterOf({ fields }: Message): string | undefined {
+  return fields.exchange === EXCHANGE ? DEAD_LETTER_KEY.exec(fields.routingKey)?.[1] : undefined;
+}
+
+function headersOf({ properties }: Pick<Message, "properties">): Readonly<Record<string, unknown>> {
+  const headers: unknown = properties.headers;
+  return typeof headers === "object" && headers !== null ? (headers as Record<string, unknown>) : {};
 }
 
 function present(delivery: MutableDelivery): Partial<Outgoing> {
@@ -197,11 +246,6 @@ function present(delivery: MutableDelivery): Partial<Outgoing> {
     ...(replyTo === undefined ? {} : { replyTo }),
     ...(traceparent === undefined ? {} : { traceparent }),
   };
-}
-
-/** Headers come from the wire: only text of a sane length counts. */
-function text(value: unknown): string | undefined {
-  return typeof value === "string" && value.length <= 4_096 ? value : undefined;
 }
 
 function bufferOf(body: Uint8Array): Buffer {

@@ -46,6 +46,7 @@ function altered(good: Bus, bad: Partial<Bus>): Bus {
     subscribe: (queue, handler, options) => good.subscribe(queue, handler, options),
     request: (message, options) => good.request(message, options),
     reply: (to, message) => good.reply(to, message),
+    giveUp: (queue, messageId) => good.giveUp(queue, messageId),
     health: () => good.health(),
     [Symbol.asyncDispose]: () => good[Symbol.asyncDispose](),
     ...bad,
@@ -265,8 +266,8 @@ export const BROKEN: Readonly<Record<string, Break & { readonly fails: readonly 
       return verdicts.map((verdict) => (verdict.do === "dead" ? ACK : verdict));
     }),
     fails: [
-      "buries what a handler declares dead, with its code, headers and bytes",
-      "never buries a dead letter again",
+      "keeps what a handler declares dead among the dead letters, with its code, headers and bytes",
+      "never dead-letters a dead letter again",
     ],
   },
   "kills a poisonous message's neighbours": {
@@ -293,7 +294,7 @@ export const BROKEN: Readonly<Record<string, Break & { readonly fails: readonly 
     }),
     fails: [
       "tries a rejected batch again whole, then in halves, until only the guilty one dies",
-      "gives up on a message that fails alone again and again, without stopping the others",
+      "blames a message for an unknown error only when others succeed between its failures",
     ],
   },
   "gives up at the first failure": {
@@ -307,8 +308,21 @@ export const BROKEN: Readonly<Record<string, Break & { readonly fails: readonly 
     }),
     fails: [
       "waits an outage out: nothing dies for it",
-      "gives up on a message that fails alone again and again, without stopping the others",
+      "blames a message for an unknown error only when others succeed between its failures",
     ],
+  },
+  "does not say what is stuck": {
+    bus: (good) => ({
+      health() {
+        const { state } = good.health();
+        return { state };
+      },
+    }),
+    fails: ["reports what fails alone again and again, holding only its own key, until a person gives it up"],
+  },
+  "gives nothing up": {
+    bus: () => ({ giveUp: () => false }),
+    fails: ["reports what fails alone again and again, holding only its own key, until a person gives it up"],
   },
   "fills in missing verdicts": {
     ...handling((handle) => async (batch) => {

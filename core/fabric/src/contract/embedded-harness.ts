@@ -5,7 +5,8 @@ import type { BusHarness } from "./case.ts";
 export const IMPATIENT = {
   outage: { minMs: 1, maxMs: 5 },
   alone: { minMs: 1, maxMs: 5 },
-  loneTries: 3,
+  proof: { failures: 3, overMs: 20 },
+  reportAfter: 2,
 };
 
 export function embeddedHarness(patienceMs = 2_000): BusHarness {

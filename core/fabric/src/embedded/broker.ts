@@ -15,7 +15,7 @@ import type { BusListener } from "../events.ts";
 import { type Peer, replyAddress } from "../peer.ts";
 import { EmbeddedBus } from "./bus.ts";
 import type { Faults } from "./faults.ts";
-import { Queue, type QueueLimits } from "./queue.ts";
+import { type Memory, Queue, type QueueLimits } from "./queue.ts";
 import { type Publication, Receipt } from "./receipt.ts";
 
 export interface EmbeddedBrokerOptions {
@@ -25,20 +25,27 @@ export interface EmbeddedBrokerOptions {
   readonly patience?: Patience;
   /** Bounds of each queue; beyond them a publish rejects with `bus.unavailable`. Default 100,000 and 256 MiB. */
   readonly queueLimits?: QueueLimits;
+  /** Bytes that wait in all queues together; beyond it a publish rejects with `bus.unavailable`. Default 256 MiB. */
+  readonly maxBytes?: number;
+  /** Bytes of one client's publishes that are not confirmed; beyond it they reject likewise. Default 64 MiB. */
+  readonly maxUnconfirmedBytes?: number;
 }
 
 export interface ConnectOptions {
   readonly listener?: BusListener;
 }
 
-const DEFAULT_LIMITS: QueueLimits = { maxCount: 100_000, maxBytes: 256 * 1024 * 1024 };
+const MIB = 1024 * 1024;
+const DEFAULT_LIMITS: QueueLimits = { maxCount: 100_000, maxBytes: 256 * MIB };
 
 export class EmbeddedBroker {
   readonly clock: Clock;
   readonly random: Random;
   readonly faults: Faults;
   readonly patience: Patience | undefined;
+  readonly maxUnconfirmedBytes: number;
   readonly #limits: QueueLimits;
+  readonly #memory: Memory;
   readonly #queues = new Map<string, Queue>();
   readonly #transient = new Set<Queue>();
   readonly #clients = new Map<string, EmbeddedBus>();
@@ -50,7 +57,9 @@ export class EmbeddedBroker {
     this.random = options.random ?? Math.random;
     this.faults = options.faults ?? {};
     this.patience = options.patience;
+    this.maxUnconfirmedBytes = options.maxUnconfirmedBytes ?? 64 * MIB;
     this.#limits = options.queueLimits ?? DEFAULT_LIMITS;
+    this.#memory = { bytes: 0, maxBytes: options.maxBytes ?? 256 * MIB };
     this.declare([DEAD_LETTERS]);
   }
 
@@ -76,12 +85,25 @@ export class EmbeddedBroker {
       if (spec.kind === "transient") continue;
       const queue = this.#queues.get(spec.name);
       if (queue === undefined) {
-        this.#queues.set(spec.name, new Queue(spec, this.clock, this.faults, this.#limits));
+        this.#queues.set(spec.name, new Queue(spec, this.clock, this.faults, this.#limits, this.#memory));
       } else if (queue.spec.kind !== spec.kind) {
         throw new FabricError("bus.unavailable", `queue ${spec.name} already exists as ${queue.spec.kind}`);
       } else queue.bindings.push(...spec.bindings);
     }
     this.#routes.clear();
+  }
+
+  /** @internal @throws FabricError `bus.unavailable` */
+  checkDeclared({ kind, name }: QueueSpec): void {
+    if (kind !== "transient" && !this.#queues.has(name)) throw undeclared(name);
+  }
+
+  /** How many consume a declared queue, and how many transient queues there are; for tests and health. */
+  consumers(name: string): number {
+    return this.#queues.get(name)?.consumers ?? 0;
+  }
+  get transientQueues(): number {
+    return this.#transient.size;
   }
 
   /** Messages that wait in a declared queue; for tests and health. */
@@ -92,14 +114,13 @@ export class EmbeddedBroker {
   /** @internal The queue to consume; a transient one is made here and lives with its subscriber. */
   open(spec: QueueSpec): Queue {
     if (spec.kind === "transient") {
-      const queue = new Queue(spec, this.clock, this.faults, this.#limits);
+      const queue = new Queue(spec, this.clock, this.faults, this.#limits, this.#memory);
       this.#transient.add(queue);
       this.#routes.clear();
       return queue;
     }
     const queue = this.#queues.get(spec.name);
-    if (queue === undefined)
-      throw new FabricError("bus.unavailable", `queue ${spec.name} is not declared yet`);
+    if (queue === undefined) throw undeclared(spec.name);
     return queue;
   }
 
@@ -141,7 +162,7 @@ export class EmbeddedBroker {
   }
 
   /** @internal Its publisher waits for the dead-letter consumer now, or learns why it died. */
-  bury(message: Outgoing, receipt: Receipt | undefined, death: Death): void {
+  deadLetter(message: Outgoing, receipt: Receipt | undefined, death: Death): void {
     const queue = this.#queues.get(DEAD_LETTERS.name);
     if (queue?.isConsumed) queue.offer({ ...message, ttlMs: Number.POSITIVE_INFINITY }, receipt, death);
     else receipt?.failed(deathError(death));
@@ -157,6 +178,10 @@ export class EmbeddedBroker {
     this.#routes.set(key, found);
     return found;
   }
+}
+
+function undeclared(queue: string): FabricError {
+  return new FabricError("bus.unavailable", `queue ${queue} is not declared yet`);
 }
 
 function unroutable({ service, instance, action, partition }: Route): FabricError {

@@ -11,9 +11,10 @@ import type {
   SubscribeOptions,
   Subscription,
 } from "../bus.ts";
-import { sleep } from "../clock.ts";
+import { sleep, Timers } from "../clock.ts";
 import { Deque } from "../deque.ts";
 import type { BusListener } from "../events.ts";
+import { checkOutgoing } from "../headers.ts";
 import { limitsOf } from "../intake/options.ts";
 import { checkedAddress } from "../peer.ts";
 import { Requests } from "../requests.ts";
@@ -43,6 +44,8 @@ export class EmbeddedBus implements Bus {
   readonly #wire = new Deque<Sending>();
   /** In the order of publication. */
   readonly #unconfirmed = new Set<Sending>();
+  readonly #timers: Timers;
+  #unconfirmedBytes = 0;
   #state: BusHealth["state"] = "up";
   #lastArrival = 0;
   #carrying = false;
@@ -53,6 +56,7 @@ export class EmbeddedBus implements Bus {
     this.#address = address;
     this.#listener = listener;
     this.#requests = new Requests(broker.clock);
+    this.#timers = new Timers(broker.clock);
   }
 
   async declare(queues: readonly QueueSpec[]): Promise<void> {
@@ -70,6 +74,7 @@ export class EmbeddedBus implements Bus {
     options?: SubscribeOptions,
   ): Promise<Subscription> {
     if (this.#state === "closed") throw closed();
+    this.#broker.checkDeclared(queue);
     const subscription = new EmbeddedSubscription<P>({
       broker: this.#broker,
       spec: queue,
@@ -99,7 +104,13 @@ export class EmbeddedBus implements Bus {
   }
 
   health(): BusHealth {
-    return { state: this.#state };
+    const stuck = [...this.#subscriptions].flatMap((subscription) => subscription.stuck);
+    return { state: this.#state, ...(stuck.length > 0 && { stuck }) };
+  }
+
+  giveUp(queue: string, messageId: string): boolean {
+    const own = [...this.#subscriptions].filter((subscription) => subscription.queue === queue);
+    return own.some((subscription) => subscription.giveUp(messageId));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -114,7 +125,7 @@ export class EmbeddedBus implements Bus {
     for (const subscription of this.#subscriptions) subscription.detach();
     const retryInMs = this.#broker.faults.reconnectMs?.() ?? 10;
     this.#listener?.({ event: "bus.down", link: "embedded", reason: "dropped", retryInMs });
-    this.#broker.clock.after(retryInMs, () => this.#reconnect());
+    this.#timers.after(retryInMs, () => this.#reconnect());
   }
 
   /** The process is gone: it settles nothing and sends nothing more. */
@@ -132,12 +143,19 @@ export class EmbeddedBus implements Bus {
 
   #send(message: Outgoing, to: ReplyAddress | undefined, signal: AbortSignal | undefined): Promise<void> {
     if (this.#state === "closed") return Promise.reject(closed());
+    const size = message.body.length;
+    if (this.#unconfirmed.size > 0 && this.#unconfirmedBytes + size > this.#broker.maxUnconfirmedBytes) {
+      return Promise.reject(new FabricError("bus.unavailable", "too many bytes wait for the broker"));
+    }
     return new Promise<void>((resolve, reject) => {
       routingKey(message.route);
+      checkOutgoing(message);
       const abort = (): void => sending.reject(new FabricError("bus.timeout", "the publish was called off"));
       const settle = (): boolean => {
         signal?.removeEventListener("abort", abort);
-        return this.#unconfirmed.delete(sending);
+        if (!this.#unconfirmed.delete(sending)) return false;
+        this.#unconfirmedBytes -= size;
+        return true;
       };
       const sending: Sending = {
         message,
@@ -151,6 +169,7 @@ export class EmbeddedBus implements Bus {
         },
       };
       this.#unconfirmed.add(sending);
+      this.#unconfirmedBytes += size;
       if (signal?.aborted) {
         abort();
         return;
@@ -172,7 +191,7 @@ export class EmbeddedBus implements Bus {
     const next = this.#wire.peek();
     if (this.#carrying || next === undefined || this.#state !== "up") return;
     this.#carrying = true;
-    this.#broker.clock.after(next.arrivesAt - this.#broker.clock.now(), () => {
+    this.#timers.after(next.arrivesAt - this.#broker.clock.now(), () => {
       this.#carrying = false;
       this.#arrive();
     });
@@ -227,6 +246,7 @@ export class EmbeddedBus implements Bus {
   }
 
   #end(): void {
+    this.#timers.end();
     this.#broker.disconnect(this.#address);
     this.#wire.clear();
     for (const sending of this.#unconfirmed) sending.reject(closed());

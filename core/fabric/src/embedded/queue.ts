@@ -27,24 +27,32 @@ export interface QueueLimits {
   readonly maxBytes: number;
 }
 
+/** What all queues of a broker hold together. */
+export interface Memory {
+  bytes: number;
+  readonly maxBytes: number;
+}
+
 export class Queue {
   readonly spec: QueueSpec;
   readonly bindings: Binding[];
   readonly #clock: Clock;
   readonly #faults: Faults;
   readonly #limits: QueueLimits;
+  readonly #memory: Memory;
   readonly #consumers: Consumer[] = [];
   #waiting = new Deque<Entry>();
   #bytes = 0;
   #entries = 0;
   #pumping = false;
 
-  constructor(spec: QueueSpec, clock: Clock, faults: Faults, limits: QueueLimits) {
+  constructor(spec: QueueSpec, clock: Clock, faults: Faults, limits: QueueLimits, memory: Memory) {
     this.spec = spec;
     this.bindings = [...spec.bindings];
     this.#clock = clock;
     this.#faults = faults;
     this.#limits = limits;
+    this.#memory = memory;
   }
 
   get size(): number {
@@ -55,8 +63,15 @@ export class Queue {
     return this.#consumers.length > 0;
   }
 
+  get consumers(): number {
+    return this.#consumers.length;
+  }
+
   get isFull(): boolean {
-    const full = () => this.#waiting.size >= this.#limits.maxCount || this.#bytes >= this.#limits.maxBytes;
+    const full = () =>
+      this.#waiting.size >= this.#limits.maxCount ||
+      this.#bytes >= this.#limits.maxBytes ||
+      this.#memory.bytes >= this.#memory.maxBytes;
     if (full()) this.#dropExpired();
     return full();
   }
@@ -66,7 +81,7 @@ export class Queue {
       message.ttlMs === undefined ? Number.POSITIVE_INFINITY : this.#clock.now() + message.ttlMs;
     const order = this.#entries++;
     this.#waiting.push({ order, message, death, expiresAt, receipt, redelivered: false });
-    this.#bytes += message.body.length;
+    this.#add(message.body.length);
     this.wake();
   }
 
@@ -83,7 +98,7 @@ export class Queue {
     if (back.length > 0) {
       for (const entry of back) {
         entry.redelivered = true;
-        this.#bytes += entry.message.body.length;
+        this.#add(entry.message.body.length);
       }
       const all = [...back, ...this.#waiting].sort((a, b) => a.order - b.order);
       this.#waiting = new Deque(all);
@@ -98,7 +113,7 @@ export class Queue {
       else entry.receipt?.failed(errorFor(entry));
     }
     this.#waiting.clear();
-    this.#bytes = 0;
+    this.#add(-this.#bytes);
   }
 
   /** Something arrived or a consumer has room again. */
@@ -111,13 +126,18 @@ export class Queue {
     });
   }
 
+  #add(bytes: number): void {
+    this.#bytes += bytes;
+    this.#memory.bytes += bytes;
+  }
+
   #pump(): void {
     for (let entry = this.#waiting.peek(); entry !== undefined; entry = this.#waiting.peek()) {
       const expired = entry.expiresAt <= this.#clock.now();
       const consumer = expired ? undefined : this.#taker(entry.message.body.length);
       if (!expired && consumer === undefined) return;
       this.#waiting.shift();
-      this.#bytes -= entry.message.body.length;
+      this.#add(-entry.message.body.length);
       if (consumer === undefined) entry.receipt?.settled();
       else consumer.deliver(entry);
     }
@@ -139,7 +159,7 @@ export class Queue {
       if (entry.expiresAt > now) kept.push(entry);
       else {
         entry.receipt?.settled();
-        this.#bytes -= entry.message.body.length;
+        this.#add(-entry.message.body.length);
       }
     }
     this.#waiting = kept;

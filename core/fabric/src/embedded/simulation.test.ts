@@ -1,6 +1,6 @@
 /**
  * The embedded bus under seeded faults in virtual time: connections drop, messages come twice and late,
- * handlers fail, a consumer is killed. Whatever happens: what was confirmed had its effect or was buried,
+ * handlers fail, a consumer is killed. Whatever happens: what was confirmed had its effect or is a dead letter,
  * and the first effects of each key are in the order of publication.
  */
 import { FabricError } from "@linkspan/envelopes";
@@ -18,7 +18,7 @@ const QUEUE: QueueSpec = { name: "q.p00", kind: "partition", bindings: [{ servic
 interface Outcome {
   readonly effects: string[];
   readonly confirmed: string[];
-  readonly buried: string[];
+  readonly deadLettered: string[];
   readonly refused: string[];
   readonly poison: string;
   readonly overlapped: boolean;
@@ -33,7 +33,7 @@ async function simulate(seed: number): Promise<Outcome> {
   const poison = `${Math.floor(random() * KEYS)}:${Math.floor(random() * EACH)}`;
   const effects: string[] = [];
   const confirmed: string[] = [];
-  const buried: string[] = [];
+  const deadLettered: string[] = [];
   const refused: string[] = [];
   let overlapped = false;
 
@@ -70,7 +70,7 @@ async function simulate(seed: number): Promise<Outcome> {
   broker.declare([QUEUE]);
   await keeper.subscribe(DEAD_LETTERS, {
     async handle(batch) {
-      for (const { delivery } of batch) buried.push(delivery.messageId ?? "");
+      for (const { delivery } of batch) deadLettered.push(delivery.messageId ?? "");
       return batch.map(() => ACK);
     },
   });
@@ -94,17 +94,17 @@ async function simulate(seed: number): Promise<Outcome> {
     }
   }
   const finished = await clock.run({ until: () => open === 0 });
-  return { effects, confirmed, buried, refused, poison, overlapped, finished };
+  return { effects, confirmed, deadLettered, refused, poison, overlapped, finished };
 }
 
 test(`nothing confirmed is lost and no key is reordered, over ${SEEDS} seeds`, async () => {
   for (let seed = 1; seed <= SEEDS; seed++) {
-    const { effects, confirmed, buried, refused, poison, overlapped, finished } = await simulate(seed);
+    const { effects, confirmed, deadLettered, refused, poison, overlapped, finished } = await simulate(seed);
     const label = `seed ${seed}`;
     expect(finished, label).toBe(true);
     expect(overlapped, label).toBe(false);
     // Its publisher learns of the death when the dead letters have just lost their consumer.
-    const known = refused.length === 0 ? [...new Set(buried)] : refused;
+    const known = refused.length === 0 ? [...new Set(deadLettered)] : refused;
     expect([`${poison} envelope.schema`, poison], label).toContain(known.join());
     expect(confirmed.length + refused.length, label).toBe(KEYS * EACH);
     for (let key = 0; key < KEYS; key++) {

@@ -1,5 +1,12 @@
 /** A consumer of the embedded broker: the intake, and what it holds unsettled. */
-import { DEAD_LETTERS, type Death, type Handler, type QueueSpec, type Subscription } from "../bus.ts";
+import {
+  DEAD_LETTERS,
+  type Death,
+  type Handler,
+  type QueueSpec,
+  type StuckMessage,
+  type Subscription,
+} from "../bus.ts";
 import { Intake } from "../intake/intake.ts";
 import type { Limits, Outlet } from "../intake/options.ts";
 import type { Item } from "../intake/item.ts";
@@ -41,7 +48,8 @@ export class EmbeddedSubscription<P> implements Subscription, Consumer, Outlet<P
       random: broker.random,
       listener: options.listener,
       patience: broker.patience,
-      mortal: spec.name !== DEAD_LETTERS.name,
+      deadLetters: spec.name !== DEAD_LETTERS.name,
+      onStuck: (change) => telemetry.stuck(spec.name, change),
       observe: (items, run) => telemetry.process(spec.name, items, run),
     });
   }
@@ -62,6 +70,14 @@ export class EmbeddedSubscription<P> implements Subscription, Consumer, Outlet<P
     this.#unsettled.clear();
     source.remove(this, unsettled);
     this.#options.broker.release(source);
+  }
+
+  get stuck(): readonly StuckMessage[] {
+    return this.#intake.stuck;
+  }
+
+  giveUp(messageId: string): boolean {
+    return this.#intake.giveUp(messageId);
   }
 
   fits(bytes: number): boolean {
@@ -99,10 +115,10 @@ export class EmbeddedSubscription<P> implements Subscription, Consumer, Outlet<P
     this.#source?.wake();
   }
 
-  bury(item: Item<P>, death: Death): Promise<void> {
+  deadLetter(item: Item<P>, death: Death): Promise<void> {
     const entry = this.#unsettled.get(item.tag);
     if (entry !== undefined) {
-      this.#options.broker.bury(entry.message, entry.receipt, death);
+      this.#options.broker.deadLetter(entry.message, entry.receipt, death);
       entry.receipt = undefined;
     }
     return Promise.resolve();

@@ -39,6 +39,19 @@ export class Holds<P> {
     if (at === 0) hold.dueAt = dueAt;
   }
 
+  /** @returns false when it is not held: it is being tried now */
+  remove(item: Item<P>): boolean {
+    for (const [key, hold] of this.#byKey) {
+      const at = hold.items.indexOf(item);
+      if (at < 0) continue;
+      hold.items.splice(at, 1);
+      if (hold.items.length === 0) this.#byKey.delete(key);
+      else if (at === 0) hold.dueAt = Number.NEGATIVE_INFINITY;
+      return true;
+    }
+    return false;
+  }
+
   nextDueAt(): number | undefined {
     let next: number | undefined;
     for (const { dueAt } of this.#byKey.values()) if (next === undefined || dueAt < next) next = dueAt;

@@ -2,24 +2,29 @@
  * How a subscription consumes, the same for every driver.
  *
  * Arrivals are gathered and prepared (stage.ts), then handled, one batch at a time. Each verdict settles
- * its delivery, holds its key for a retry (holds.ts) or buries it. A batch that is rejected comes again
- * whole, then in halves, before anything newer; what fails alone holds its key and is tried again, ever
- * more slowly, until it succeeds or may be given up (blame.ts). While the surroundings fail, all of it
- * pauses.
+ * its delivery, holds its key for a retry (holds.ts) or sends it to the dead letters. A batch that is rejected
+ * comes again whole, then in halves, before anything newer; what fails alone holds its key and is tried again,
+ * ever more slowly, until it succeeds, or until the error is its own fault: by the table of codes, or because
+ * that is proven (proof.ts). While the surroundings fail, all of it pauses.
  *
  * Losing the connection (`abandon`) forgets everything: the broker delivers it again, and what a handler
  * still decides about the old deliveries is dropped.
  */
-import type { ErrorCode } from "@linkspan/envelopes";
+import { type Blamed, blameOf, type ErrorCode, isFabricError } from "@linkspan/envelopes";
 import { backoffMs, DEFAULT_PATIENCE, type Patience } from "../backoff.ts";
-import type { Handler, Verdict } from "../bus.ts";
+import type { Handler, StuckMessage, Verdict } from "../bus.ts";
+import { within } from "../clock.ts";
 import { Deque } from "../deque.ts";
-import { type Blame, blameFor } from "./blame.ts";
-import { Burials } from "./burials.ts";
+import { DeadLettering } from "./dead-letters.ts";
 import { EVERYTHING, Holds } from "./holds.ts";
 import { Item, type MutableDelivery } from "./item.ts";
 import type { IntakeOptions } from "./options.ts";
+import { Failures } from "./proof.ts";
 import { prepareItems, Stage } from "./stage.ts";
+import { Stuck } from "./stuck.ts";
+
+/** Shorter than a supervisor's patience with a process that is told to stop. */
+const DRAIN_MS = 8_000;
 
 interface Piece<P> {
   readonly items: readonly Item<P>[];
@@ -35,7 +40,8 @@ export class Intake<P> {
   readonly #stage: Stage<P>;
   readonly #holds = new Holds<P>();
   readonly #redo = new Deque<Piece<P>>();
-  readonly #burials: Burials<P>;
+  readonly #deadLettering: DeadLettering<P>;
+  readonly #stuck: Stuck<P>;
   readonly #closing = new AbortController();
   #session = 0;
   #arrivals = 0;
@@ -44,20 +50,24 @@ export class Intake<P> {
   #running: Promise<void> | undefined;
   #pausedUntil = Number.NEGATIVE_INFINITY;
   #outages = 0;
+  /** Batches in which something was handled successfully. */
+  #successes = 0;
   #freshFirst = false;
+  #paused = false;
   #cancelAlarm: (() => void) | undefined;
 
   constructor(options: IntakeOptions<P>) {
     this.#options = options;
     this.#patience = options.patience ?? DEFAULT_PATIENCE;
     this.#prepare = options.handler.prepare?.bind(options.handler);
-    this.#burials = new Burials<P>({
+    this.#deadLettering = new DeadLettering<P>({
       ...options,
-      bury: (item, death) => options.outlet.bury(item, death),
-      onBuried: (item) => this.#settle([item]),
+      deadLetter: (item, death) => options.outlet.deadLetter(item, death),
+      onSafe: (item) => this.#settle([item]),
       backoff: this.#patience.alone,
       closing: this.#closing.signal,
     });
+    this.#stuck = new Stuck<P>({ ...options, reportAfter: this.#patience.reportAfter });
     this.#stage = new Stage({
       prepare: this.#prepare,
       maxBatch: options.limits.maxBatch,
@@ -75,6 +85,21 @@ export class Intake<P> {
     return this.#bytes;
   }
 
+  /** What fails alone again and again. */
+  get stuck(): readonly StuckMessage[] {
+    return this.#stuck.list(this.#options.clock.now());
+  }
+
+  /** A person's decision about a stuck message: to the dead letters. @returns false when it is not stuck here */
+  giveUp(messageId: string): boolean {
+    const item = this.#stuck.find(messageId);
+    if (item === undefined || !this.#options.deadLetters || !this.#holds.remove(item)) return false;
+    const detail = `given up by an operator after ${item.failures?.alone ?? 0} failures`;
+    this.#deadLetter(item, { code: "internal", detail });
+    this.#kick();
+    return true;
+  }
+
   /** Whether another delivery of that size keeps the bounds; a single one always fits. */
   fits(bytes: number): boolean {
     const { maxInFlight, maxBytes } = this.#options.limits;
@@ -88,6 +113,24 @@ export class Intake<P> {
     this.#stage.push(new Item<P>(delivery, tag, this.#arrivals++));
   }
 
+  /** What the driver knows to be at fault: to the dead letters, without the handler. */
+  refuse(delivery: MutableDelivery, tag: number, code: ErrorCode, detail: string): void {
+    if (this.#closing.signal.aborted) return;
+    this.#count++;
+    this.#bytes += delivery.body.length;
+    this.#deadLetter(new Item<P>(delivery, tag, this.#arrivals++), { code, detail });
+  }
+
+  /** Resolves between two batches; nothing is handled until the function that it gives is called. */
+  async pause(): Promise<() => void> {
+    this.#paused = true;
+    await this.#running;
+    return () => {
+      this.#paused = false;
+      this.#kick();
+    };
+  }
+
   /** The connection is gone: forgets all that it delivered. */
   abandon(): void {
     this.#session++;
@@ -96,19 +139,27 @@ export class Intake<P> {
     this.#stage.clear();
     this.#holds.clear();
     this.#redo.clear();
+    this.#stuck.clear();
   }
 
-  /** Finishes the batch in hand and its burials; the rest stays unsettled, for the driver to give back. */
+  /**
+   * Finishes the batch in hand and its dead letters, for at most eight seconds; the rest stays unsettled, for the
+   * driver to give back.
+   */
   async drain(): Promise<void> {
+    const { clock, listener, queue } = this.#options;
     this.#closing.abort();
     this.#cancelAlarm?.();
-    await this.#running;
-    await this.#burials.finished();
+    const finishing = Promise.resolve(this.#running).then(() => this.#deadLettering.finished());
+    await within(clock, DRAIN_MS, "the batch in hand", finishing).catch((error: unknown) =>
+      listener?.({ event: "bus.fault", queue, reason: String(error) }),
+    );
     this.abandon();
   }
 
   #kick(): void {
-    if (this.#running === undefined && !this.#closing.signal.aborted) this.#running = this.#run();
+    if (this.#running === undefined && !this.#paused && !this.#closing.signal.aborted)
+      this.#running = this.#run();
   }
 
   async #run(): Promise<void> {
@@ -119,7 +170,7 @@ export class Intake<P> {
 
   #next(): Piece<P> | undefined {
     this.#cancelAlarm?.();
-    if (this.#closing.signal.aborted) return undefined;
+    if (this.#paused || this.#closing.signal.aborted) return undefined;
     const now = this.#options.clock.now();
     if (now < this.#pausedUntil) return this.#alarm(this.#pausedUntil - now);
     const next = this.#redo.shift() ?? this.#alternate(now);
@@ -194,34 +245,39 @@ export class Intake<P> {
 
   #apply(batch: readonly Item<P>[], verdicts: readonly Verdict[]): void {
     const done: Item<P>[] = [];
+    let succeeded = false;
     for (let at = 0; at < batch.length; at++) {
       const item = batch[at] as Item<P>;
       const verdict = verdicts[at] as Verdict;
-      if (verdict.do === "ack") done.push(item);
-      else if (verdict.do === "retry") this.#hold(item, verdict.afterMs);
-      else if (this.#options.mortal) this.#bury(item, verdict);
+      if (verdict.do === "ack") {
+        done.push(item);
+        succeeded = true;
+      } else if (verdict.do === "retry") this.#hold(item, verdict.afterMs);
+      else if (this.#options.deadLetters) this.#deadLetter(item, verdict);
       else this.#hold(item, this.#loneMs(item.delivery.attempt));
     }
+    if (succeeded) this.#successes++;
     this.#settle(done);
   }
 
   #rejected({ items, retried }: Piece<P>, error: unknown): void {
     const { queue, listener, clock } = this.#options;
-    const blame = blameFor(error);
-    const pauseMs = this.#pauseMs(blame, retried);
+    const blame = blameOf(error);
+    const pauseMs = this.#pauseMs(blame, error, retried);
     if (pauseMs > 0) this.#pausedUntil = clock.now() + pauseMs;
     const alone = items.length === 1 ? items[0] : undefined;
+    listener?.({ event: "bus.batch_rejected", queue, size: items.length, error, retryInMs: pauseMs });
     if (!retried) this.#redo.unshift([{ items, retried: true }]);
     else if (alone === undefined) this.#halve(items);
-    else this.#failedAlone(alone, blame, pauseMs);
-    listener?.({ event: "bus.batch_rejected", queue, size: items.length, error, retryInMs: pauseMs });
+    else this.#failedAlone(alone, blame, error, pauseMs);
   }
 
   /** Of the whole subscription: as long as the surroundings need; otherwise before the first retry only. */
-  #pauseMs(blame: Blame, retried: boolean): number {
+  #pauseMs(blame: Blamed | "unknown", error: unknown, retried: boolean): number {
     const { random } = this.#options;
-    if (blame.on === "surroundings") {
-      return Math.max(backoffMs(this.#patience.outage, ++this.#outages, random), blame.retryAfterMs ?? 0);
+    if (blame === "surroundings") {
+      const askedMs = isFabricError(error) ? (error.retryAfterMs ?? 0) : 0;
+      return Math.max(backoffMs(this.#patience.outage, ++this.#outages, random), askedMs);
     }
     return retried ? 0 : backoffMs(this.#patience.outage, 1, random);
   }
@@ -235,13 +291,27 @@ export class Intake<P> {
     ]);
   }
 
-  #failedAlone(item: Item<P>, blame: Blame, pauseMs: number): void {
-    const { mortal } = this.#options;
-    item.loneFailures++;
-    if (mortal && blame.on === "message") this.#bury(item, blame);
-    else if (mortal && blame.on === "unknown" && item.loneFailures >= this.#patience.loneTries) {
-      this.#bury(item, { code: "bus.rejected", detail: `${item.loneFailures} times, last: ${blame.detail}` });
-    } else this.#hold(item, Math.max(pauseMs, this.#loneMs(item.loneFailures)));
+  #failedAlone(item: Item<P>, blame: Blamed | "unknown", error: unknown, pauseMs: number): void {
+    const { deadLetters, clock } = this.#options;
+    const failures = (item.failures ??= new Failures(clock.now(), this.#successes));
+    const isProven = this.#addFailure(failures, blame);
+    if (deadLetters && blame === "message" && isFabricError(error)) {
+      this.#deadLetter(item, { code: error.code, detail: error.message });
+    } else if (deadLetters && isProven) {
+      const detail = `failed alone ${failures.alone} times while others succeeded, last: ${nameOf(error)}`;
+      this.#deadLetter(item, { code: "internal", detail });
+    } else {
+      this.#stuck.failed(item, failures, error, clock.now());
+      this.#hold(item, Math.max(pauseMs, this.#loneMs(failures.alone)));
+    }
+  }
+
+  /** @returns whether the failures prove now that the message causes them */
+  #addFailure(failures: Failures, blame: Blamed | "unknown"): boolean {
+    const now = this.#options.clock.now();
+    if (blame === "unknown") return failures.unknown(this.#patience.proof, now, this.#successes);
+    failures.surroundings(now, this.#successes);
+    return false;
   }
 
   #hold(item: Item<P>, afterMs: number): void {
@@ -260,19 +330,34 @@ export class Intake<P> {
     return item.key ?? EVERYTHING;
   }
 
-  #bury(item: Item<P>, { code, detail = "" }: { readonly code: ErrorCode; readonly detail?: string }): void {
+  #deadLetter(
+    item: Item<P>,
+    { code, detail = "" }: { readonly code: ErrorCode; readonly detail?: string },
+  ): void {
     const session = this.#session;
-    this.#burials.bury(item, { code, detail, queue: this.#options.queue }, () => session === this.#session);
+    this.#deadLettering.deadLetter(
+      item,
+      { code, detail, queue: this.#options.queue },
+      () => session === this.#session,
+    );
   }
 
   #settle(items: readonly Item<P>[]): void {
     if (items.length === 0) return;
     this.#count -= items.length;
-    for (const item of items) this.#bytes -= item.delivery.body.length;
+    for (const item of items) {
+      this.#bytes -= item.delivery.body.length;
+      if (item.failures !== undefined) this.#stuck.over(item);
+    }
     this.#options.outlet.settle(items);
   }
 
   #loneMs(failures: number): number {
     return backoffMs(this.#patience.alone, failures, this.#options.random);
   }
+}
+
+/** Its text may hold anything; its name is ours. */
+function nameOf(error: unknown): string {
+  return error instanceof Error ? error.name.slice(0, 100) : "not an error";
 }

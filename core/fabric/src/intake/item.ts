@@ -1,4 +1,5 @@
 import type { Delivery, Prepared } from "../bus.ts";
+import type { Failures } from "./proof.ts";
 
 /** The driver fills it; only the intake counts `attempt` up. */
 export type MutableDelivery = { -readonly [K in keyof Delivery]: Delivery[K] };
@@ -13,8 +14,8 @@ export class Item<P> implements Prepared<P> {
   value!: P;
   prepared = false;
   key: string | undefined = undefined;
-  /** How often it was rejected alone. */
-  loneFailures = 0;
+  /** Since it was first rejected alone. */
+  failures: Failures | undefined = undefined;
 
   constructor(delivery: MutableDelivery, tag: number, order: number) {
     this.delivery = delivery;

@@ -9,7 +9,7 @@ export interface Outlet<P> {
   /** These are done; in no particular order. */
   settle(items: readonly Item<P>[]): void;
   /** Resolves once it is safe among the dead letters; the intake settles it then. */
-  bury(item: Item<P>, death: Death): Promise<void>;
+  deadLetter(item: Item<P>, death: Death): Promise<void>;
 }
 
 export interface IntakeOptions<P> {
@@ -20,9 +20,11 @@ export interface IntakeOptions<P> {
   readonly clock: Clock;
   readonly random: Random;
   readonly listener?: BusListener | undefined;
-  /** False on the dead-letter queue: what is buried cannot die again, it is retried. */
-  readonly mortal: boolean;
+  /** False on the dead-letter queue: a dead letter is retried there and never dead-lettered again. */
+  readonly deadLetters: boolean;
   readonly patience?: Patience | undefined;
+  /** One more message fails alone again and again, or one less. */
+  readonly onStuck?: (change: 1 | -1) => void;
   /** Surrounds every call of the handler. */
   readonly observe?: (
     items: readonly Item<P>[],

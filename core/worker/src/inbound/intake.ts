@@ -8,7 +8,7 @@
  * what is refused for what it says goes to quarantine inside the same transaction and is settled.
  */
 import { randomUUID } from "node:crypto";
-import { decodeBatch, type FabricError, isFabricError, type Opened } from "@linkspan/envelopes";
+import { decodeBatch, type FabricError, isFabricError, type Opened, orderingKey } from "@linkspan/envelopes";
 import { ACK, type Delivery, type Prepared } from "@linkspan/fabric";
 import type { Core } from "../core.ts";
 import { inboundQueue } from "../topology.ts";
@@ -35,8 +35,16 @@ export async function startIntake(core: Core, worker: string = randomUUID()): Pr
           await commits.commit(batch.map(toReceived));
           return batch.map(() => ACK);
         },
+        keyOf,
       }),
   });
+}
+
+/** What is refused has no order to keep; the rest keeps that of its tenant's conversation. */
+function keyOf({ delivery, value }: Prepared<Verified>): string {
+  if (isFabricError(value)) return `refused ${delivery.messageId ?? ""}`;
+  const { envelope } = value;
+  return `${envelope.metadata.workspace_id} ${envelope.service} ${orderingKey(envelope) ?? ""}`;
 }
 
 export function verify(core: Core, batch: readonly Delivery[]): Promise<readonly Verified[]> {

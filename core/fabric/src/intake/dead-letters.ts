@@ -5,10 +5,10 @@ import { type Clock, type Random, sleep } from "../clock.ts";
 import type { BusListener } from "../events.ts";
 import type { Item } from "./item.ts";
 
-export interface BurialOptions<P> {
+export interface DeadLetteringOptions<P> {
   readonly queue: string;
-  readonly bury: (item: Item<P>, death: Death) => Promise<void>;
-  readonly onBuried: (item: Item<P>) => void;
+  readonly deadLetter: (item: Item<P>, death: Death) => Promise<void>;
+  readonly onSafe: (item: Item<P>) => void;
   readonly backoff: Backoff;
   readonly clock: Clock;
   readonly random: Random;
@@ -17,19 +17,19 @@ export interface BurialOptions<P> {
   readonly closing: AbortSignal;
 }
 
-export class Burials<P> {
-  readonly #options: BurialOptions<P>;
+export class DeadLettering<P> {
+  readonly #options: DeadLetteringOptions<P>;
   readonly #underWay = new Set<Promise<void>>();
 
-  constructor(options: BurialOptions<P>) {
+  constructor(options: DeadLetteringOptions<P>) {
     this.#options = options;
   }
 
   /** @param isCurrent false once the connection that delivered it is lost: it comes again */
-  bury(item: Item<P>, death: Death, isCurrent: () => boolean): void {
-    const burial = this.#untilSafe(item, death, isCurrent);
-    this.#underWay.add(burial);
-    void burial.then(() => this.#underWay.delete(burial));
+  deadLetter(item: Item<P>, death: Death, isCurrent: () => boolean): void {
+    const sending = this.#untilSafe(item, death, isCurrent);
+    this.#underWay.add(sending);
+    void sending.then(() => this.#underWay.delete(sending));
   }
 
   async finished(): Promise<void> {
@@ -37,21 +37,21 @@ export class Burials<P> {
   }
 
   async #untilSafe(item: Item<P>, death: Death, isCurrent: () => boolean): Promise<void> {
-    const { queue, bury, onBuried, backoff, clock, random, listener, closing } = this.#options;
+    const { queue, deadLetter, onSafe, backoff, clock, random, listener, closing } = this.#options;
     for (let failures = 1; ; failures++) {
       if (!isCurrent()) return;
       try {
-        await bury(item, death);
+        await deadLetter(item, death);
         break;
       } catch (error) {
-        listener?.({ event: "bus.fault", queue, reason: `cannot bury: ${String(error)}` });
+        listener?.({ event: "bus.fault", queue, reason: `cannot dead-letter: ${String(error)}` });
         if (closing.aborted) return;
         await sleep(clock, backoffMs(backoff, failures, random), closing);
       }
     }
     if (!isCurrent()) return;
-    onBuried(item);
+    onSafe(item);
     const { messageId } = item.delivery;
-    listener?.({ event: "bus.buried", queue, messageId, code: death.code, detail: death.detail });
+    listener?.({ event: "bus.dead_lettered", queue, messageId, code: death.code, detail: death.detail });
   }
 }

@@ -1,0 +1,54 @@
+/**
+ * Bounds of what travels beside the body, the same in both directions and for every driver. What comes from
+ * a broker was written by anybody who may publish there: a value outside its bound counts as absent, and
+ * nothing here throws for it. What a process of ours publishes outside a bound is refused before it is sent.
+ */
+import { FabricError } from "@linkspan/envelopes";
+import type { Outgoing } from "./bus.ts";
+import { isReplyAddress } from "./peer.ts";
+
+/** An envelope's limit (contract section 2). */
+export const MAX_BODY_BYTES = 1_048_576;
+
+/** Visible ASCII: fits every column and every log line, and AMQP's short strings of 255 bytes. */
+const ID = /^[\x21-\x7e]{1,128}$/;
+/** Base64url; signatures may carry an inclusion proof. */
+const SIGNATURE = /^[A-Za-z0-9_-]{1,4096}$/;
+const TRACEPARENT = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
+/** A broker takes no longer one: 2^32 − 1 ms. */
+const MAX_TTL_MS = 4_294_967_295;
+
+export const asId = (value: unknown): string | undefined => matching(ID, value);
+export const asSignature = (value: unknown): string | undefined => matching(SIGNATURE, value);
+export const asTraceparent = (value: unknown): string | undefined => matching(TRACEPARENT, value);
+
+export function asReplyAddress(value: unknown): string | undefined {
+  return typeof value === "string" && value.length <= 255 && isReplyAddress(value) ? value : undefined;
+}
+
+/** Text for people: of any length and content in, at most `max` characters without control characters out. */
+export function asPlainText(value: unknown, max: number): string {
+  if (typeof value !== "string") return "";
+  const cut = value.slice(0, max).toWellFormed();
+  return cut.replace(/[\p{Cc}\u2028\u2029]/gu, "\ufffd");
+}
+
+/** @throws FabricError `envelope.too_large`, `envelope.schema` (its detail names the member) */
+export function checkOutgoing(message: Omit<Outgoing, "route">): void {
+  const { body, kid, sig, messageId, inReplyTo, traceparent, ttlMs } = message;
+  if (body.length > MAX_BODY_BYTES) {
+    throw new FabricError("envelope.too_large", `a message of ${body.length} bytes`);
+  }
+  const faulty =
+    (asId(messageId) === undefined && "messageId") ||
+    (kid !== undefined && asId(kid) === undefined && "kid") ||
+    (sig !== undefined && asSignature(sig) === undefined && "sig") ||
+    (inReplyTo !== undefined && asId(inReplyTo) === undefined && "inReplyTo") ||
+    (traceparent !== undefined && asTraceparent(traceparent) === undefined && "traceparent") ||
+    (ttlMs !== undefined && !(ttlMs >= 0 && ttlMs <= MAX_TTL_MS) && "ttlMs");
+  if (faulty !== false) throw new FabricError("envelope.schema", `${faulty} is outside its bounds`);
+}
+
+function matching(form: RegExp, value: unknown): string | undefined {
+  return typeof value === "string" && form.test(value) ? value : undefined;
+}
