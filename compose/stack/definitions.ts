@@ -1,11 +1,16 @@
 /**
  * What a fresh RabbitMQ is told: the namespace's vhost, and one user per program with no more rights than it
- * needs. Exchanges and queues are not here: the programs declare their own.
+ * needs. Exchanges and queues are not here: the core declares the exchange and the dead letters, and each program
+ * its own queues. A daemon may not declare, and so not delete, what is everybody's; it makes sure of it passively.
  *
  * The vhost is the boundary between tenants that must not trust each other. Within it, resource permissions
  * keep a daemon to its own queues and topic permissions to its own routing keys. Every pattern is anchored at
  * both ends: RabbitMQ searches, so `irc` alone would match `irc2` (security.md, trap 4). Nobody may write to the
  * default exchange, which would reach any queue by its name.
+ *
+ * Dead letters have one key per reporter, `bridge.dead.<service>.<instance|_>`, and each user may write its own
+ * only. What reaches the dead letters by another key (a CC or BCC header before RabbitMQ 4) shows that key, and
+ * is not believed.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { actionsOf, PRIMARY } from "@linkspan/envelopes";
@@ -76,11 +81,11 @@ function coreRights(): Rights {
     configure: own,
     write: own,
     read: own,
-    publishes: oneOf(route, reply, "bridge\\.dead"),
+    publishes: oneOf(route, reply, "bridge\\.dead\\.core\\._"),
     binds: oneOf(
       `(\\*|core|vault)\\.\\*\\.(\\*|[a-z][a-z0-9_]*)\\.(${PARTITION}|\\*)`,
       `reply\\.core\\._\\.${BOOT}`,
-      "bridge\\.dead",
+      "bridge\\.dead(\\.\\*\\.\\*)?",
     ),
   };
 }
@@ -91,28 +96,23 @@ function daemonRights({ service, instance }: Daemon): Rights {
   const tells = actionsOf(service)
     .filter(({ direction, unasked }) => direction === "to_core" || unasked)
     .map(({ name }) => name);
-  const declared = oneOf(
-    "bridge(\\.dead)?",
-    `${service}\\.${instance}\\..+`,
-    `reply\\.${service}\\.${shard}\\..+`,
-  );
+  const own = [`${service}\\.${instance}\\..+`, `reply\\.${service}\\.${shard}\\..+`];
   return {
-    configure: declared,
-    write: declared,
-    // Not the dead letters: they are everybody's.
-    read: oneOf("bridge", `${service}\\.${instance}\\..+`, `reply\\.${service}\\.${shard}\\..+`),
+    configure: oneOf(...own),
+    // To bind a queue is to write to it and to read from the exchange.
+    write: oneOf("bridge", ...own),
+    read: oneOf("bridge", ...own),
     publishes: oneOf(
       `${service}\\.${shard}\\.(${tells.join("|")})\\.${PARTITION}`,
       "core\\._\\.(hello|resume|attempt)\\.p00",
       "vault\\._\\.(checkout|renew|release|write_back)\\.p00",
       `reply\\.core\\._\\.${BOOT}`,
-      "bridge\\.dead",
+      `bridge\\.dead\\.${service}\\.${shard}`,
     ),
     binds: oneOf(
       `${service}\\.${shard}\\.[a-z][a-z0-9_]*\\.(${PARTITION}|\\*)`,
       "core\\.\\*\\.changed\\.\\*",
       `reply\\.${service}\\.${shard}\\.${BOOT}`,
-      "bridge\\.dead",
     ),
   };
 }

@@ -184,6 +184,11 @@ describe("the broker's permissions", () => {
     ["core._.submit_intent.p00", false],
     ["vault._.checkout.p00.x", false],
     ["reply.irc._.boot-1", false],
+    ["bridge.dead.irc._", true],
+    ["bridge.dead", false],
+    ["bridge.dead.echo._", false],
+    ["bridge.dead.irc.eu-1", false],
+    ["bridge.dead.core._", false],
     ["#", false],
   ])("a daemon may publish %s: %s", (key, may) => {
     expect(new RegExp(irc.publishes).test(key)).toBe(may);
@@ -201,6 +206,27 @@ describe("the broker's permissions", () => {
     ["", false],
   ])("a daemon may read %j: %s", (queue, may) => {
     expect(new RegExp(irc.read).test(queue)).toBe(may);
+  });
+
+  test.each([
+    ["irc.primary.p00", true],
+    ["reply.irc._.boot.1", true],
+    ["bridge", false],
+    ["bridge.dead", false],
+    ["bridge.replay", false],
+    ["core.inbound.p00", false],
+    ["irc.eu-1.p00", false],
+    ["", false],
+  ])("a daemon may declare and delete %j: %s", (name, may) => {
+    expect(new RegExp(irc.configure).test(name)).toBe(may);
+  });
+
+  test("a daemon publishes to the exchange and binds queues of its own, nothing else", () => {
+    for (const name of ["bridge", "irc.primary.p00"]) expect(new RegExp(irc.write).test(name)).toBe(true);
+    for (const name of ["bridge.dead", "core.requests", "echo.primary.p00", "amq.topic"]) {
+      expect([name, new RegExp(irc.write).test(name)]).toEqual([name, false]);
+    }
+    expect(new RegExp(irc.binds).test("bridge.dead.*.*")).toBe(false);
   });
 
   test("nobody may write to the default exchange", () => {

@@ -1,7 +1,7 @@
 /** The bus contract on a real RabbitMQ, each client behind a proxy of its own that can break its connections. */
 import { randomUUID } from "node:crypto";
 import { AmqpBus, type Bus, type BusEvent } from "@linkspan/fabric";
-import { type BusHarness, busContract } from "@linkspan/fabric/contract";
+import { type BusHarness, busContract, CountingClock } from "@linkspan/fabric/contract";
 import { afterAll, beforeAll } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type FaultProxy, startFaultProxy } from "../servers/fault-proxy.ts";
@@ -23,6 +23,7 @@ const IMPATIENT = {
 async function rabbitHarness(server: RabbitmqServer): Promise<BusHarness> {
   const vhost = randomUUID();
   await server.vhost(vhost);
+  const clock = new CountingClock();
   const clients = new Map<Bus, Client>();
   const clientOf = (bus: Bus): Client => {
     const client = clients.get(bus);
@@ -40,6 +41,8 @@ async function rabbitHarness(server: RabbitmqServer): Promise<BusHarness> {
         service,
         ownsTopology: true,
         bootId: randomUUID(),
+        clock,
+        confirmTimeoutMs: 5_000,
         patience: IMPATIENT,
         reconnect: { minMs: 20, maxMs: 200 },
         listener: (event) => {
@@ -61,6 +64,18 @@ async function rabbitHarness(server: RabbitmqServer): Promise<BusHarness> {
       const known = bothLinksDown(clientOf(bus));
       proxy.refuse();
       await known;
+    },
+    async leftovers() {
+      const answer = await server.eval(
+        `V = <<"${vhost}">>,
+         Channels = [C || [{pid, C}, {vhost, H}] <- rabbit_channel:info_all([pid, vhost]), H =:= V],
+         [length(rabbit_amqqueue:consumers_all(V)), length(rabbit_amqqueue:list(V)), length(Channels),
+          length(rabbit_connection_tracking:list(V))]`,
+      );
+      const [consumers = 0, queues = 0, channels = 0, connections = 0] = (answer.match(/\d+/g) ?? []).map(
+        Number,
+      );
+      return { timers: clock.pending, consumers, queues, channels, connections };
     },
     async [Symbol.asyncDispose]() {
       for (const { proxy } of clients.values()) proxy.pass();

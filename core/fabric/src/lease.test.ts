@@ -194,3 +194,41 @@ test("two processes never both think that they hold it, and one always does in t
     await Promise.all([...processes, clock.run({ maxMs: 60_000 })]);
   }
 });
+
+test("nothing is left of a lease that is called off, at whatever moment", async () => {
+  const moments: Record<string, (epoch: number | undefined) => Promise<LeaseAnswer>> = {
+    "while it asks": () => new Promise(() => undefined),
+    "while it waits for another holder": async () => ({ state: "taken", retryAfterMs: 60_000 }),
+    "while it waits after a failure": () => Promise.reject(new FabricError("bus.timeout", "down")),
+    "while it holds": async () => ({ state: "held", epoch: 1, ttlMs: TTL_MS }),
+    "while a renewal hangs": (epoch) =>
+      epoch === undefined
+        ? Promise.resolve({ state: "held", epoch: 1, ttlMs: TTL_MS })
+        : new Promise(() => undefined),
+  };
+  for (const [moment, acquire] of Object.entries(moments)) {
+    const { clock, stop, done } = bench(acquire);
+    await clock.run({ until: () => clock.now() > 4_000, maxMs: 4_001 });
+    stop.abort(new Error("stop"));
+    await done;
+    expect([moment, clock.pending]).toEqual([moment, 0]);
+  }
+});
+
+test.each<[string, LeaseAnswer]>([
+  ["no time to wait", { state: "taken", retryAfterMs: 0 }],
+  ["a time that is none", { state: "taken", retryAfterMs: Number.NaN }],
+  ["a lease of no time", { state: "held", epoch: 1, ttlMs: 0 }],
+  ["a lease of a time that is none", { state: "held", epoch: 1, ttlMs: Number.NaN }],
+])("an authority that names %s is not asked in a loop", async (_, answer) => {
+  let asked = 0;
+  const { clock, stop, tenures, done } = bench(async () => {
+    asked++;
+    return answer;
+  });
+  await clock.run({ until: () => clock.now() > 10_000 || asked > 1_000, maxMs: 10_001 });
+  stop.abort();
+  await done;
+  expect(asked).toBeLessThanOrEqual(60);
+  expect(tenures).toEqual([]);
+});

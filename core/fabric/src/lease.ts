@@ -46,15 +46,13 @@ export async function holdLease(options: HoldLeaseOptions): Promise<void> {
     const askedAt = clock.now();
     let answer: LeaseAnswer;
     try {
-      answer = await unlessAborted(options.acquire(undefined, signal), signal);
+      answer = checked(await unlessAborted(options.acquire(undefined, signal), signal));
       failures = 0;
     } catch (error) {
       if (!signal.aborted) await sleep(clock, retryMs(error, ++failures, random), signal);
       continue;
     }
-    const heldMs = answer.state === "held" ? answer.ttlMs : 0;
     if (answer.state === "taken") await sleep(clock, pauseMs(answer.retryAfterMs, random), signal);
-    else if (!(heldMs > 0)) await sleep(clock, retryMs(undefined, ++failures, random), signal);
     else if (await new Holding(options, clock, answer, askedAt).run()) return;
   }
 }
@@ -66,6 +64,12 @@ export function unlessAborted<T>(waiting: Promise<T>, signal: AbortSignal): Prom
     signal.addEventListener("abort", abort, { once: true });
     waiting.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
   });
+}
+
+/** @throws FabricError `internal`: a lease that is over before it begins */
+function checked(answer: LeaseAnswer): LeaseAnswer {
+  if (answer.state === "taken" || answer.ttlMs > 0) return answer;
+  throw new FabricError("internal", `a lease of ${answer.ttlMs} ms`);
 }
 
 /** An authority that names no time, or none at all, is not asked in a loop. */

@@ -105,6 +105,9 @@ export async function openConnection(
     const opening = connect(address, { ...socketOptionsOf(config, name), ...socket });
     opening.catch(() => undefined);
     return await Promise.race([opening, aborted]);
+  } catch (error) {
+    over.abort(error); // whatever it was, the socket goes
+    throw error;
   } finally {
     cancel();
     signal.removeEventListener("abort", end);

@@ -249,3 +249,65 @@ test("bounds what waits, and refuses when closed", async () => {
   await Promise.resolve();
   expect([...outcomes.values()]).toEqual(Array(6).fill("bus.unavailable"));
 });
+
+test("bounds the bytes of all that waits, and forgets the bytes of what was called off", async () => {
+  const { attach, publisher } = bench({ maxCount: 1, maxWaitingBytes: 250 });
+  const send = (id: string, signal?: AbortSignal) => {
+    const content = Buffer.alloc(100);
+    return publisher.publish({ ...encoded(id), content }, signal).then(
+      () => "confirmed",
+      (error: unknown) => (error instanceof FabricError ? error.code : String(error)),
+    );
+  };
+  const off = new AbortController();
+  const first = send("a1");
+  const second = send("a2", off.signal);
+  expect(await send("a3")).toBe("bus.unavailable");
+  expect(publisher.waitingBytes).toBe(200);
+  off.abort();
+  expect(await second).toBe("bus.timeout");
+  expect(publisher.waitingBytes).toBe(100);
+  const channel = attach();
+  channel.ack(1);
+  expect(await first).toBe("confirmed");
+  expect(publisher.waitingBytes).toBe(0);
+});
+
+test("a broker that takes nothing for hours keeps no more than what is still wanted", async () => {
+  const { publisher } = bench({ maxWaiting: 10, maxWaitingBytes: 1_000_000 });
+  for (let round = 0; round < 4_000; round++) {
+    const off = new AbortController();
+    const publish = publisher.publish({ ...encoded(`a${round}`), content: Buffer.alloc(50_000) }, off.signal);
+    off.abort();
+    await expect(publish).rejects.toMatchObject({ code: "bus.timeout" });
+  }
+  expect([publisher.waitingBytes, publisher.waitingCount < 1_100]).toEqual([0, true]);
+});
+
+test("a message that cannot be written ends itself, and holds nobody up", async () => {
+  const { attach, publish, outcomes } = bench();
+  const channel = attach();
+  const write = channel.publish.bind(channel);
+  channel.publish = (exchange, key, content, options) => {
+    if (content.toString() === "b1") throw new TypeError("Field 'messageId' is the wrong type");
+    return write(exchange, key, content, options);
+  };
+  publish("a1", "b1", "c1");
+  channel.ack(2, true);
+  await Promise.resolve();
+  expect(Object.fromEntries(outcomes)).toEqual({ a1: "confirmed", b1: "bus.unroutable", c1: "confirmed" });
+});
+
+test("a closed publisher leaves no timer, whatever it was waiting for", async () => {
+  const { clock, attach, publish, publisher, outcomes } = bench();
+  const channel = attach();
+  publish("a1", "b1", "c1");
+  channel.nack(1);
+  expect(clock.pending).toBeGreaterThan(0);
+  publisher.close(new FabricError("bus.unavailable", "closed"));
+  expect(clock.pending).toBe(0);
+  await Promise.resolve();
+  expect([...outcomes.values()]).toEqual(Array(3).fill("bus.unavailable"));
+  channel.lose();
+  expect(clock.pending).toBe(0);
+});

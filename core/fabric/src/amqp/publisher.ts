@@ -67,6 +67,11 @@ export class Publisher {
     return this.#undecidedBytes;
   }
 
+  /** What is kept to be sent, called off or not. */
+  get waitingCount(): number {
+    return this.#waiting.size;
+  }
+
   get blocked(): string | undefined {
     return this.#blocked;
   }

@@ -34,6 +34,7 @@ export function broken(harness: BusHarness, { bus: alter, harness: alterHarness 
     },
     cut: (bus) => harness.cut(goodBus(bus)),
     crash: (bus) => harness.crash(goodBus(bus)),
+    leftovers: () => harness.leftovers(),
     [Symbol.asyncDispose]: () => harness[Symbol.asyncDispose](),
   };
   return { ...base, ...alterHarness?.(harness, goodBus) };
@@ -310,6 +311,42 @@ export const BROKEN: Readonly<Record<string, Break & { readonly fails: readonly 
       "waits an outage out: nothing dies for it",
       "blames a message for an unknown error only when others succeed between its failures",
     ],
+  },
+  "keeps trying what it rejected": {
+    bus: (good) => ({
+      subscribe<P>(queue: QueueSpec, handler: Handler<P>, options?: SubscribeOptions) {
+        const again = (): void => {
+          const timer = setInterval(() => {
+            good.subscribe<P>(queue, handler, options).then(
+              () => clearInterval(timer),
+              () => undefined,
+            );
+          }, 1);
+          setTimeout(() => clearInterval(timer), 1_000);
+        };
+        const first = good.subscribe<P>(queue, handler, options);
+        first.catch(again);
+        return first;
+      },
+    }),
+    fails: ["does not bring a rejected subscription back when its queue is declared"],
+  },
+  "keeps a consumer of a failed attempt": {
+    bus: (good) => ({
+      async subscribe<P>(queue: QueueSpec, handler: Handler<P>, options?: SubscribeOptions) {
+        try {
+          return await good.subscribe<P>(queue, handler, options);
+        } catch (error) {
+          await good.subscribe<P>({ name: "kept", kind: "transient", bindings: [] }, handler, options);
+          throw error;
+        }
+      },
+    }),
+    fails: ["leaves nothing of an attempt that fails, times out or is called off"],
+  },
+  "stays connected when it is closed": {
+    bus: () => ({ [Symbol.asyncDispose]: () => Promise.resolve() }),
+    fails: ["leaves nothing of a client that is closed in the middle of its attempts"],
   },
   "does not say what is stuck": {
     bus: (good) => ({

@@ -5,17 +5,20 @@
 import { test } from "vitest";
 import type { BusCase, BusHarness } from "./case.ts";
 import { CONSUMING } from "./consuming.ts";
+import { FAILING } from "./failing.ts";
 import { PUBLISHING } from "./publishing.ts";
 import { REQUESTING } from "./requesting.ts";
 import { RETRYING } from "./retrying.ts";
 
 export type { BusCase, BusHarness } from "./case.ts";
+export { CountingClock } from "./counting-clock.ts";
 
 export const BUS_CASES: Readonly<Record<string, BusCase>> = {
   ...PUBLISHING,
   ...CONSUMING,
   ...RETRYING,
   ...REQUESTING,
+  ...FAILING,
 };
 
 /** Registers every case as a test; `start` gives each its own broker, or a fresh corner of one. */

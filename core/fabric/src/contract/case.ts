@@ -12,6 +12,16 @@ export interface BusHarness extends AsyncDisposable {
   cut(bus: Bus): Promise<void>;
   /** It settles and sends nothing more, from now on. Resolves once the broker knows. */
   crash(bus: Bus): Promise<void>;
+  /** What exists on behalf of this harness's clients. */
+  leftovers(): Promise<{
+    /** Set in the clients' clocks. */
+    readonly timers: number;
+    readonly consumers: number;
+    readonly queues: number;
+    /** Zero where there is no such thing. */
+    readonly channels: number;
+    readonly connections: number;
+  }>;
   /** How long a condition may take; default 5,000. */
   readonly patienceMs?: number;
 }

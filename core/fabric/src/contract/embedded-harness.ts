@@ -1,6 +1,7 @@
 import { EmbeddedBroker } from "../embedded/broker.ts";
 import { EmbeddedBus } from "../embedded/bus.ts";
 import type { BusHarness } from "./case.ts";
+import { CountingClock } from "./counting-clock.ts";
 
 export const IMPATIENT = {
   outage: { minMs: 1, maxMs: 5 },
@@ -10,7 +11,8 @@ export const IMPATIENT = {
 };
 
 export function embeddedHarness(patienceMs = 2_000): BusHarness {
-  const broker = new EmbeddedBroker({ patience: IMPATIENT });
+  const clock = new CountingClock();
+  const broker = new EmbeddedBroker({ patience: IMPATIENT, clock });
   const clients: EmbeddedBus[] = [];
   return {
     patienceMs,
@@ -24,6 +26,10 @@ export function embeddedHarness(patienceMs = 2_000): BusHarness {
     },
     async crash(bus) {
       if (bus instanceof EmbeddedBus) bus.kill();
+    },
+    async leftovers() {
+      const { consumers, queues, clients: connections } = broker.counts;
+      return { timers: clock.pending, consumers, queues, connections, channels: 0 };
     },
     async [Symbol.asyncDispose]() {
       for (const bus of clients) bus.kill();

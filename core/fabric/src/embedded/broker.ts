@@ -98,12 +98,11 @@ export class EmbeddedBroker {
     if (kind !== "transient" && !this.#queues.has(name)) throw undeclared(name);
   }
 
-  /** How many consume a declared queue, and how many transient queues there are; for tests and health. */
-  consumers(name: string): number {
-    return this.#queues.get(name)?.consumers ?? 0;
-  }
-  get transientQueues(): number {
-    return this.#transient.size;
+  /** How many there are now; for tests and health. */
+  get counts(): { readonly queues: number; readonly consumers: number; readonly clients: number } {
+    const queues = [...this.#queues.values(), ...this.#transient];
+    const consumers = queues.reduce((sum, queue) => sum + queue.consumers, 0);
+    return { queues: queues.length, consumers, clients: this.#clients.size };
   }
 
   /** Messages that wait in a declared queue; for tests and health. */
