@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { type AmqpBusConfig, DEAD_LETTERS, type Delivery, type QueueSpec } from "@linkspan/fabric";
 import type { Options } from "amqplib";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { definitions } from "../../compose/stack/definitions.ts";
+import { definitions } from "@linkspan/compose/stack";
 import { describeWithServers } from "../servers/available.ts";
 import { type RabbitmqServer, startRabbitmq } from "../servers/rabbitmq.ts";
 import { until } from "../servers/until.ts";
@@ -76,7 +76,7 @@ describeWithServers(["rabbitmq"], "a broker with the stack's rights:", () => {
       channel.once("error", (error: Error & { code?: number }) => resolve(`refused ${error.code}`));
     });
     channel.publish(exchange, key, Buffer.from("forged"), { messageId: "forged", ...options });
-    return Promise.race([
+    return await Promise.race([
       closed,
       channel.waitForConfirms().then(
         () => "taken",

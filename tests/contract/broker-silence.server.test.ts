@@ -1,5 +1,5 @@
 /** A broker that is connected and silent: everything ends in time, is noticed, and leaves nothing. */
-import { type BusEvent, type QueueSpec } from "@linkspan/fabric";
+import type { BusEvent, QueueSpec } from "@linkspan/fabric";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { startFaultProxy } from "../servers/fault-proxy.ts";

@@ -1,5 +1,5 @@
 /** What somebody deletes on the broker is declared again by itself, within seconds, and health says so meanwhile. */
-import { AmqpBus, type BusEvent, DEAD_LETTERS, type Delivery, type QueueSpec } from "@linkspan/fabric";
+import { type AmqpBus, DEAD_LETTERS, type Delivery, type QueueSpec } from "@linkspan/fabric";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type RabbitmqServer, startRabbitmq } from "../servers/rabbitmq.ts";
@@ -31,7 +31,9 @@ describeWithServers(["rabbitmq"], "broker topology gone:", () => {
     const states: string[] = [];
     const watching: { bus?: AmqpBus } = {};
     // Every event of the bus is a moment to look at its health.
-    const listener = (_: BusEvent) => void (watching.bus && states.push(watching.bus.health().state));
+    const listener = (): void => {
+      if (watching.bus !== undefined) states.push(watching.bus.health().state);
+    };
     const core = await client(server, vhost, { service: "core", listener });
     watching.bus = core;
     const daemon = await client(server, vhost, { service: "irc", ownsTopology: false });

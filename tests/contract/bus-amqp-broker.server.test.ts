@@ -1,5 +1,6 @@
 /** What only a real RabbitMQ can do to the bus: crash, stop, block, refuse, and be configured otherwise. */
 import { randomUUID } from "node:crypto";
+import { Worker } from "node:worker_threads";
 import {
   ACK,
   AmqpBus,
@@ -168,6 +169,24 @@ describeWithServers(["rabbitmq"], "the AMQP bus and its broker:", () => {
     await until(() => seen.length === 1, { what: "the message" });
     expect(seen[0]).toMatchObject({ death: undefined, replyTo: undefined, kid: undefined, sig: undefined });
     expect(seen[0]).toMatchObject({ traceparent: undefined, messageId: "m" });
+  });
+
+  test("a message with headers nested thousands deep ends no connection and holds nobody up", async () => {
+    const vhost = await namespace();
+    const events: BusEvent[] = [];
+    const bus = await client(vhost, { listener: (event) => events.push(event) });
+    await bus.declare([QUEUE]);
+    const seen: Delivery[] = [];
+    await bus.subscribe(
+      QUEUE,
+      collecting([], (delivery) => void seen.push({ ...delivery })),
+    );
+    await publishNested(`${server.url}/${vhost}`, 10_000);
+    await bus.publish(message("next"));
+    await until(() => seen.length === 2, { what: "both messages" });
+    expect(seen[0]).toMatchObject({ kid: undefined, messageId: undefined });
+    expect([Buffer.from(seen[0]?.body ?? []).toString(), seen[1]?.messageId]).toEqual(["nested", "next"]);
+    expect(events.filter(({ event }) => event === "bus.down")).toEqual([]);
   });
 
   test("keeps a dead letter where it is until there is a place for it", async () => {
@@ -363,6 +382,28 @@ describeWithServers(["rabbitmq"], "the AMQP bus and its broker:", () => {
     return { channel, [Symbol.asyncDispose]: () => connection.close() };
   }
 });
+
+/** Building it takes a larger stack than tests have. */
+async function publishNested(url: string, depth: number): Promise<void> {
+  const program = `
+    const { workerData } = require("node:worker_threads");
+    const { connect } = require("amqplib");
+    let nested = [];
+    for (let level = 0; level < workerData.depth; level++) nested = [nested];
+    connect(workerData.url).then(async (connection) => {
+      const channel = await connection.createConfirmChannel();
+      channel.publish("bridge", "irc._.inbound_event.p00", Buffer.from("nested"), { headers: { kid: "k", nested } });
+      await channel.waitForConfirms();
+      await connection.close();
+    });`;
+  const options = { eval: true, workerData: { url, depth }, resourceLimits: { stackSizeMb: 64 } };
+  const worker = new Worker(program, options);
+  await new Promise<void>((resolve, reject) => {
+    worker
+      .once("error", reject)
+      .once("exit", (code) => (code === 0 ? resolve() : reject(new Error(`exit ${code}`))));
+  });
+}
 
 function message(id: string): Outgoing {
   return { route: ROUTE, body: Buffer.from(`body of ${id}`), messageId: id };

@@ -57,7 +57,7 @@ export class Timers implements Clock {
 
   end(): void {
     this.#ended = true;
-    for (const cancel of [...this.#pending]) cancel();
+    for (const cancel of this.#pending) cancel();
   }
 }
 

@@ -8,7 +8,7 @@ import type { ChannelModel } from "amqplib";
 import { type Backoff, backoffMs } from "../backoff.ts";
 import { type Clock, type Random, Timers, within } from "../clock.ts";
 import type { BusListener, LinkName } from "../events.ts";
-import { corkEachTurn, destroySocket } from "./socket.ts";
+import { corkEachTurn, destroySocket, dropHugeHeaders } from "./socket.ts";
 
 export interface LinkOptions {
   readonly name: LinkName;
@@ -101,6 +101,7 @@ export class Link {
     const { signal } = this.#closing;
     const connection = await this.#options.open(signal);
     corkEachTurn(connection);
+    dropHugeHeaders(connection);
     let isCurrent = true;
     let lost: unknown;
     connection.on("error", (error) => {

@@ -1,6 +1,5 @@
 /** How messages look on AMQP: routing keys, properties and headers, both ways. */
 import {
-  type ErrorCode,
   FabricError,
   isErrorCode,
   isReserved,

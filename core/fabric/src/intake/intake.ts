@@ -15,13 +15,12 @@ import { backoffMs, DEFAULT_PATIENCE, type Patience } from "../backoff.ts";
 import type { Handler, StuckMessage, Verdict } from "../bus.ts";
 import { within } from "../clock.ts";
 import { Deque } from "../deque.ts";
+import { Alone } from "./alone.ts";
 import { DeadLettering } from "./dead-letters.ts";
 import { EVERYTHING, Holds } from "./holds.ts";
 import { Item, type MutableDelivery } from "./item.ts";
 import type { IntakeOptions } from "./options.ts";
-import { Failures } from "./proof.ts";
 import { prepareItems, Stage } from "./stage.ts";
-import { Stuck } from "./stuck.ts";
 
 /** Shorter than a supervisor's patience with a process that is told to stop. */
 const DRAIN_MS = 8_000;
@@ -41,7 +40,7 @@ export class Intake<P> {
   readonly #holds = new Holds<P>();
   readonly #redo = new Deque<Piece<P>>();
   readonly #deadLettering: DeadLettering<P>;
-  readonly #stuck: Stuck<P>;
+  readonly #alone: Alone<P>;
   readonly #closing = new AbortController();
   #session = 0;
   #arrivals = 0;
@@ -67,7 +66,7 @@ export class Intake<P> {
       backoff: this.#patience.alone,
       closing: this.#closing.signal,
     });
-    this.#stuck = new Stuck<P>({ ...options, reportAfter: this.#patience.reportAfter });
+    this.#alone = new Alone<P>({ ...options, patience: this.#patience });
     this.#stage = new Stage({
       prepare: this.#prepare,
       maxBatch: options.limits.maxBatch,
@@ -87,12 +86,12 @@ export class Intake<P> {
 
   /** What fails alone again and again. */
   get stuck(): readonly StuckMessage[] {
-    return this.#stuck.list(this.#options.clock.now());
+    return this.#alone.stuck(this.#options.clock.now());
   }
 
   /** A person's decision about a stuck message: to the dead letters. @returns false when it is not stuck here */
   giveUp(messageId: string): boolean {
-    const item = this.#stuck.find(messageId);
+    const item = this.#alone.find(messageId);
     if (item === undefined || !this.#options.deadLetters || !this.#holds.remove(item)) return false;
     const detail = `given up by an operator after ${item.failures?.alone ?? 0} failures`;
     this.#deadLetter(item, { code: "internal", detail });
@@ -139,7 +138,7 @@ export class Intake<P> {
     this.#stage.clear();
     this.#holds.clear();
     this.#redo.clear();
-    this.#stuck.clear();
+    this.#alone.clear();
   }
 
   /**
@@ -269,7 +268,7 @@ export class Intake<P> {
     listener?.({ event: "bus.batch_rejected", queue, size: items.length, error, retryInMs: pauseMs });
     if (!retried) this.#redo.unshift([{ items, retried: true }]);
     else if (alone === undefined) this.#halve(items);
-    else this.#failedAlone(alone, blame, error, pauseMs);
+    else this.#failedAlone(alone, error, pauseMs);
   }
 
   /** Of the whole subscription: as long as the surroundings need; otherwise before the first retry only. */
@@ -291,27 +290,11 @@ export class Intake<P> {
     ]);
   }
 
-  #failedAlone(item: Item<P>, blame: Blamed | "unknown", error: unknown, pauseMs: number): void {
+  #failedAlone(item: Item<P>, error: unknown, pauseMs: number): void {
     const { deadLetters, clock } = this.#options;
-    const failures = (item.failures ??= new Failures(clock.now(), this.#successes));
-    const isProven = this.#addFailure(failures, blame);
-    if (deadLetters && blame === "message" && isFabricError(error)) {
-      this.#deadLetter(item, { code: error.code, detail: error.message });
-    } else if (deadLetters && isProven) {
-      const detail = `failed alone ${failures.alone} times while others succeeded, last: ${nameOf(error)}`;
-      this.#deadLetter(item, { code: "internal", detail });
-    } else {
-      this.#stuck.failed(item, failures, error, clock.now());
-      this.#hold(item, Math.max(pauseMs, this.#loneMs(failures.alone)));
-    }
-  }
-
-  /** @returns whether the failures prove now that the message causes them */
-  #addFailure(failures: Failures, blame: Blamed | "unknown"): boolean {
-    const now = this.#options.clock.now();
-    if (blame === "unknown") return failures.unknown(this.#patience.proof, now, this.#successes);
-    failures.surroundings(now, this.#successes);
-    return false;
+    const verdict = this.#alone.failed(item, error, clock.now(), this.#successes);
+    if (verdict !== undefined && deadLetters) this.#deadLetter(item, verdict);
+    else this.#hold(item, Math.max(pauseMs, this.#loneMs(item.failures?.alone ?? 1)));
   }
 
   #hold(item: Item<P>, afterMs: number): void {
@@ -347,7 +330,7 @@ export class Intake<P> {
     this.#count -= items.length;
     for (const item of items) {
       this.#bytes -= item.delivery.body.length;
-      if (item.failures !== undefined) this.#stuck.over(item);
+      if (item.failures !== undefined) this.#alone.over(item);
     }
     this.#options.outlet.settle(items);
   }
@@ -355,9 +338,4 @@ export class Intake<P> {
   #loneMs(failures: number): number {
     return backoffMs(this.#patience.alone, failures, this.#options.random);
   }
-}
-
-/** Its text may hold anything; its name is ours. */
-function nameOf(error: unknown): string {
-  return error instanceof Error ? error.name.slice(0, 100) : "not an error";
 }
