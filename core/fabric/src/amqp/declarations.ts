@@ -92,7 +92,10 @@ export class Declarations {
   /** Something is known to be missing. */
   missing(reason: string): void {
     if (this.#closing.signal.aborted) return;
-    this.#trouble ??= reason;
+    if (this.#trouble === undefined) {
+      this.#trouble = reason;
+      this.#options.listener?.({ event: "bus.fault", reason });
+    }
     this.repair().catch(() => undefined); // told as trouble; the next check tries again
   }
 
