@@ -336,7 +336,14 @@ describeWithServers(["rabbitmq"], "the AMQP bus and its broker:", () => {
     const burst = (prefix: string) =>
       Promise.all(Array.from({ length: 60 }, (_, at) => bus.publish({ ...message(`${prefix}${at}`), body })));
     const prefetch = async (): Promise<number> => {
-      const listed = await server.ctl("-q", "list_consumers", "-p", vhost, "--no-table-headers", "prefetch_count");
+      const listed = await server.ctl(
+        "-q",
+        "list_consumers",
+        "-p",
+        vhost,
+        "--no-table-headers",
+        "prefetch_count",
+      );
       return Number(/\d+/.exec(listed)?.[0]);
     };
     await burst("quiet");

@@ -1,3 +1,5 @@
+import { createRequire } from "node:module";
+import { Duplex } from "node:stream";
 import type { ChannelModel } from "amqplib";
 import { expect, test } from "vitest";
 import { dropHugeHeaders, withoutHugeHeader } from "./socket.ts";
@@ -36,8 +38,38 @@ test("everything else is left as it is: small properties, other frames, and fram
   }
 });
 
-test("amqplib gets to read what is left", () => {
-  const connection = { rest: headerFrame(40_000), recvFrame: () => connection.rest.length };
+/** A header frame whose one header is a list in a list, so many levels deep. */
+function nestedFrame(depth: number): Buffer {
+  const list = Buffer.alloc(5 * depth);
+  for (let level = 0; level < depth; level++) {
+    list.writeUInt8(0x41, 5 * level);
+    list.writeUInt32BE(list.length - 5 * (level + 1), 5 * level + 1);
+  }
+  const table = Buffer.concat([Buffer.from([1, 0x61]), list]);
+  const frame = headerFrame(2 + 4 + table.length);
+  frame.writeUInt16BE(0x20_00, 19); // of the properties, the headers
+  frame.writeUInt32BE(table.length, 21);
+  table.copy(frame, 25);
+  return frame;
+}
+
+/** The installed amqplib's own, with a frame that has just arrived. */
+function connectionWith(rest: Buffer): { recvFrame(): { readonly id: number; readonly size: number } } {
+  const require = createRequire(createRequire(import.meta.url).resolve("amqplib"));
+  const { Connection } = require("./lib/connection.js") as {
+    readonly Connection: new (stream: Duplex) => object;
+  };
+  const connection = new Connection(new Duplex({ read: () => undefined }));
+  Object.assign(connection, { rest, maxFrameSize: 131_072 });
+  return connection as ReturnType<typeof connectionWith>;
+}
+
+test("amqplib reads the frame of a message with headers nested thousands deep, on which it fails by itself", () => {
+  const frame = Buffer.concat([nestedFrame(20_000), NEXT]);
+  expect(() => connectionWith(frame).recvFrame()).toThrow(RangeError);
+  const connection = connectionWith(frame);
   dropHugeHeaders({ connection } as unknown as ChannelModel);
-  expect(connection.recvFrame()).toBe(22);
+  expect(connection.recvFrame()).toMatchObject({ id: 60, size: 5 });
+  expect(connection.recvFrame()).toEqual({ channel: 0 });
+  expect(connectionWith(nestedFrame(100)).recvFrame()).toMatchObject({ id: 60, size: 5 });
 });
