@@ -6,6 +6,7 @@ import { freshName, type Place } from "./place.ts";
 import type { Programs } from "./programs.ts";
 import { runToEnd } from "./run.ts";
 import { DATABASE, ROLE } from "./settings.ts";
+import type { Watcher } from "./watcher.ts";
 
 /**
  * Makes the cluster if there is none: under another name, renamed when it is complete and on disk, so that
@@ -17,6 +18,7 @@ import { DATABASE, ROLE } from "./settings.ts";
 export async function ensureCluster(
   place: Place,
   programs: Programs,
+  watcher: Watcher,
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
   const names = await readdir(place.home);
@@ -28,8 +30,9 @@ export async function ensureCluster(
     return false;
   }
   const unfinished = freshName(place.cluster);
+  using _unfinished = watcher.remove(unfinished);
   try {
-    await initialise(unfinished, place, programs, signal);
+    await initialise(unfinished, place, programs, watcher, signal);
   } catch (cause) {
     await rm(unfinished, { recursive: true, force: true, maxRetries: 5 });
     signal?.throwIfAborted();
@@ -50,6 +53,7 @@ async function initialise(
   directory: string,
   place: Place,
   programs: Programs,
+  watcher: Watcher,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const { account } = place;
@@ -61,6 +65,7 @@ async function initialise(
   await runToEnd(programs.initdb, ["-D", directory, "--no-instructions", ...access, ...locale], {
     account,
     signal,
+    watcher,
   });
   const sql = `CREATE ROLE ${ROLE} LOGIN;\n\nCREATE DATABASE ${DATABASE} OWNER ${ROLE};\n\n`;
   await runToEnd(
@@ -69,6 +74,7 @@ async function initialise(
     {
       account,
       signal,
+      watcher,
       input: sql,
     },
   );

@@ -15,6 +15,7 @@ import { link, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FabricError } from "@linkspan/envelopes";
 import { answers, SignOfLife } from "./sign-of-life.ts";
+import type { Watcher } from "./watcher.ts";
 
 export interface LockHolder {
   readonly pid: number;
@@ -29,37 +30,44 @@ interface LockRecord extends LockHolder {
   readonly socket: string;
 }
 
-export class DirectoryLock implements AsyncDisposable {
-  readonly #life: SignOfLife;
+export interface LockOptions {
+  /** Where the holder answers. */
+  readonly url?: string | undefined;
+  /** Removes the lock's files when the holder is killed. */
+  readonly watcher?: Watcher;
+}
 
-  private constructor(life: SignOfLife) {
-    this.#life = life;
+export class DirectoryLock implements AsyncDisposable {
+  readonly #resources: AsyncDisposableStack;
+
+  private constructor(resources: AsyncDisposableStack) {
+    this.#resources = resources;
   }
 
   /**
    * @param directory exists and is writable
    * @throws FabricError `store.unavailable` naming the process that holds it
    */
-  static async acquire(directory: string, options: { readonly url?: string } = {}): Promise<DirectoryLock> {
+  static async acquire(directory: string, { url, watcher }: LockOptions = {}): Promise<DirectoryLock> {
     const socket = `claim.${randomBytes(6).toString("hex")}`;
-    const life = await SignOfLife.open(directory, socket);
-    const since = new Date().toISOString();
-    const record: LockRecord = { pid: process.pid, since, ...options, socket };
     const draft = join(directory, `${socket}.json`);
+    await using resources = new AsyncDisposableStack();
+    if (watcher !== undefined) resources.use(watcher.remove(join(directory, socket)));
+    resources.use(await SignOfLife.open(directory, socket));
+    const since = new Date().toISOString();
+    const record: LockRecord = { pid: process.pid, since, ...(url !== undefined && { url }), socket };
+    using _draft = watcher?.remove(draft);
     try {
       await writeFile(draft, JSON.stringify(record), { mode: 0o644 });
       await claim(directory, draft);
-    } catch (error) {
-      await life[Symbol.asyncDispose]();
-      throw error;
     } finally {
       await rm(draft, { force: true });
     }
-    return new DirectoryLock(life);
+    return new DirectoryLock(resources.move());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#life[Symbol.asyncDispose]();
+    await this.#resources.disposeAsync();
   }
 }
 

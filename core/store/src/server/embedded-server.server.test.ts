@@ -74,10 +74,68 @@ test("killed, it is started again; pools reconnect and committed rows are there"
   await pool.end();
 });
 
-test("after a SIGKILL of its parent the next start takes the data over", slow, async () => {
+test(
+  "after a SIGKILL of its parent it stops by itself, and leaves no socket, lock or shared memory",
+  slow,
+  async () => {
+    await using place = await scratch();
+    const owner = await startInChild(place.dataDir);
+    const memory = await sharedMemoryOf(owner.pid);
+    expect(memory.length).toBeGreaterThan(1);
+    await query(owner.url, "CREATE TABLE kept (n int); INSERT INTO kept VALUES (7)");
+    owner.child.kill("SIGKILL");
+    await once(owner.child, "exit");
+    await vi.waitFor(async () => expect(await serversOf(place.cluster)).toEqual([]), soon);
+    await vi.waitFor(async () => expect(await passing(place.dataDir)).toEqual([]), soon);
+    const left = [...(await readdir("/dev/shm")), ...(await segmentsOf(owner.pid))];
+    expect(left.filter((name) => memory.includes(name))).toEqual([]);
+
+    await using server = await EmbeddedServer.start(place);
+    expect(await query(server.url, "SELECT n FROM kept")).toEqual([{ n: 7 }]);
+    expect(place.events.map(({ event }) => event)).not.toContain("store.server.orphan");
+  },
+);
+
+test(
+  "killed at any moment of its start, its parent leaves no process and no half-made cluster",
+  slow,
+  async () => {
+    await using place = await scratch();
+    const postgres = join(place.dataDir, "postgres");
+    const moments = ["cluster.new-", "cluster", "postmaster.pid"];
+    for (const moment of moments) {
+      const { child } = spawnOwner(place.dataDir);
+      const looked = moment === "postmaster.pid" ? place.cluster : postgres;
+      await vi.waitFor(async () => {
+        expect((await readdir(looked)).some((name) => name.startsWith(moment))).toBe(true);
+      }, soon);
+      child.kill("SIGKILL");
+      await once(child, "exit");
+      await vi.waitFor(async () => expect(await serversOf(place.cluster)).toEqual([]), soon);
+      await vi.waitFor(async () => expect(await passing(place.dataDir)).toEqual([]), soon);
+    }
+    await using server = await EmbeddedServer.start(place);
+    expect(await query(server.url, "SELECT 1 AS n")).toEqual([{ n: 1 }]);
+  },
+);
+
+test("of a temporary one nothing is left, whether it is disposed or its parent is killed", slow, async () => {
+  await using place = await scratch();
+  await (await EmbeddedServer.start({ ...place, temporary: true }))[Symbol.asyncDispose]();
+  await expect(stat(place.dataDir)).rejects.toMatchObject({ code: "ENOENT" });
+
+  const owner = await startInChild(place.dataDir, "temporary");
+  owner.child.kill("SIGKILL");
+  await vi.waitFor(async () => expect(stat(place.dataDir)).rejects.toMatchObject({ code: "ENOENT" }), soon);
+  expect(await serversOf(place.cluster)).toEqual([]);
+});
+
+test("when the watcher is killed with the parent, the next start takes the data over", slow, async () => {
   await using place = await scratch();
   const owner = await startInChild(place.dataDir);
   await query(owner.url, "CREATE TABLE kept (n int); INSERT INTO kept VALUES (7)");
+  owner.child.kill("SIGSTOP");
+  process.kill(owner.watcher, "SIGKILL");
   owner.child.kill("SIGKILL");
   await once(owner.child, "exit");
   expect(await isServerOf(place.cluster, owner.pid)).toBe(true);
@@ -176,9 +234,33 @@ async function query(url: string, sql: string): Promise<Record<string, unknown>[
   }
 }
 
-async function startInChild(dataDir: string) {
+function spawnOwner(dataDir: string, mode = "") {
   const program = new URL("./owner.fixture.ts", import.meta.url).pathname;
-  const child = spawn(process.execPath, [program, dataDir], { stdio: ["ignore", "pipe", "inherit"] });
-  const [line] = (await once(createInterface({ input: child.stdout }), "line")) as [string];
-  return { child, ...(JSON.parse(line) as { url: string; pid: number }) };
+  const child = spawn(process.execPath, [program, dataDir, mode], { stdio: ["ignore", "pipe", "inherit"] });
+  return { child, line: once(createInterface({ input: child.stdout }), "line") as Promise<[string]> };
+}
+
+async function startInChild(dataDir: string, mode = "") {
+  const { child, line } = spawnOwner(dataDir, mode);
+  const facts: unknown = JSON.parse((await line)[0]);
+  return { child, ...(facts as { url: string; pid: number; watcher: number }) };
+}
+
+/** What belongs to a running process only: sockets, lock files of a server, drafts. */
+async function passing(dataDir: string): Promise<string[]> {
+  const names = await readdir(join(dataDir, "postgres"), { recursive: true });
+  return names.filter((name) => /claim\.|\.s\.PGSQL|\.pid$|\.new-/.test(name));
+}
+
+/** Named memory of a server, as the kernel lists it: POSIX files and System V segments. */
+async function sharedMemoryOf(pid: number): Promise<string[]> {
+  const maps = await readFile(`/proc/${pid}/maps`, "latin1");
+  const files = [...maps.matchAll(/\/dev\/shm\/(\S+)/g)].map(([, name]) => name ?? "");
+  return [...new Set(files), ...(await segmentsOf(pid))];
+}
+
+async function segmentsOf(pid: number): Promise<string[]> {
+  const rows = (await readFile("/proc/sysvipc/shm", "latin1")).trim().split("\n").slice(1);
+  const fields = rows.map((row) => row.trim().split(/\s+/));
+  return fields.filter((row) => Number(row[4]) === pid).map(([, id]) => `segment ${id}`);
 }

@@ -17,6 +17,7 @@ import { Postmaster, type ServerExit } from "./postmaster.ts";
 import { findPrograms } from "./programs.ts";
 import { serverArguments, urlOf, writeAccess } from "./settings.ts";
 import { type ServerState, Supervisor } from "./supervisor.ts";
+import { Watcher } from "./watcher.ts";
 
 export interface EmbeddedServerOptions {
   /** Made if missing, for this account only. Everything in it belongs to one process at a time. */
@@ -26,12 +27,15 @@ export interface EmbeddedServerOptions {
   readonly signal?: AbortSignal;
   /** Where this process answers, told to whoever is refused because of it. */
   readonly ownerUrl?: string;
+  /** The data directory is removed at the end, whatever ends this process. */
+  readonly temporary?: boolean;
 }
 
 export class EmbeddedServer implements AsyncDisposable {
   /** Of database and role `linkspan`; without a password, the same after each restart. */
   readonly url: string;
   readonly #supervisor: Supervisor;
+  readonly #watcher: Watcher;
   readonly #resources: AsyncDisposableStack;
   readonly #exits: Set<(exit: ServerExit) => void>;
   readonly #readies: Set<() => void>;
@@ -40,13 +44,15 @@ export class EmbeddedServer implements AsyncDisposable {
   private constructor(started: Started) {
     this.url = started.url;
     this.#supervisor = started.supervisor;
+    this.#watcher = started.watcher;
     this.#resources = started.resources;
     this.#exits = started.exits;
     this.#readies = started.readies;
   }
 
   /**
-   * Resolves when it accepts connections. A server that an earlier process left running is stopped first.
+   * Resolves when it accepts connections. A server that an earlier process left running is stopped first. When
+   * this process ends in whatever way, the server notices and stops by itself.
    *
    * @throws FabricError `store.unavailable`: another process uses the directory (the detail names it), the
    *   data is of another major version, or the server cannot be run here
@@ -68,27 +74,32 @@ export class EmbeddedServer implements AsyncDisposable {
 
   static async #start(options: EmbeddedServerOptions): Promise<EmbeddedServer> {
     await using stack = new AsyncDisposableStack();
-    const { log, signal } = options;
-    const owner = options.ownerUrl === undefined ? {} : { url: options.ownerUrl };
+    const { log, signal, temporary = false } = options;
+    const watcher = stack.use(new Watcher(log));
+    const owner = { url: options.ownerUrl, watcher };
 
-    const base = join(await dataDirectory(options.dataDir), "postgres");
+    const dataDir = await dataDirectory(options.dataDir);
+    if (temporary) watcher.remove(dataDir);
+    const base = join(dataDir, "postgres");
     await mkdir(base, { recursive: true, mode: 0o700 });
     stack.use(await DirectoryLock.acquire(base, owner));
     const place = await choosePlace(base);
+    if (temporary && place.home !== base) watcher.remove(place.home);
     // A copied data directory points to the same home as the one it was copied from.
     if (place.home !== base) stack.use(await DirectoryLock.acquire(place.home, owner));
     signal?.throwIfAborted();
 
     const programs = await findPrograms(place.home, place.account);
-    const created = await ensureCluster(place, programs, signal);
-    const socket = await usedSocketDirectory(place, stack);
+    const created = await ensureCluster(place, programs, watcher, signal);
+    const socket = await usedSocketDirectory(place, watcher, stack);
     await writeAccess(place);
 
     const args = serverArguments(place, socket);
     const launch = async (stopping: AbortSignal | undefined): Promise<Postmaster> => {
       await clearLeftovers(place.cluster, socket, log);
       const { cluster, account } = place;
-      return Postmaster.launch({ program: programs.postgres, args, cluster, account, log, signal: stopping });
+      const { postgres: program } = programs;
+      return Postmaster.launch({ program, args, cluster, account, log, watcher, signal: stopping });
     };
     const first = await launch(signal);
 
@@ -110,7 +121,8 @@ export class EmbeddedServer implements AsyncDisposable {
     stack.defer(() => void process.off("exit", interrupt));
 
     log.info({ event: "store.server.started", pid: first.pid, cluster: place.cluster, created });
-    return new EmbeddedServer({ url: urlOf(socket), supervisor, exits, readies, resources: stack.move() });
+    const url = urlOf(socket);
+    return new EmbeddedServer({ url, supervisor, watcher, exits, readies, resources: stack.move() });
   }
 
   get state(): ServerState {
@@ -120,6 +132,11 @@ export class EmbeddedServer implements AsyncDisposable {
   /** Of the server's main process; another after each restart. */
   get pid(): number {
     return this.#supervisor.pid;
+  }
+
+  /** Of the process that stops the server when this process has ended. */
+  get watcherPid(): number | undefined {
+    return this.#watcher.pid;
   }
 
   /** Told each time the server ended unasked; it is being started again. Dispose to stop listening. */
@@ -144,6 +161,7 @@ export class EmbeddedServer implements AsyncDisposable {
 interface Started {
   readonly url: string;
   readonly supervisor: Supervisor;
+  readonly watcher: Watcher;
   readonly resources: AsyncDisposableStack;
   readonly exits: Set<(exit: ServerExit) => void>;
   readonly readies: Set<() => void>;
@@ -154,8 +172,15 @@ async function dataDirectory(path: string): Promise<string> {
   return realpath(path);
 }
 
-async function usedSocketDirectory(place: Place, stack: AsyncDisposableStack): Promise<string> {
+async function usedSocketDirectory(
+  place: Place,
+  watcher: Watcher,
+  stack: AsyncDisposableStack,
+): Promise<string> {
   const { path, temporary } = await socketDirectory(place);
-  if (temporary) stack.defer(() => rm(path, { recursive: true, force: true }));
+  if (temporary) {
+    stack.use(watcher.remove(path));
+    stack.defer(() => rm(path, { recursive: true, force: true }));
+  }
   return path;
 }

@@ -5,7 +5,8 @@ const nothing = () => undefined;
 const server = await EmbeddedServer.start({
   dataDir: process.argv[2] ?? "",
   ownerUrl: "http://127.0.0.1:8787",
+  temporary: process.argv[3] === "temporary",
   log: { debug: nothing, info: nothing, warn: nothing, error: nothing },
 });
 process.once("SIGTERM", () => void server[Symbol.asyncDispose]());
-process.stdout.write(`${JSON.stringify({ url: server.url, pid: server.pid })}\n`);
+process.stdout.write(`${JSON.stringify({ url: server.url, pid: server.pid, watcher: server.watcherPid })}\n`);

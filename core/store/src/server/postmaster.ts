@@ -7,7 +7,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { FabricError } from "@linkspan/envelopes";
 import type { Account } from "./account.ts";
 import type { ServerLog } from "./log.ts";
-import { identityOf, serverEnvironment } from "./run.ts";
+import { identityOf, serverEnvironment } from "./environment.ts";
+import { GO, gated, type StopStep, type Watcher } from "./watcher.ts";
 
 export interface ServerExit {
   readonly code: number | null;
@@ -20,14 +21,20 @@ export interface Launch {
   readonly cluster: string;
   readonly account: Account | undefined;
   readonly log: ServerLog;
+  /** Stops it when this process ends before it does. */
+  readonly watcher: Watcher;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** Recovery after a crash replays what was written since the last checkpoint. */
 const READY_WITHIN_MS = 300_000;
 const LOOK_EVERY_MS = 5;
-const FAST_STOP_MS = 60_000;
-const IMMEDIATE_STOP_MS = 10_000;
+/** Fast, then immediate, then by force: each keeps all that was committed. */
+const STOP_STEPS: readonly StopStep[] = [
+  ["SIGINT", 60],
+  ["SIGQUIT", 10],
+  ["SIGKILL", 10],
+];
 const KEPT_LINES = 5;
 
 export class Postmaster {
@@ -38,11 +45,13 @@ export class Postmaster {
   readonly #complaints: string[] = [];
   #running = true;
 
-  private constructor(child: ChildProcess, pid: number, log: ServerLog) {
+  private constructor(child: ChildProcess, pid: number, { log, watcher }: Launch) {
     this.#child = child;
     this.pid = pid;
+    const watched = watcher.watch(pid, { steps: STOP_STEPS });
     this.exited = new Promise((resolve) => {
       child.once("exit", (code, signal) => {
+        watched[Symbol.dispose]();
         this.#running = false;
         resolve({ code, signal });
       });
@@ -65,17 +74,24 @@ export class Postmaster {
       throw error;
     }
 
-    async function spawned({ program, args, account, log }: Launch): Promise<Postmaster> {
+    async function spawned(launch: Launch): Promise<Postmaster> {
+      const { account } = launch;
+      const [program, ...args] = gated(launch.program, launch.args);
       // Its own process group: a terminal's Ctrl-C must reach us, not the database before us.
       const child = spawn(program, args, {
         cwd: "/",
         env: serverEnvironment(),
-        stdio: ["ignore", "ignore", "pipe"],
+        stdio: ["pipe", "ignore", "pipe"],
         detached: true,
         ...identityOf(account),
       });
+      child.stdin.on("error", () => undefined); // it ended early; the exit tells
       const { pid } = child;
-      if (pid !== undefined) return new Postmaster(child, pid, log);
+      if (pid !== undefined) {
+        const postmaster = new Postmaster(child, pid, launch);
+        child.stdin.end(GO);
+        return postmaster;
+      }
       const cause = await new Promise<Error>((resolve) => child.once("error", resolve));
       const who = account === undefined ? "" : ` as ${account.name}`;
       throw new FabricError("store.unavailable", `the database cannot be run${who}: ${cause.message}`, {
@@ -84,23 +100,18 @@ export class Postmaster {
     }
   }
 
-  /** Fast, then immediate, then by force: each keeps all that was committed. Resolves when it has ended. */
+  /** Resolves when it has ended. */
   async stop(): Promise<void> {
-    for (const [signal, waitMs] of [
-      ["SIGINT", FAST_STOP_MS],
-      ["SIGQUIT", IMMEDIATE_STOP_MS],
-    ] as const) {
+    for (const [signal, seconds] of STOP_STEPS) {
       if (!this.#running) return;
       this.#child.kill(signal);
       const abandon = new AbortController();
       await Promise.race([
         this.exited,
-        delay(waitMs, undefined, { signal: abandon.signal }).catch(() => undefined),
+        delay(seconds * 1_000, undefined, { signal: abandon.signal }).catch(() => undefined),
       ]);
       abandon.abort();
     }
-    if (!this.#running) return;
-    this.#child.kill("SIGKILL");
     await this.exited;
   }
 
