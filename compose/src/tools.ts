@@ -1,4 +1,5 @@
 /** What the grammar hands to a command: its output, its configuration, the API, and when to stop. */
+import { type StopRequest, stopOnSignals } from "@linkspan/daemon-kit/process";
 import type { Client } from "./client.ts";
 import type { Config } from "./config.ts";
 import { type Output, outputTo } from "./output.ts";
@@ -18,8 +19,8 @@ export interface Tools {
   readonly config: (overrides?: Env) => Promise<Config>;
   /** @throws ConfigError, FabricError `request.unauthorized` */
   readonly client: () => Promise<Client>;
-  /** Aborts at the first interrupt; the next one ends the process at once. */
-  readonly interrupted: () => AbortSignal;
+  /** From now on signals ask for a stop instead of ending the process. */
+  readonly stopRequest: () => StopRequest;
   /** The command ran, and its answer is no. */
   readonly fail: () => void;
   readonly exitCode: () => number;
@@ -38,7 +39,7 @@ export function toolsFor(env: Env, options: () => CommonOptions): Tools {
   };
   return {
     out: (audience = "reader") => {
-      process.stdout.once("error", audience === "reader" ? quitWhenNobodyReads : () => undefined);
+      process.stdout.on("error", audience === "reader" ? quitWhenNobodyReads : () => undefined);
       return outputTo(process.stdout, process.stderr, options().json);
     },
     config,
@@ -46,7 +47,7 @@ export function toolsFor(env: Env, options: () => CommonOptions): Tools {
       const { connect } = await import("./client.ts");
       return connect(await config());
     },
-    interrupted,
+    stopRequest: stopOnSignals,
     fail: () => {
       exitCode = 1;
     },
@@ -54,19 +55,8 @@ export function toolsFor(env: Env, options: () => CommonOptions): Tools {
   };
 }
 
-/** `linkspan events --follow | head -1` ends when `head` does, without a word. */
+/** `linkspan events --follow | head -1` ends when `head` does, without a word; so when the terminal is closed. */
 function quitWhenNobodyReads(error: NodeJS.ErrnoException): void {
-  if (error.code !== "EPIPE") throw error;
+  if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
   process.exit();
-}
-
-function interrupted(): AbortSignal {
-  const controller = new AbortController();
-  const signals = ["SIGINT", "SIGTERM"] as const;
-  const abort = () => {
-    for (const signal of signals) process.off(signal, abort);
-    controller.abort();
-  };
-  for (const signal of signals) process.on(signal, abort);
-  return controller.signal;
 }

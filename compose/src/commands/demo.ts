@@ -30,7 +30,7 @@ export async function demo(out: Output, signal: AbortSignal): Promise<void> {
       undefined,
     );
     out.say("Starting a database, the core, the API and an echo daemon in this process.");
-    await using running = await start(config);
+    await using running = await start(config, { signal, temporary: true });
     out.say(`Ready at ${running.url}.`);
     await tour(await connect(config), out, signal);
   } finally {

@@ -42,7 +42,7 @@ export function accountCommands(program: Command, tools: Tools): void {
     .option("--limit <n>", "at most this many; not with --follow", positive, 100)
     .action(async (options: EventsOptions) => {
       const { events } = await import("../commands/events.ts");
-      await events(await tools.client(), tools.out(), options, tools.interrupted());
+      await events(await tools.client(), tools.out(), options, tools.stopRequest().signal);
     });
 
   program

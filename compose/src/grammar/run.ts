@@ -10,7 +10,7 @@ export function runCommands(program: Command, tools: Tools): void {
     .action(async (options: { roles?: string }) => {
       const config = await tools.config(options.roles === undefined ? {} : { LINKSPAN_ROLES: options.roles });
       const { up } = await import("../commands/up.ts");
-      await up(config, tools.out("nobody"), tools.interrupted());
+      if (!(await up(config, tools.out("nobody"), tools.stopRequest()))) tools.fail();
     });
 
   program
@@ -18,7 +18,7 @@ export function runCommands(program: Command, tools: Tools): void {
     .description("start with fresh data, link an echo account, say something, show what comes back")
     .action(async () => {
       const { demo } = await import("../commands/demo.ts");
-      await demo(tools.out(), tools.interrupted());
+      await demo(tools.out(), tools.stopRequest().signal);
     });
 
   program

@@ -1,7 +1,7 @@
 /** The HTTP API over a core, its metrics, and the owner's token for the commands beside it. */
 import { open, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { hashToken, newToken, prometheusMetrics, startApi } from "@linkspan/api";
+import { hashToken, newToken, prometheusMetrics, type ReadinessCheck, startApi } from "@linkspan/api";
 import { apiToken, insertApiToken } from "@linkspan/store";
 import type { Logger } from "pino";
 import { Registry } from "prom-client";
@@ -19,13 +19,14 @@ export async function runApi(
   { core }: OpenCore,
   config: Config,
   registry: Registry,
+  checks: readonly ReadinessCheck[],
   log: Logger,
   stack: AsyncDisposableStack,
 ): Promise<string> {
   await ensureOwner(core.database.pool, config.data);
   const { host, port } = config;
   const api = stack.use(
-    await startApi(core, { host, port, registry, log }).catch((error: unknown) => {
+    await startApi(core, { host, port, registry, checks, log }).catch((error: unknown) => {
       throw explained(error, host, port);
     }),
   );

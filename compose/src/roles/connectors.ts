@@ -13,10 +13,16 @@ const CONNECTORS = {
   },
 } as const satisfies Partial<Record<Role, (config: Config) => Promise<Connector>>>;
 
+export interface ConnectorRole {
+  readonly service: Role;
+  /** A fresh one each time: after a fault nothing of the last one is used again. */
+  readonly open: () => Promise<Connector>;
+}
+
 /** The daemons among the roles. */
-export function connectorsOf(config: Config): Promise<Connector[]> {
+export function connectorsOf(config: Config): ConnectorRole[] {
   const roles = config.roles.filter((role) => role in CONNECTORS) as (keyof typeof CONNECTORS)[];
-  return Promise.all(roles.map((role) => CONNECTORS[role](config)));
+  return roles.map((service) => ({ service, open: () => CONNECTORS[service](config) }));
 }
 
 /** On a laptop the IRC server is often beside it; elsewhere a user must not reach what only this machine can. */

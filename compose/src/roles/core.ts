@@ -31,12 +31,14 @@ export async function openDatabase(
   config: Config,
   log: Logger,
   stack: AsyncDisposableStack,
+  { signal, temporary = false }: { readonly signal?: AbortSignal; readonly temporary?: boolean } = {},
 ): Promise<{ readonly database: Database; readonly url: string }> {
   let url = config.database_url;
   if (url === undefined) {
     const { EmbeddedServer } = await import("@linkspan/store/server");
     const ownerUrl = `http://${config.host}:${config.port}`;
-    url = stack.use(await EmbeddedServer.start({ dataDir: config.data, log, ownerUrl })).url;
+    const options = { dataDir: config.data, log, ownerUrl, temporary, ...(signal && { signal }) };
+    url = stack.use(await EmbeddedServer.start(options)).url;
   }
   const database = stack.use(new Database(url, { maxConnections: config.database_pool }));
   await migrate(database);

@@ -98,7 +98,13 @@ const LOOK_MS = 20;
 const PATIENCE_MS = 3_000;
 
 /** Resolves when each serves, so that who links an account after `ready` is not told to try again. */
-export async function untilServing(daemons: readonly Daemon[]): Promise<void> {
+export async function untilServing(
+  daemons: readonly Pick<Daemon, "isServing">[],
+  signal?: AbortSignal,
+): Promise<void> {
   const deadline = performance.now() + PATIENCE_MS;
-  while (daemons.some((daemon) => !daemon.isServing) && performance.now() < deadline) await pause(LOOK_MS);
+  while (daemons.some((daemon) => !daemon.isServing)) {
+    if (performance.now() > deadline || signal?.aborted === true) return;
+    await pause(LOOK_MS);
+  }
 }

@@ -1,4 +1,5 @@
 /** One logger per process: JSON lines on standard error, so that standard output stays for answers. */
+import { LOG_OPTIONS } from "@linkspan/daemon-kit/process";
 import { pino, type Logger } from "pino";
 import type { Config } from "../config.ts";
 
@@ -16,25 +17,15 @@ const REDACTED = [
 ];
 
 export function logTo(config: Config): Logger {
+  const destination = pino.destination({ dest: 2, sync: false });
+  destination.on("error", () => undefined); // a closed terminal: there is nobody left to tell
   return pino(
     {
+      ...LOG_OPTIONS,
       level: config.log_level,
       base: { namespace: config.namespace },
       redact: { paths: REDACTED, censor: "[secret]" },
-      serializers: { err: describeError },
     },
-    pino.destination({ dest: 2, sync: false }),
+    destination,
   );
-}
-
-/** A name, a code and our own message; an SDK's error may quote what it was given, so only its name is kept. */
-function describeError(error: unknown): Record<string, unknown> {
-  if (!(error instanceof Error)) return { name: typeof error };
-  const code = "code" in error && typeof error.code === "string" ? { code: error.code } : {};
-  const own = error.name === "FabricError" ? { message: error.message } : {};
-  const stack = error.stack
-    ?.split("\n")
-    .slice(1, 4)
-    .map((line) => line.trim());
-  return { name: error.name, ...code, ...own, ...(stack !== undefined && { stack }) };
 }

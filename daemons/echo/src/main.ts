@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { parseConfig, startDaemon } from "@linkspan/daemon-kit";
+import { LOG_OPTIONS, stopOnSignals, watchFaults } from "@linkspan/daemon-kit/process";
 import { AmqpBus } from "@linkspan/fabric";
 import pino from "pino";
 import { EchoPlatform } from "./client.ts";
@@ -7,12 +8,13 @@ import { EchoConfigSchema } from "./config.ts";
 import { echoConnector } from "./connector.ts";
 
 const config = parseConfig(process.env, EchoConfigSchema);
-const log = pino({ level: config.logLevel });
-const stop = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
+const log = pino({ ...LOG_OPTIONS, level: config.logLevel });
+const stop = stopOnSignals();
+watchFaults({ log, fail: stop.fail });
 
 const { service, instance, busUrl: url } = config;
 await using bus = await AmqpBus.connect({ service, instance, bootId: crypto.randomUUID(), url });
 const connector = echoConnector({ platform: new EchoPlatform(), service });
 const daemon = await startDaemon({ config, connector, bus, log }, stop.signal);
 await daemon.done;
+if (stop.failed) process.exitCode = 1;

@@ -1,6 +1,7 @@
 /** The IRC daemon on its own, against a message broker. */
 import { randomUUID } from "node:crypto";
 import { parseConfig, startDaemon } from "@linkspan/daemon-kit";
+import { LOG_OPTIONS, stopOnSignals, watchFaults } from "@linkspan/daemon-kit/process";
 import { AmqpBus } from "@linkspan/fabric";
 import pino from "pino";
 import { IrcConfigSchema } from "./config.ts";
@@ -8,9 +9,9 @@ import { ircConnector } from "./connector.ts";
 import { SERVICE } from "./conversation.ts";
 
 const config = parseConfig(process.env, IrcConfigSchema);
-const log = pino({ level: config.logLevel });
-const stop = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
+const log = pino({ ...LOG_OPTIONS, level: config.logLevel });
+const stop = stopOnSignals();
+watchFaults({ log, fail: stop.fail });
 
 const { busUrl: url, instance } = config;
 await using bus = await AmqpBus.connect({ url, service: SERVICE, instance, bootId: randomUUID() });
@@ -21,3 +22,4 @@ const connector = ircConnector({
 });
 await using daemon = await startDaemon({ config, connector, bus, log }, stop.signal);
 await daemon.done;
+if (stop.failed) process.exitCode = 1;

@@ -1,0 +1,5 @@
+/** What every program does about its own process: when to stop, and what to do about faults. Loads quickly. */
+export { type FaultKind, type FaultOptions, watchFaults } from "./faults.ts";
+export { LOG_OPTIONS } from "./log-options.ts";
+export { type StopOptions, type StopRequest, stopOnSignals } from "./stop-request.ts";
+export { aborted, within } from "../signals.ts";

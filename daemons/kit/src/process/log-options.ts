@@ -1,0 +1,18 @@
+import type { LoggerOptions } from "pino";
+import { describeError } from "./describe-error.ts";
+
+/**
+ * For every logger: errors are described without what other libraries wrote in them. Pino takes the message of
+ * an error under its error key as the line's own, so that key is one that nobody uses.
+ */
+export const LOG_OPTIONS = {
+  errorKey: "thrown",
+  serializers: { err: (error: unknown) => describeError(error) },
+  hooks: {
+    logMethod(args, method) {
+      const [first, ...rest] = args as unknown[];
+      const fields = first instanceof Error ? { err: first } : first;
+      method.apply(this, [fields, ...rest] as typeof args);
+    },
+  },
+} as const satisfies LoggerOptions;
