@@ -1,5 +1,5 @@
 /** What the grammar hands to a command: its output, its configuration, the API, and when to stop. */
-import { type StopRequest, stopOnSignals } from "@linkspan/daemon-kit/process";
+import { type StopRequest, stopOnSignals } from "@linkspan/daemon-kit/stop";
 import type { Client } from "./client.ts";
 import type { Config } from "./config.ts";
 import { type Output, outputTo } from "./output.ts";

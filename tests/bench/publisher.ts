@@ -13,6 +13,7 @@ const [url = "", exchange = "", count = "0", run = ""] = process.argv.slice(2);
 const connection = await amqp.connect(url);
 const channel = await connection.createConfirmChannel();
 const messages = corpus(Number(count), run);
+process.stdin.once("end", () => process.exit(1)); // who started it has ended
 process.stdout.write("ready\n");
 await once(process.stdin, "data");
 

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import { boundToParent } from "../servers/account.ts";
 import { reservePort } from "../servers/port.ts";
 import { isAlive, killTree, treeOf } from "../servers/process-tree.ts";
 import { until } from "../servers/until.ts";
@@ -74,7 +75,8 @@ export class Up implements AsyncDisposable {
   /** Resolves when it is ready. */
   static async start(env: Env, args: readonly string[] = []): Promise<Up> {
     const begun = performance.now();
-    const child = spawn(COMMAND, ["up", ...args], { env: { ...ownEnvironment(), ...env } });
+    const [program, ...rest] = boundToParent([COMMAND, "up", ...args]);
+    const child = spawn(program, rest, { env: { ...ownEnvironment(), ...env } });
     const output = { out: "", log: "" };
     child.stdout.on("data", (chunk: Buffer) => (output.out += chunk.toString()));
     child.stderr.on("data", (chunk: Buffer) => (output.log += chunk.toString()));

@@ -30,13 +30,13 @@ export function giveTo(account: string, directory: string): void {
 }
 
 /** The command line that runs `command` and kills it when the process that started it ends. */
-export function boundToParent(command: readonly string[]): [string, ...string[]] {
+export function boundToParent(command: readonly [string, ...string[]]): [string, ...string[]] {
+  if (process.platform !== "linux") return [...command];
   return ["setpriv", "--pdeathsig", "KILL", "--", ...command];
 }
 
-/** The command line that runs `command` as `account`. With `bound`, it dies with the process that started it. */
-export function runAs(account: string, command: readonly string[], bound: boolean): [string, ...string[]] {
+/** The command line that runs `command` as `account`. */
+export function runAs(account: string, command: readonly string[]): [string, ...string[]] {
   const options = isRoot ? ["--reuid", account, "--regid", String(idOf(account, "-g")), "--init-groups"] : [];
-  if (bound) options.push("--pdeathsig", "KILL");
   return ["setpriv", ...options, "--", ...command];
 }

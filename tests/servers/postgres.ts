@@ -1,5 +1,6 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { Client } from "pg";
@@ -67,6 +68,8 @@ function flagsOf(port: number, settings: PostgresOptions["settings"] = {}): stri
     listen_addresses: "127.0.0.1",
     unix_socket_directories: "",
     max_connections: "200",
+    // In the data directory, which is removed; not in /dev/shm, where a killed server leaves it.
+    dynamic_shared_memory_type: "mmap",
     ...settings,
   };
   return Object.entries(all).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
@@ -94,6 +97,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
       directory,
       ports: [port],
       stopSignal: "SIGINT",
+      clean: () => removeSegment(data),
       answers: () => query(url, "select 1").then(() => true),
     },
     {
@@ -142,6 +146,7 @@ export async function startStandby(primary: PostgresServer): Promise<StandbyServ
       directory,
       ports: [port],
       stopSignal: "SIGINT",
+      clean: () => removeSegment(data),
       answers: () => query(url, "select 1").then(() => true),
     },
     {
@@ -149,4 +154,12 @@ export async function startStandby(primary: PostgresServer): Promise<StandbyServ
       promote: () => query(url, "select pg_promote()"),
     },
   );
+}
+
+/** The shared memory that guards the data directory; a killed server leaves it, and only a next start removes it. */
+function removeSegment(data: string): void {
+  const file = join(data, "postmaster.pid");
+  const line = existsSync(file) ? readFileSync(file, "utf8").split("\n")[6] : undefined;
+  const [, id] = line?.trim().split(/\s+/) ?? [];
+  if (id !== undefined) spawnSync("ipcrm", ["-m", id]);
 }

@@ -1,12 +1,14 @@
 /**
  * One private server process. `start` resolves when the server answers; `kill` is SIGKILL, as a crash
  * would be; `stop` is its clean shutdown; `restart` comes back on the same ports with the same data;
- * disposing ends every process of its tree and removes its directory.
+ * disposing ends every process of its tree and removes its directory, and so does the end of this process,
+ * also by SIGKILL.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { appendFileSync, closeSync, openSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { Watcher } from "@linkspan/store/server";
 import { runAs } from "./account.ts";
 import type { Port } from "./port.ts";
 import { isAlive, killTree, signal, treeOf } from "./process-tree.ts";
@@ -25,6 +27,8 @@ export interface Program {
   /** True once the server answers; may throw while it does not. */
   readonly answers: () => Promise<boolean>;
   readonly stopSignal?: NodeJS.Signals;
+  /** Takes back what a killed server left outside of its directory. */
+  readonly clean?: () => void;
   readonly startTimeoutMs?: number;
   /** Runs beside it, started before and ended after it. */
   readonly companion?: Server;
@@ -32,6 +36,7 @@ export interface Program {
 
 const LOG_TAIL = 4_000;
 const run = promisify(execFile);
+const nothing = (): void => undefined;
 
 function environment(directory: string, env: Program["env"]): NodeJS.ProcessEnv {
   return { PATH: process.env["PATH"], HOME: directory, LANG: "C.UTF-8", ...env };
@@ -40,12 +45,15 @@ function environment(directory: string, env: Program["env"]): NodeJS.ProcessEnv 
 export class Server implements AsyncDisposable {
   readonly #program: Program;
   readonly #log: string;
+  readonly #watcher = new Watcher({ debug: nothing, info: nothing, warn: nothing, error: nothing });
+  #watched: Disposable | undefined;
   #child: ChildProcess | undefined;
   readonly #onExit = (): void => this.#abandon();
 
   constructor(program: Program) {
     this.#program = program;
     this.#log = join(program.directory, "output.log");
+    this.#watcher.remove(program.directory);
     process.once("exit", this.#onExit);
   }
 
@@ -86,7 +94,7 @@ export class Server implements AsyncDisposable {
   /** SIGKILL; resolves when every process of it is gone. */
   async kill(): Promise<void> {
     if (this.#child?.pid !== undefined) await killTree(this.#child.pid);
-    this.#child = undefined;
+    this.#gone();
   }
 
   /** Asks it to end, and waits until it has. */
@@ -96,7 +104,7 @@ export class Server implements AsyncDisposable {
     const tree = treeOf(pid);
     signal(pid, this.#program.stopSignal ?? "SIGTERM");
     await until(() => !tree.some(isAlive), { what: `${this.#program.name} to stop` });
-    this.#child = undefined;
+    this.#gone();
   }
 
   /** Same ports, same data. Stops it first if it still runs. */
@@ -109,13 +117,15 @@ export class Server implements AsyncDisposable {
     process.off("exit", this.#onExit);
     await this.kill();
     await this.#program.companion?.[Symbol.asyncDispose]();
+    this.#program.clean?.();
+    await this.#watcher[Symbol.asyncDispose]();
     rmSync(this.#program.directory, { recursive: true, force: true });
     for (const port of this.#program.ports) port.release();
   }
 
   #spawn(): ChildProcess {
     const { command, account, directory, env } = this.#program;
-    const [file, ...args] = runAs(account, command, true);
+    const [file, ...args] = runAs(account, command);
     const log = openSync(this.#log, "a");
     const child = spawn(file, args, {
       cwd: directory,
@@ -126,8 +136,21 @@ export class Server implements AsyncDisposable {
     closeSync(log);
     child.once("error", (error) => appendFileSync(this.#log, `${error.message}\n`));
     child.unref();
+    if (child.pid !== undefined) {
+      const steps = [
+        [this.#program.stopSignal ?? "SIGTERM", 10],
+        ["SIGKILL", 5],
+      ] as const;
+      this.#watched = this.#watcher.watch(child.pid, { steps, group: true });
+    }
     this.#child = child;
     return child;
+  }
+
+  #gone(): void {
+    this.#watched?.[Symbol.dispose]();
+    this.#watched = undefined;
+    this.#child = undefined;
   }
 
   async #answers(child: ChildProcess): Promise<boolean> {
@@ -145,6 +168,7 @@ export class Server implements AsyncDisposable {
   /** The test process ends without disposing: synchronous, so nothing can be awaited. */
   #abandon(): void {
     if (this.#child?.pid !== undefined) for (const pid of treeOf(this.#child.pid)) signal(pid, "SIGKILL");
+    this.#program.clean?.();
     rmSync(this.#program.directory, { recursive: true, force: true });
   }
 }
@@ -159,7 +183,7 @@ export interface Question {
 
 /** Runs a command to its end in a server's environment. @returns what it printed; anything but exit code 0 throws */
 export async function ask({ account, directory, command, env, input }: Question): Promise<string> {
-  const [file, ...args] = runAs(account, command, false);
+  const [file, ...args] = runAs(account, command);
   const running = run(file, args, { cwd: directory, env: environment(directory, env) });
   running.child.stdin?.end(input);
   return (await running).stdout;

@@ -1,5 +1,5 @@
 /** One logger per process: JSON lines on standard error, so that standard output stays for answers. */
-import { LOG_OPTIONS } from "@linkspan/daemon-kit/process";
+import { LOG_OPTIONS, logDestination } from "@linkspan/daemon-kit/process";
 import { pino, type Logger } from "pino";
 import type { Config } from "../config.ts";
 
@@ -17,8 +17,6 @@ const REDACTED = [
 ];
 
 export function logTo(config: Config): Logger {
-  const destination = pino.destination({ dest: 2, sync: false });
-  destination.on("error", () => undefined); // a closed terminal: there is nobody left to tell
   return pino(
     {
       ...LOG_OPTIONS,
@@ -26,6 +24,6 @@ export function logTo(config: Config): Logger {
       base: { namespace: config.namespace },
       redact: { paths: REDACTED, censor: "[secret]" },
     },
-    destination,
+    logDestination(),
   );
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { parseConfig, startDaemon } from "@linkspan/daemon-kit";
-import { LOG_OPTIONS, stopOnSignals, watchFaults } from "@linkspan/daemon-kit/process";
+import { LOG_OPTIONS, logDestination, stopOnSignals, watchFaults } from "@linkspan/daemon-kit/process";
 import { AmqpBus } from "@linkspan/fabric";
 import pino from "pino";
 import { EchoPlatform } from "./client.ts";
@@ -8,7 +8,7 @@ import { EchoConfigSchema } from "./config.ts";
 import { echoConnector } from "./connector.ts";
 
 const config = parseConfig(process.env, EchoConfigSchema);
-const log = pino({ ...LOG_OPTIONS, level: config.logLevel });
+const log = pino({ ...LOG_OPTIONS, level: config.logLevel }, logDestination());
 const stop = stopOnSignals();
 watchFaults({ log, fail: stop.fail });
 

@@ -1,7 +1,7 @@
 /** The IRC daemon on its own, against a message broker. */
 import { randomUUID } from "node:crypto";
 import { parseConfig, startDaemon } from "@linkspan/daemon-kit";
-import { LOG_OPTIONS, stopOnSignals, watchFaults } from "@linkspan/daemon-kit/process";
+import { LOG_OPTIONS, logDestination, stopOnSignals, watchFaults } from "@linkspan/daemon-kit/process";
 import { AmqpBus } from "@linkspan/fabric";
 import pino from "pino";
 import { IrcConfigSchema } from "./config.ts";
@@ -9,7 +9,7 @@ import { ircConnector } from "./connector.ts";
 import { SERVICE } from "./conversation.ts";
 
 const config = parseConfig(process.env, IrcConfigSchema);
-const log = pino({ ...LOG_OPTIONS, level: config.logLevel });
+const log = pino({ ...LOG_OPTIONS, level: config.logLevel }, logDestination());
 const stop = stopOnSignals();
 watchFaults({ log, fail: stop.fail });
 

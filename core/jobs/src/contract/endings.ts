@@ -15,7 +15,7 @@ export const endings: Readonly<Record<string, Case>> = {
     await jobs.enqueue(held, { n: 1 });
     const program = new URL("./victim.ts", import.meta.url).pathname;
     const victim = spawn(process.execPath, [program, bench.url, bench.queue, String(bench.lockMs)], {
-      stdio: ["ignore", "pipe", "inherit"],
+      stdio: ["pipe", "pipe", "inherit"],
     });
     await once(victim.stdout, "data"); // it has taken the job
     const seen: unknown[] = [];

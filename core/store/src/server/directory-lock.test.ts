@@ -38,10 +38,10 @@ test("a SIGKILL of the holder gives it up at once", async () => {
   const module = new URL("./directory-lock.ts", import.meta.url).href;
   const program = `const { DirectoryLock } = await import(${JSON.stringify(module)});
     await DirectoryLock.acquire(${JSON.stringify(directory)});
-    setInterval(() => {}, 1000);
+    process.stdin.once("end", () => process.exit(1)).resume();
     console.log("held");`;
   const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["pipe", "pipe", "inherit"],
   });
   await once(child.stdout, "data");
   await expect(DirectoryLock.acquire(directory)).rejects.toThrow(`process ${child.pid} since`);

@@ -236,7 +236,7 @@ async function query(url: string, sql: string): Promise<Record<string, unknown>[
 
 function spawnOwner(dataDir: string, mode = "") {
   const program = new URL("./owner.fixture.ts", import.meta.url).pathname;
-  const child = spawn(process.execPath, [program, dataDir, mode], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [program, dataDir, mode], { stdio: ["pipe", "pipe", "inherit"] });
   return { child, line: once(createInterface({ input: child.stdout }), "line") as Promise<[string]> };
 }
 

@@ -1,4 +1,4 @@
-/** Owns a server until it is told to end; its test kills it. */
+/** Owns a server until it is told to end, or its test has ended; its test kills it. */
 import { EmbeddedServer } from "./embedded-server.ts";
 
 const nothing = () => undefined;
@@ -8,5 +8,6 @@ const server = await EmbeddedServer.start({
   temporary: process.argv[3] === "temporary",
   log: { debug: nothing, info: nothing, warn: nothing, error: nothing },
 });
+process.stdin.once("end", () => process.exit(1)).resume();
 process.once("SIGTERM", () => void server[Symbol.asyncDispose]());
 process.stdout.write(`${JSON.stringify({ url: server.url, pid: server.pid, watcher: server.watcherPid })}\n`);

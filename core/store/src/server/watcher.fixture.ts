@@ -25,5 +25,5 @@ if (kind !== "gated") {
   });
   child.stdin?.write(GO);
 }
-setInterval(nothing, 1_000);
+process.stdin.once("end", () => process.exit(1)).resume();
 process.stdout.write(`${JSON.stringify({ child: child.pid, watcher: watcher.pid })}\n`);

@@ -90,7 +90,7 @@ interface Owner extends AsyncDisposable {
 async function start(kind: string, path = ""): Promise<Owner> {
   const program = new URL("./watcher.fixture.ts", import.meta.url).pathname;
   const owner = spawn(process.execPath, [program, kind, path], {
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["pipe", "pipe", "inherit"],
     detached: true,
   });
   const [line] = (await once(createInterface({ input: owner.stdout }), "line")) as [string];

@@ -1,5 +1,6 @@
-/** What every program does about its own process: when to stop, and what to do about faults. Loads quickly. */
+/** What every program does about its own process: when to stop, what to do about faults, where its log goes. */
 export { type FaultKind, type FaultOptions, watchFaults } from "./faults.ts";
+export { logDestination } from "./log-destination.ts";
 export { LOG_OPTIONS } from "./log-options.ts";
 export { type StopOptions, type StopRequest, stopOnSignals } from "./stop-request.ts";
 export { aborted, within } from "../signals.ts";

@@ -1,0 +1,158 @@
+/**
+ * Every process that stems from one: its descendants, also those that left its process group, its session or, when
+ * their parent ended, its tree. They are known by a mark in their PATH, which children inherit, and by being
+ * seen as the child of one that is known.
+ */
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+export interface Member {
+  readonly pid: number;
+  readonly parent: number;
+  /** Process group. */
+  readonly group: number;
+  /** In clock ticks since the machine's start; tells it from a later one of the same number. */
+  readonly started: string;
+  readonly command: string;
+}
+
+const LOOK_EVERY_MS = 10;
+
+export class Family implements Disposable {
+  /** An empty directory, to stand first in the PATH of who begins it. */
+  readonly mark: string = mkdtempSync(join(tmpdir(), "linkspan-family-"));
+  readonly #known = new Map<string, Member>();
+  readonly #memory = new Set<string>();
+  readonly #sockets = new Set<string>();
+  readonly #timer: NodeJS.Timeout;
+
+  constructor() {
+    this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);
+  }
+
+  /** One that does not bear the mark, with its descendants. */
+  adopt(pid: number): void {
+    const member = memberOf(pid);
+    if (member !== undefined) this.#known.set(`${pid} ${member.started}`, member);
+    this.#look();
+  }
+
+  /** Those that have not ended. */
+  living(): Member[] {
+    this.#look();
+    return [...this.#known.values()].flatMap(({ pid, started }) => {
+      const member = memberOf(pid);
+      return member?.started === started ? [member] : [];
+    });
+  }
+
+  /** All that were ever seen. */
+  get size(): number {
+    return this.#known.size;
+  }
+
+  /** Of what its members once had open, what the machine still has: shared memory and sockets. */
+  held(): string[] {
+    const shared = readdirSync("/dev/shm").filter((name) => this.#memory.has(name));
+    const segments = segmentsOf(new Set([...this.#known.values()].map(({ pid }) => pid)));
+    const open = openSockets();
+    return [...shared, ...segments, ...[...this.#sockets].filter((inode) => open.has(inode))];
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+    rmSync(this.mark, { recursive: true, force: true });
+  }
+
+  #look(): void {
+    const members = readdirSync("/proc").flatMap((name) =>
+      /^\d+$/.test(name) ? (memberOf(Number(name)) ?? []) : [],
+    );
+    const pids = new Set([...this.#known.values()].map(({ pid }) => pid));
+    for (let found = true; found; ) {
+      found = false;
+      for (const member of members) {
+        const key = `${member.pid} ${member.started}`;
+        if (this.#known.has(key) || !(pids.has(member.parent) || this.#isMarked(member.pid))) continue;
+        this.#known.set(key, member);
+        pids.add(member.pid);
+        found = true;
+      }
+    }
+    for (const { pid, started } of members) if (this.#known.has(`${pid} ${started}`)) this.#note(pid);
+  }
+
+  #isMarked(pid: number): boolean {
+    return textOf(`/proc/${pid}/environ`).includes(this.mark);
+  }
+
+  #note(pid: number): void {
+    for (const [, name] of textOf(`/proc/${pid}/maps`).matchAll(/ \/dev\/shm\/(\S+)/g)) {
+      if (name !== undefined) this.#memory.add(name);
+    }
+    for (const name of namesIn(`/proc/${pid}/fd`)) {
+      const inode = /^socket:\[(\d+)\]$/.exec(targetOf(`/proc/${pid}/fd/${name}`))?.[1];
+      if (inode !== undefined) this.#sockets.add(inode);
+    }
+  }
+}
+
+/** @returns undefined when it has ended, even if nobody has collected it */
+function memberOf(pid: number): Member | undefined {
+  const stat = textOf(`/proc/${pid}/stat`);
+  const end = stat.lastIndexOf(")");
+  const fields = stat.slice(end + 2).split(" ");
+  const [state = "Z", parent, group] = fields;
+  if (stat === "" || state === "Z" || state === "X") return undefined;
+  const command = textOf(`/proc/${pid}/cmdline`).split("\0").slice(0, 3).join(" ").slice(0, 100);
+  return {
+    pid,
+    parent: Number(parent),
+    group: Number(group),
+    started: fields[19] ?? "",
+    command: command || stat.slice(stat.indexOf("("), end + 1),
+  };
+}
+
+function segmentsOf(pids: ReadonlySet<number>): string[] {
+  const rows = textOf("/proc/sysvipc/shm").trim().split("\n").slice(1);
+  const fields = rows.map((row) => row.trim().split(/\s+/));
+  return fields.filter((row) => pids.has(Number(row[4]))).map(([, id]) => `segment ${id}`);
+}
+
+/** Inodes of the sockets that some process, or a queue, still has. */
+function openSockets(): Set<string> {
+  const inodes = new Set<string>();
+  for (const line of textOf("/proc/net/unix").split("\n")) inodes.add(line.trim().split(/\s+/)[6] ?? "");
+  for (const table of ["tcp", "tcp6", "udp", "udp6"]) {
+    for (const line of textOf(`/proc/net/${table}`).split("\n"))
+      inodes.add(line.trim().split(/\s+/)[9] ?? "");
+  }
+  return inodes;
+}
+
+/** Processes end while they are read: what is gone is empty. */
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch {
+    return "";
+  }
+}
+
+function namesIn(path: string): string[] {
+  try {
+    return readdirSync(path);
+  } catch {
+    return [];
+  }
+}
+
+function targetOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return "";
+  }
+}
