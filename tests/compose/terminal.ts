@@ -151,11 +151,11 @@ export class Terminal implements AsyncDisposable {
 
   /** What the machine has more than before, when nothing of it goes any more. */
   async left(): Promise<string[]> {
-    const now = () => [
-      ...this.family.living().map(({ pid, command }) => `process ${pid} ${command}`),
-      ...this.family.held(),
-      ...this.#machine.leftFiles(),
-    ];
+    const now = () => {
+      const processes = this.family.living().map(({ pid, command }) => `process ${pid} ${command}`);
+      // While one still goes it may be removing the files.
+      return processes.length > 0 ? processes : [...this.family.held(), ...this.#machine.leftFiles()];
+    };
     const deadline = performance.now() + GONE_WITHIN_MS;
     await until(() => now().length === 0 || performance.now() > deadline, { what: "the end" });
     return now();

@@ -25,6 +25,8 @@ export class Family implements Disposable {
   readonly #known = new Map<string, Member>();
   readonly #memory = new Set<string>();
   readonly #sockets = new Set<string>();
+  /** Of others: the number of a creator who has ended may be given to a member. */
+  readonly #before = new Set(segments().map(({ id }) => id));
   readonly #timer: NodeJS.Timeout;
 
   constructor() {
@@ -55,9 +57,14 @@ export class Family implements Disposable {
   /** Of what its members once had open, what the machine still has: shared memory and sockets. */
   held(): string[] {
     const shared = readdirSync("/dev/shm").filter((name) => this.#memory.has(name));
-    const segments = segmentsOf(new Set([...this.#known.values()].map(({ pid }) => pid)));
+    const pids = new Set([...this.#known.values()].map(({ pid }) => pid));
+    const ours = segments().filter(({ id, creator }) => pids.has(creator) && !this.#before.has(id));
     const open = openSockets();
-    return [...shared, ...segments, ...[...this.#sockets].filter((inode) => open.has(inode))];
+    return [
+      ...shared,
+      ...ours.map(({ id }) => `segment ${id}`),
+      ...[...this.#sockets].filter((inode) => open.has(inode)),
+    ];
   }
 
   [Symbol.dispose](): void {
@@ -115,10 +122,16 @@ function memberOf(pid: number): Member | undefined {
   };
 }
 
-function segmentsOf(pids: ReadonlySet<number>): string[] {
+interface Segment {
+  readonly id: string;
+  readonly creator: number;
+}
+
+/** System V shared memory of the machine. */
+function segments(): Segment[] {
   const rows = textOf("/proc/sysvipc/shm").trim().split("\n").slice(1);
   const fields = rows.map((row) => row.trim().split(/\s+/));
-  return fields.filter((row) => pids.has(Number(row[4]))).map(([, id]) => `segment ${id}`);
+  return fields.map(([, id = "", , , creator]) => ({ id, creator: Number(creator) }));
 }
 
 /** Inodes of the sockets that some process, or a queue, still has. */

@@ -13,8 +13,10 @@ export interface RunOptions {
   readonly watcher?: Watcher;
 }
 
+const POLITE_S = 20;
+/** Politely only to initdb itself: its server of the moment would end without giving its shared memory back. */
 const STOP_STEPS: readonly StopStep[] = [
-  ["SIGTERM", 5],
+  ["SIGTERM", POLITE_S],
   ["SIGKILL", 5],
 ];
 
@@ -56,8 +58,8 @@ export async function runToEnd(file: string, args: readonly string[], options: R
 function stopWhenAborted(child: ChildProcess, signal: AbortSignal): () => void {
   let force: NodeJS.Timeout | undefined;
   const stop = () => {
-    signalGroup(child, "SIGTERM");
-    force = setTimeout(() => signalGroup(child, "SIGKILL"), 5_000);
+    child.kill("SIGTERM");
+    force = setTimeout(() => killGroup(child), POLITE_S * 1_000);
   };
   signal.addEventListener("abort", stop, { once: true });
   return () => {
@@ -66,10 +68,10 @@ function stopWhenAborted(child: ChildProcess, signal: AbortSignal): () => void {
   };
 }
 
-function signalGroup({ pid, exitCode, signalCode }: ChildProcess, name: NodeJS.Signals): void {
+function killGroup({ pid, exitCode, signalCode }: ChildProcess): void {
   if (pid === undefined || exitCode !== null || signalCode !== null) return;
   try {
-    process.kill(-pid, name);
+    process.kill(-pid, "SIGKILL");
   } catch (error) {
     if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
   }

@@ -21,7 +21,7 @@ export type StopStep = readonly [signal: NodeJS.Signals, seconds: number];
 export interface WatchOptions {
   /** Sent one after the other until the process has ended. */
   readonly steps: readonly StopStep[];
-  /** The process leads a group of its own, and all of the group is meant. */
+  /** It leads a group of its own: all of it must end, and SIGKILL is for all of it; it itself tells others the rest. */
   readonly group?: boolean;
 }
 
@@ -44,17 +44,20 @@ started() {
     ps -o lstart= -p "$1"
   fi
 }
-runs() { now=$(started "$pid") && [ "$now" = "$start" ]; }
+leads() { now=$(started "$pid") && [ "$now" = "$start" ]; }
+runs() { leads || case $target in -*) kill -s 0 -- "$target" ;; *) false ;; esac; }
 stop() {
   pid=$1 target=$2; shift 2
   eval "start=\\$start_$pid"
   for step in "$@"; do
     runs || break
-    kill -s "\${step%%:*}" -- "$target"
+    case $step in
+      KILL:*) kill -s KILL -- "$target" ;;
+      *) leads && kill -s "\${step%%:*}" "$pid" ;;
+    esac
     left=$((\${step#*:} * 20))
     while [ "$left" -gt 0 ] && runs; do sleep 0.05; left=$((left - 1)); done
   done
-  case $target in -*) kill -s KILL -- "$target" ;; esac
 }
 without() { for one in $1; do [ "$one" = "$2" ] || printf '%s ' "$one"; done; }
 while IFS= read -r line; do
