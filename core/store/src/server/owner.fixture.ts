@@ -9,5 +9,8 @@ const server = await EmbeddedServer.start({
   log: { debug: nothing, info: nothing, warn: nothing, error: nothing },
 });
 process.stdin.once("end", () => process.exit(1)).resume();
-process.once("SIGTERM", () => void server[Symbol.asyncDispose]());
+process.once("SIGTERM", () => {
+  process.stdin.destroy();
+  void server[Symbol.asyncDispose]();
+});
 process.stdout.write(`${JSON.stringify({ url: server.url, pid: server.pid, watcher: server.watcherPid })}\n`);
