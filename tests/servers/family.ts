@@ -98,11 +98,16 @@ export class Family implements Disposable {
     for (const [, name] of textOf(`/proc/${pid}/maps`).matchAll(/ \/dev\/shm\/(\S+)/g)) {
       if (name !== undefined) this.#memory.add(name);
     }
-    for (const name of namesIn(`/proc/${pid}/fd`)) {
-      const inode = /^socket:\[(\d+)\]$/.exec(targetOf(`/proc/${pid}/fd/${name}`))?.[1];
-      if (inode !== undefined) this.#sockets.add(inode);
-    }
+    // What it inherited, as standard error, is this process's and stays.
+    const inherited = new Set(socketsOf(process.pid));
+    for (const inode of socketsOf(pid)) if (!inherited.has(inode)) this.#sockets.add(inode);
   }
+}
+
+/** Inodes. */
+function socketsOf(pid: number): string[] {
+  const targets = namesIn(`/proc/${pid}/fd`).map((name) => targetOf(`/proc/${pid}/fd/${name}`));
+  return targets.flatMap((target) => /^socket:\[(\d+)\]$/.exec(target)?.[1] ?? []);
 }
 
 /** @returns undefined when it has ended, even if nobody has collected it */
