@@ -183,7 +183,9 @@ describeWithServers(["rabbitmq"], "the AMQP bus and its broker:", () => {
     );
     await publishNested(`${server.url}/${vhost}`, 10_000);
     await bus.publish(message("next"));
-    await until(() => seen.length === 2, { what: "both messages" });
+    await until(() => seen.length === 2 || events.some(({ event }) => event === "bus.down"), {
+      what: "both messages",
+    });
     expect(seen[0]).toMatchObject({ kid: undefined, messageId: undefined });
     expect([Buffer.from(seen[0]?.body ?? []).toString(), seen[1]?.messageId]).toEqual(["nested", "next"]);
     expect(events.filter(({ event }) => event === "bus.down")).toEqual([]);
@@ -397,18 +399,19 @@ async function publishNested(url: string, depth: number): Promise<void> {
     const { connect } = require("amqplib");
     let nested = [];
     for (let level = 0; level < workerData.depth; level++) nested = [nested];
-    connect(workerData.url).then(async (connection) => {
+    connect(workerData.url + "?frameMax=131072").then(async (connection) => {
       const channel = await connection.createConfirmChannel();
       channel.publish("bridge", "irc._.inbound_event.p00", Buffer.from("nested"), { headers: { kid: "k", nested } });
       await channel.waitForConfirms();
       await connection.close();
+      process.exit(3);
     });`;
   const options = { eval: true, workerData: { url, depth }, resourceLimits: { stackSizeMb: 64 } };
   const worker = new Worker(program, options);
   await new Promise<void>((resolve, reject) => {
     worker
       .once("error", reject)
-      .once("exit", (code) => (code === 0 ? resolve() : reject(new Error(`exit ${code}`))));
+      .once("exit", (code) => (code === 3 ? resolve() : reject(new Error(`exit ${code}`))));
   });
 }
 

@@ -27,7 +27,7 @@ import type { ErrorCode, Route } from "@linkspan/envelopes";
 /** A message to publish. The bus carries bytes; it never reads them. */
 export interface Outgoing {
   readonly route: Route;
-  /** 1 to 1,048,576 bytes; must not change after the call. */
+  /** 1 to 1,048,576 bytes; must not change after the call. The bus refuses more than twice as much. */
   readonly body: Uint8Array;
   /** Signing key id and detached signature (base64url, no padding); absent on unsigned messages. */
   readonly kid?: string;
@@ -147,7 +147,7 @@ export interface Bus extends AsyncDisposable {
    * Resolves once the message is safe; see above.
    *
    * @throws FabricError `bus.unroutable`, `bus.unavailable` (closed, or too much waits), `bus.timeout` (signal
-   *   aborted first), `topic.malformed`; where the broker keeps nothing and nobody takes dead letters, the code
+   *   aborted first), `topic.malformed`, `envelope.too_large`, `envelope.schema` (a header); where the broker keeps nothing and nobody takes dead letters, the code
    *   that it died of
    */
   publish(message: Outgoing, options?: { readonly signal?: AbortSignal }): Promise<void>;

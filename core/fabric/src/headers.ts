@@ -7,13 +7,13 @@ import { FabricError } from "@linkspan/envelopes";
 import type { Outgoing } from "./bus.ts";
 import { isReplyAddress } from "./peer.ts";
 
-/** An envelope's limit (contract section 2). */
-export const MAX_BODY_BYTES = 1_048_576;
+/** Twice an envelope's limit: what is a little too large gets its answer from whoever decodes it. */
+export const MAX_BODY_BYTES = 2_097_152;
 
 /** Visible ASCII: fits every column and every log line, and AMQP's short strings of 255 bytes. */
 const ID = /^[\x21-\x7e]{1,128}$/;
-/** Base64url; signatures may carry an inclusion proof. */
-const SIGNATURE = /^[A-Za-z0-9_-]{1,4096}$/;
+/** Of any characters but controls, so that whoever verifies it can say what is wrong; room for an inclusion proof. */
+const SIGNATURE = /^[\x20-\x7e]{1,4096}$/;
 const TRACEPARENT = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 /** A broker takes no longer one: 2^32 − 1 ms. */
 const MAX_TTL_MS = 4_294_967_295;

@@ -180,7 +180,7 @@ test("nothing that a broker hands over throws past the decoder, and every value 
       }
       for (const { kid, sig, messageId, inReplyTo, replyTo, traceparent, death } of decoded) {
         for (const text of [kid, messageId, inReplyTo]) expect(text ?? "x").toMatch(/^[\x21-\x7e]{1,128}$/);
-        expect(sig ?? "x").toMatch(/^[A-Za-z0-9_-]{1,4096}$/);
+        expect(sig ?? "x").toMatch(/^[\x20-\x7e]{1,4096}$/);
         expect((replyTo ?? "").length).toBeLessThanOrEqual(255);
         expect((traceparent ?? "").length).toBeLessThanOrEqual(55);
         for (const text of [death?.detail ?? "", death?.queue ?? ""]) {
@@ -205,12 +205,13 @@ test("a process publishes nothing outside the bounds that hold for what it recei
     }
   };
   expect(codeOf({})).toBe("encoded");
-  expect(codeOf({ body: Buffer.alloc(1_048_577) })).toBe("envelope.too_large");
+  expect(codeOf({ body: Buffer.alloc(2_097_153) })).toBe("envelope.too_large");
   for (const change of [
     { kid: "a\0b" },
     { kid: "" },
     { kid: "k".repeat(129) },
-    { sig: "no+base64url" },
+    { sig: "s\r\n" },
+    { sig: "s".repeat(4_097) },
     { messageId: "m".repeat(300) },
     { messageId: "" },
     { inReplyTo: "ü" },
