@@ -173,6 +173,7 @@ export class AmqpBus implements Bus {
     options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
   ): Promise<Delivery> {
     const addressed = { ...message, replyTo: this.#address };
+    this.#declarations.watch();
     return this.#requests.send(
       async (outgoing, how) => {
         await this.#replies.ready(await this.#consuming.connection());
