@@ -221,7 +221,7 @@ export const CODES = {
   "bus.rejected": {
     retry: "never",
     blame: "message",
-    help: "Its handler refused it, alone, again and again; look at the dead letter.",
+    help: "It was refused for a reason that is not known here; look at the dead letter.",
   },
 
   "store.rejected": {
