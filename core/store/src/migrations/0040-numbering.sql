@@ -17,13 +17,19 @@ ALTER TABLE sequencer
   ADD COLUMN newest_id    bigint NOT NULL DEFAULT 0,
   ADD COLUMN after_id     bigint NOT NULL DEFAULT 0,
   ADD COLUMN installation text;
--- The cluster, its timeline (another after each failover or recovery), and this copy of the tables.
-CREATE FUNCTION current_installation() RETURNS text LANGUAGE sql STABLE AS $$
-  SELECT concat_ws(':',
-    (SELECT system_identifier FROM pg_control_system()),
-    left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
-    'sequencer'::regclass::oid)
-$$;
+-- The cluster, its timeline (another after each failover or recovery), and this copy of the tables. The first two
+-- stay the same as long as a session lasts, and cost a millisecond, so a session asks once.
+CREATE FUNCTION current_installation() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  cluster text := nullif(current_setting('linkspan.cluster', true), '');
+BEGIN
+  IF cluster IS NULL THEN
+    cluster := concat_ws(':', (SELECT system_identifier FROM pg_control_system()),
+                              left(pg_walfile_name(pg_current_wal_insert_lsn()), 8));
+    PERFORM set_config('linkspan.cluster', cluster, false);
+  END IF;
+  RETURN concat_ws(':', cluster, 'sequencer'::regclass::oid);
+END $$;
 
 UPDATE sequencer SET
   done       = format('%s:%s:', greatest(xid::text::numeric, 3), greatest(xid::text::numeric, 3))::pg_snapshot,
@@ -37,8 +43,10 @@ ALTER TABLE sequencer ALTER COLUMN done SET NOT NULL,
   DROP COLUMN xid, DROP COLUMN event_id, DROP COLUMN received_at;
 
 -- Positions for at most `at_most` rows. `moved`: nothing can be given before `resume_positions` ran.
+-- It runs for every few events, so its plan is made once for a session: along the index, whatever was in the tables
+-- at that moment.
 CREATE FUNCTION advance_positions(at_most integer, OUT newest bigint, OUT given bigint, OUT moved boolean)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   seat sequencer;
   late xid8[];
