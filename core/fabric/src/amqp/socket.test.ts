@@ -55,8 +55,8 @@ function nestedFrame(depth: number): Buffer {
 
 /** The installed amqplib's own, with a frame that has just arrived. */
 function connectionWith(rest: Buffer): { recvFrame(): { readonly id: number; readonly size: number } } {
-  const require = createRequire(createRequire(import.meta.url).resolve("amqplib"));
-  const { Connection } = require("./lib/connection.js") as {
+  const inAmqplib = createRequire(createRequire(import.meta.url).resolve("amqplib"));
+  const { Connection } = inAmqplib("./lib/connection.js") as {
     readonly Connection: new (stream: Duplex) => object;
   };
   const connection = new Connection(new Duplex({ read: () => undefined }));
