@@ -46,7 +46,7 @@ ALTER TABLE sequencer ALTER COLUMN done SET NOT NULL,
 -- It runs for every few events, so its plan is made once for a session: along the index, whatever was in the tables
 -- at that moment.
 CREATE FUNCTION advance_positions(at_most integer, OUT newest bigint, OUT given bigint, OUT moved boolean)
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
   seat sequencer;
   late xid8[];
