@@ -130,3 +130,15 @@ test(".env.example, taken as it is, is the default", () => {
   expect(Object.keys(env).length).toBeGreaterThan(15);
   expect(parseConfig(env, undefined)).toEqual(parseConfig({}, undefined));
 });
+
+test("proxies are addresses and ranges, and nothing else", () => {
+  expect(parseConfig({ LINKSPAN_TRUST_PROXY: "10.0.0.0/8, ::1,192.0.2.1" }, undefined).trust_proxy).toEqual([
+    "10.0.0.0/8",
+    "::1",
+    "192.0.2.1",
+  ]);
+  expect(parseConfig({}, { trust_proxy: ["fd00::/8"] }).trust_proxy).toEqual(["fd00::/8"]);
+  for (const wrong of ["true", "*", "10.0.0.0/33", "proxy.example.net"]) {
+    expect(() => parseConfig({ LINKSPAN_TRUST_PROXY: wrong }, undefined)).toThrow(/trust_proxy/);
+  }
+});

@@ -20,6 +20,11 @@ const url = (...protocols: string[]) =>
     message: `expected a URL starting with ${protocols.map((protocol) => `${protocol}//`).join(" or ")}`,
   });
 const path = z.string().min(1);
+const rate = z.coerce.number().min(0.01).max(1_000_000);
+const addresses = z.preprocess(
+  (value) => (typeof value === "string" ? value.split(",").map((item) => item.trim()) : value),
+  z.array(z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()], "not an address or CIDR range")),
+);
 
 /** Every setting: its schema and what it is for. Names in the file are these; variables are `LINKSPAN_` and upper case. */
 const SETTINGS = {
@@ -94,6 +99,41 @@ const SETTINGS = {
   fan_out: [
     z.enum(["on", "off"]).default("off"),
     "Whether events also go to subscribers on the bus, as bridge/core/fanout",
+  ],
+  trust_proxy: [
+    addresses.default([]),
+    "Addresses or CIDR ranges of proxies whose X-Forwarded-For is believed, with commas; others' is ignored",
+  ],
+  api_rate_token: [rate.default(200), "Requests a second with one token; five times as many at once"],
+  api_rate_workspace: [
+    rate.default(400),
+    "Requests a second about one workspace; five times as many at once",
+  ],
+  api_rate_address: [
+    rate.default(50),
+    "Requests a second from one address without a valid token; four times as many at once",
+  ],
+  api_connections: [z.coerce.number().int().min(1).max(65_535).default(4_000), "HTTP connections at once"],
+  api_connections_address: [
+    z.coerce.number().int().min(1).max(65_535).default(400),
+    "HTTP connections at once from one address that is no trusted proxy",
+  ],
+  api_streams: [
+    z.coerce.number().int().min(1).max(65_535).default(1_000),
+    "Event streams and long polls at once",
+  ],
+  api_streams_token: [
+    z.coerce.number().int().min(1).max(65_535).default(20),
+    "Event streams and long polls at once with one token",
+  ],
+  intent_text_kib: [z.coerce.number().int().min(1).max(512).default(64), "Largest text of an intent, KiB"],
+  intent_queue_identity: [
+    z.coerce.number().int().min(1).max(1_000_000).default(5_000),
+    "Unsettled intents of one identity; more are refused until some are settled",
+  ],
+  intent_queue_workspace: [
+    z.coerce.number().int().min(1).max(10_000_000).default(20_000),
+    "Unsettled intents of one workspace",
   ],
   retention_days: [
     z.coerce.number().int().min(1).default(90),

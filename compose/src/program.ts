@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { complain } from "./complain.ts";
 import { accountCommands } from "./grammar/account.ts";
+import { daemonCommands } from "./grammar/daemon.ts";
 import { envelopeCommands } from "./grammar/envelope.ts";
 import { operateCommands } from "./grammar/operate.ts";
 import { runCommands } from "./grammar/run.ts";
@@ -23,6 +24,7 @@ export async function run(argv: readonly string[], env: Env): Promise<number> {
   runCommands(program, tools);
   accountCommands(program, tools);
   operateCommands(program, tools);
+  daemonCommands(program, tools);
   envelopeCommands(program, tools);
   try {
     await program.parseAsync([...argv]);

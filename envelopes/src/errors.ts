@@ -239,6 +239,16 @@ export const CODES = {
     blame: "message",
     help: "This idempotency key was used with another body; use a new key for a new intent.",
   },
+  "intent.too_large": {
+    retry: "never",
+    blame: "message",
+    help: "An intent has a largest text and number of parts; the detail names the bound. Say it in several.",
+  },
+  "intent.queue_full": {
+    retry: "after",
+    blame: "surroundings",
+    help: "Too many intents wait for this identity or workspace; submit more when some of them are settled.",
+  },
   "request.invalid": {
     retry: "never",
     blame: "message",
@@ -250,6 +260,11 @@ export const CODES = {
     retry: "never",
     blame: "message",
     help: "There is no such resource in this workspace.",
+  },
+  "request.rate_limited": {
+    retry: "after",
+    blame: "surroundings",
+    help: "There were too many requests or streams; repeat it after the time that came with it.",
   },
   "lease.held": {
     retry: "after",

@@ -43,7 +43,12 @@ export function parseCanonical(body: Uint8Array): Parsed {
 
 /** @throws FabricError `envelope.malformed` */
 export function checkDepth(body: Uint8Array): void {
-  if (scan(body, MAX_DEPTH).tooDeep) throw tooDeep();
+  if (nestsDeeper(body, MAX_DEPTH)) throw tooDeep();
+}
+
+/** Whether JSON nests deeper than `depth`, seen before anything parses it. */
+export function nestsDeeper(body: Uint8Array, depth: number): boolean {
+  return scan(body, depth).tooDeep;
 }
 
 function read(body: Uint8Array, mustBeCanonical: boolean): Parsed {

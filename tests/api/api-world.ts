@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
-import { type Api, hashToken, newToken, prometheusMetrics, startApi } from "@linkspan/api";
+import { type Api, type ApiOptions, hashToken, newToken, prometheusMetrics, startApi } from "@linkspan/api";
 import {
   encode,
   eventId,
@@ -30,7 +30,7 @@ import {
   updateIdentity,
 } from "@linkspan/store";
 import { EnvelopeVault, FileKeyBackend, PgSecretStore } from "@linkspan/vault";
-import { type Core, startWorker, Wakes } from "@linkspan/worker";
+import { type Core, Refusals, startWorker, Wakes } from "@linkspan/worker";
 import pino from "pino";
 import { Registry } from "prom-client";
 import type { PostgresServer } from "../servers/postgres.ts";
@@ -70,7 +70,10 @@ export class ApiWorld implements AsyncDisposable {
     this.#resources = resources;
   }
 
-  static async start(server: PostgresServer): Promise<ApiWorld> {
+  static async start(
+    server: PostgresServer,
+    options: Pick<ApiOptions, "limits" | "trustProxy" | "checks"> = {},
+  ): Promise<ApiWorld> {
     await using stack = new AsyncDisposableStack();
     const directory = await mkdtemp(join(tmpdir(), "linkspan-api-"));
     stack.defer(() => rm(directory, { recursive: true, force: true }));
@@ -82,7 +85,7 @@ export class ApiWorld implements AsyncDisposable {
     const core = await openCore(database, registry, logged, directory, stack);
     stack.use(await startWorker(core));
     const owner = await tokenIn(core, { name: "root", role: "owner", workspace: "*" });
-    const api = stack.use(await startApi(core, { host: "127.0.0.1", port: 0, registry }));
+    const api = stack.use(await startApi(core, { host: "127.0.0.1", port: 0, registry, ...options }));
     return new ApiWorld({ core, api, logged, owner }, stack.move());
   }
 
@@ -218,6 +221,10 @@ async function openCore(
       done();
     },
   });
+  const now = () => new Date();
+  const log = pino({ level: "trace" }, sink);
+  const wakes = stack.use(new Wakes());
+  wakes.listen(database, log);
   return {
     database,
     bus: stack.use(new EmbeddedBroker().connect("core")),
@@ -225,10 +232,11 @@ async function openCore(
     signer,
     keys: new KeyRing(await keyRecords(database.pool)),
     namespace: { name: "main", ...namespace, signatures: "required", fanOut: false },
-    wakes: stack.use(new Wakes()),
-    log: pino({ level: "trace" }, sink),
-    now: () => new Date(),
+    wakes,
+    log,
+    now,
     metrics: prometheusMetrics(registry),
+    refusals: stack.use(new Refusals(database, { now, log, flushMs: 50 })),
   };
 }
 
@@ -236,7 +244,7 @@ async function tokenIn(
   core: Core,
   { name, role, workspace }: { name: string; role: Role; workspace: string },
 ): Promise<string> {
-  const token = newToken("lsp");
+  const token = newToken();
   await insertApiToken(core.database.pool, hashToken(token), { name, role, workspace_id: workspace });
   return token;
 }

@@ -3,7 +3,7 @@
  * said is remembered, and afterwards compared with what the other heard.
  */
 import { setTimeout as pause } from "node:timers/promises";
-import { channelRef, isFabricError } from "@linkspan/envelopes";
+import { channelRef, CODES, type ErrorCode, isFabricError } from "@linkspan/envelopes";
 import type { Client } from "@linkspan/compose";
 import type { IrcPeer } from "../peers/irc/peer.ts";
 import { until } from "../servers/until.ts";
@@ -123,11 +123,16 @@ export async function insist<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      const passing = isFabricError(error) ? /^(bus|store|vault|internal)/.test(error.code) : true;
+      const passing = isFabricError(error) ? isPassing(error.code) : true;
       if (!passing || performance.now() > deadline) throw error;
-      await pause(100);
+      await pause((isFabricError(error) && error.retryAfterMs) || 100);
     }
   }
+}
+
+/** A limit is kept to, an outage waited out; whatever the bus says may have been said in the middle of one. */
+function isPassing(code: ErrorCode): boolean {
+  return CODES[code].retry !== "never" || code.startsWith("bus.");
 }
 
 /** Final state of every intent, by number. */

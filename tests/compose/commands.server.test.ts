@@ -183,4 +183,32 @@ describe("commands", () => {
     const unknown = await linkspan(["config"], { env: { LINKSPAN_PRT: "1" } });
     expect([unknown.code, unknown.stderr.includes("prt")]).toEqual([1, true]);
   });
+
+  // Last, because a daemon loses its key.
+  test("keys of daemons are listed, replaced and revoked, and what is refused is seen", async () => {
+    interface Key {
+      readonly kid: string;
+      readonly issuers: readonly string[];
+      readonly state: string;
+    }
+    const keys = () => answers<Key>(["daemon", "keys"], env);
+    const echo = (await keys()).find(({ issuers }) => issuers.includes("daemon:echo:primary"));
+    expect(echo?.state).toBe("in_force");
+    const [issued] = await answers<{ token: string; core_kid: string; instance: string }>(
+      ["daemon", "rotate", echo?.kid ?? "", "--grace", "60"],
+      env,
+    );
+    expect([issued?.instance, issued?.token.endsWith(`.${issued.core_kid}`)]).toEqual(["primary", true]);
+    const core = (await keys()).find(({ issuers }) => issuers.includes("core"));
+    const refused = await linkspan(["daemon", "revoke", core?.kid ?? "", "--why", "tested"], { env });
+    expect([refused.code, refused.stderr.includes("request.forbidden")]).toEqual([1, true]);
+    const irc = (await keys()).find(({ issuers }) => issuers.includes("daemon:irc:primary"));
+    await answers(["daemon", "revoke", irc?.kid ?? "", "--why", "tested"], env);
+    expect((await keys()).find(({ kid }) => kid === irc?.kid)?.state).toBe("revoked");
+    const seen = await answers<{ kind: string; subject: string }>(
+      ["audit", "--refusals", "--limit", "10"],
+      env,
+    );
+    expect(Array.isArray(seen)).toBe(true);
+  });
 });

@@ -93,8 +93,8 @@ describeWithServers(["postgres"], "plans at 10^5 rows", () => {
 
   test.each<[string, (on: Queryable) => Promise<unknown>]>([
     ["what unlinking ends", (on) => lockUnsettledIntents(on, "i7")],
-    ["identities of a workspace", (on) => identitiesOf(on, { workspaceId: "ws7" })],
-    ["identities of a user", (on) => identitiesOf(on, { workspaceId: "ws7", userId: "u7" })],
+    ["identities of a workspace", (on) => identitiesOf(on, { workspaceId: "ws7", limit: 100 })],
+    ["identities of a user", (on) => identitiesOf(on, { workspaceId: "ws7", userId: "u7", limit: 100 })],
     ["identities of an instance", (on) => identitiesAt(on, "irc", "shard-7")],
     ["link sessions that ran out", (on) => expireAuthSessions(on)],
     ["identities that were never linked", (on) => endPendingIdentities(on)],

@@ -9,6 +9,7 @@
 import {
   CODES,
   decodeBatch,
+  type ErrorCode,
   FabricError,
   fromBase64url,
   isFabricError,
@@ -60,6 +61,13 @@ export interface VaultServiceOptions extends AnswerAuthor {
   readonly authority: (claim: AuthorityClaim) => Promise<void>;
   readonly now: () => Date;
   readonly log: VaultLog;
+  /** Told of every refused request, proven or not; it counts them. Must not throw. */
+  readonly refused?: (refusal: RefusedRequest) => void;
+}
+
+export interface RefusedRequest {
+  readonly kid: string | undefined;
+  readonly code: ErrorCode;
 }
 
 /** The part of a pino logger that is used. */
@@ -72,6 +80,13 @@ const ACK: Verdict = { do: "ack" };
 
 /** Then whoever asked has given up waiting. */
 const MAX_ATTEMPTS = 10;
+
+/**
+ * Refusals in a minute that have an audit entry of their own; more are only counted, because entries are kept for
+ * good and a daemon could fill the disk with them.
+ */
+const AUDITED_A_MINUTE = 120;
+const MINUTE_MS = 60_000;
 
 /** Requests of one batch that are answered at once. */
 const AT_ONCE = 8;
@@ -93,6 +108,8 @@ export function serveVault(options: VaultServiceOptions): Promise<Subscription> 
 
 class VaultService {
   readonly #options: VaultServiceOptions;
+  #minute = 0;
+  #audited = 0;
 
   constructor(options: VaultServiceOptions) {
     this.#options = options;
@@ -105,14 +122,16 @@ class VaultService {
   }
 
   async handle({ delivery, value: opened }: Prepared<Opened | FabricError>): Promise<Verdict> {
-    if (isFabricError(opened)) return this.#dead(opened);
+    if (isFabricError(opened)) return this.#dead(opened, delivery.kid);
     let asked: Asked;
     try {
       asked = askedOf(opened);
     } catch (error) {
-      return this.#dead(asFabricError(error));
+      return this.#dead(asFabricError(error), delivery.kid);
     }
-    const payload = await this.#answer(asked).catch((error: unknown) => this.#refusal(asked, error));
+    const payload = await this.#answer(asked).catch((error: unknown) =>
+      this.#refusal(asked, error, delivery.kid),
+    );
     if (delivery.replyTo === undefined) return ACK;
     const { bus, partitions, log } = this.#options;
     const answer = answerTo(opened.envelope, payload, this.#options, partitions);
@@ -199,13 +218,15 @@ class VaultService {
   }
 
   /** Tells why, to the log, the audit and the caller. */
-  async #refusal(asked: Asked, error: unknown): Promise<Payload> {
-    const { leases, log } = this.#options;
+  async #refusal(asked: Asked, error: unknown, kid: string | undefined): Promise<Payload> {
+    const { leases, log, refused } = this.#options;
     const refusal = asFabricError(error);
+    refused?.({ kid, code: refusal.code });
     const { daemon, workspaceId, identityId } = asked.holder;
     const trace_id = asked.traceId;
     const request = asked.request.action;
     log.warn({ event: "vault.refused", trace_id, request, daemon, code: refusal.code });
+    if (!this.#mayAudit()) return errorPayload(refusal);
     try {
       await leases.recordRefusal({
         workspaceId,
@@ -219,7 +240,16 @@ class VaultService {
     return errorPayload(refusal);
   }
 
-  #dead(error: FabricError): Verdict {
+  #mayAudit(): boolean {
+    const minute = Math.floor(this.#options.now().getTime() / MINUTE_MS);
+    if (minute !== this.#minute) this.#audited = 0;
+    this.#minute = minute;
+    this.#audited += 1;
+    return this.#audited <= AUDITED_A_MINUTE;
+  }
+
+  #dead(error: FabricError, kid: string | undefined): Verdict {
+    this.#options.refused?.({ kid, code: error.code });
     this.#options.log.warn({ event: "vault.rejected", code: error.code });
     return { do: "dead", code: error.code, detail: error.message };
   }

@@ -1,6 +1,6 @@
 /** `linkspan events`: what came in, page by page or as it comes. */
 import { setTimeout as pause } from "node:timers/promises";
-import { CODES, type FabricError, isFabricError } from "@linkspan/envelopes";
+import { CODES, type ErrorCode, FabricError, isFabricError } from "@linkspan/envelopes";
 import type { Client } from "../client.ts";
 import type { Output } from "../output.ts";
 
@@ -43,6 +43,7 @@ export async function events(
     try {
       const from = last === undefined ? undefined : String(last);
       for await (const message of client.stream(`/v1/events/stream?cursor=${cursor}`, signal, from)) {
+        if (message.event === "end") throw endOf(message.data);
         const event = JSON.parse(message.data) as EventView;
         show(out, event);
         last = event.position;
@@ -54,6 +55,12 @@ export async function events(
     }
     await pause(AGAIN_MS, undefined, { signal }).catch(() => undefined);
   }
+}
+
+/** Why the server ended the stream. */
+function endOf(data: string): FabricError {
+  const { code, detail } = JSON.parse(data) as { code: ErrorCode; detail: string };
+  return new FabricError(code, detail);
 }
 
 /** Another program in the API's place is a fault of ours, and does not pass. */

@@ -1,5 +1,4 @@
-/** `linkspan quarantine`, `audit`, `replay`, `daemon enrol`, `token`: what operators do. */
-import { writeFile } from "node:fs/promises";
+/** `linkspan quarantine`, `audit`, `replay`, `token`: what operators do. */
 import type { Client } from "../client.ts";
 import type { Output } from "../output.ts";
 
@@ -62,37 +61,22 @@ export async function showAudit(client: Client, out: Output, options: { subject?
   }
 }
 
-interface Issued {
-  readonly token: string;
-  readonly core_kid: string;
-  readonly expires_at: string;
+interface RefusalView {
+  readonly minute: string;
+  readonly kind: string;
+  readonly workspace_id: string;
+  readonly subject: string;
+  readonly code: string;
+  readonly count: number;
 }
 
-export interface Enrolment {
-  readonly service: string;
-  readonly instance: string;
-  /** Written for its owner only; the token is then not shown. */
-  readonly tokenFile?: string;
-}
-
-export async function enrolDaemon(client: Client, out: Output, enrolment: Enrolment): Promise<void> {
-  const { service, instance, tokenFile } = enrolment;
-  const issued = await client.send<Issued>("POST", "/v1/enrolment-tokens", { service, instance });
-  const { token, core_kid, expires_at } = issued;
-  const pin = `The core's key id, which the daemon must be shown: ${core_kid}`;
-  if (tokenFile === undefined) {
-    out.result(
-      issued,
-      `Give the daemon this token before ${expires_at}; it is good once:\n  ${token}\n${pin}`,
-    );
-    return;
+export async function showRefusals(client: Client, out: Output, { limit }: { limit: number }): Promise<void> {
+  const { refusals } = await client.get<{ refusals: RefusalView[] }>(`/v1/audit/refusals?limit=${limit}`);
+  if (refusals.length === 0) out.progress("nothing was refused");
+  for (const one of refusals) {
+    const { minute, workspace_id, subject, code, count } = one;
+    out.result(one, `${minute}  ${workspace_id}  ${subject}  ${out.bad(code)}  ×${count}`);
   }
-  await writeFile(tokenFile, `${token}\n`, { mode: 0o600, flag: "wx" });
-  const { token: _written, ...shown } = issued;
-  out.result(
-    { ...shown, token_file: tokenFile },
-    `${tokenFile} holds a token that is good once, before ${expires_at}.\n${pin}`,
-  );
 }
 
 export async function createToken(

@@ -1,4 +1,4 @@
-/** `audit`, `quarantine`, `replay`, `daemon`, `token`: what operators do. */
+/** `audit`, `quarantine`, `replay`, `token`: what operators do. */
 import { type Command, Option } from "commander";
 import type { ReplayOptions } from "../commands/operate.ts";
 import type { Tools } from "../tools.ts";
@@ -12,9 +12,11 @@ export function operateCommands(program: Command, tools: Tools): void {
     .description("show who did what")
     .option("--subject <id>", "of one intent, identity or session")
     .option("--limit <n>", "at most this many", positive, 50)
-    .action(async (options: { subject?: string; limit: number }) => {
-      const { showAudit } = await work();
-      await showAudit(await tools.client(), tools.out(), options);
+    .option("--refusals", "what was refused instead, counted by the minute", false)
+    .action(async (options: { subject?: string; limit: number; refusals: boolean }) => {
+      const { showAudit, showRefusals } = await work();
+      const show = options.refusals ? showRefusals : showAudit;
+      await show(await tools.client(), tools.out(), options);
     });
 
   const quarantine = program.command("quarantine").description("refused envelopes");
@@ -49,18 +51,6 @@ export function operateCommands(program: Command, tools: Tools): void {
     .action(async (options: ReplayOptions) => {
       const { replay } = await work();
       await replay(await tools.client(), tools.out(), options);
-    });
-
-  program
-    .command("daemon")
-    .description("connector daemons")
-    .command("enrol <service>")
-    .description("issue a one-time token with which a daemon registers its keys")
-    .option("--instance <name>", "shard it will hold", "primary")
-    .option("--token-file <path>", "write the token there, for its owner only, instead of showing it")
-    .action(async (service: string, options: { instance: string; tokenFile?: string }) => {
-      const { enrolDaemon } = await work();
-      await enrolDaemon(await tools.client(), tools.out(), { service, ...options });
     });
 
   program

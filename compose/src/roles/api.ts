@@ -1,7 +1,14 @@
 /** The HTTP API over a core, its metrics, and the owner's token for the commands beside it. */
 import { open, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { hashToken, newToken, prometheusMetrics, type ReadinessCheck, startApi } from "@linkspan/api";
+import {
+  type ApiOptions,
+  hashToken,
+  newToken,
+  prometheusMetrics,
+  type ReadinessCheck,
+  startApi,
+} from "@linkspan/api";
 import { apiToken, insertApiToken } from "@linkspan/store";
 import type { Logger } from "pino";
 import { Registry } from "prom-client";
@@ -26,12 +33,33 @@ export async function runApi(
   await ensureOwner(core.database.pool, config.data);
   const { host, port } = config;
   const api = stack.use(
-    await startApi(core, { host, port, registry, checks, log }).catch((error: unknown) => {
-      throw explained(error, host, port);
-    }),
+    await startApi(core, { host, port, registry, checks, log, ...boundsOf(config) }).catch(
+      (error: unknown) => {
+        throw explained(error, host, port);
+      },
+    ),
   );
   await writeFile(join(config.data, URL_FILE), `${api.url}\n`);
   return api.url;
+}
+
+function boundsOf(config: Config): Pick<ApiOptions, "trustProxy" | "limits"> {
+  const burst = (perSecond: number, times: number) => ({
+    perSecond,
+    burst: Math.max(1, Math.ceil(perSecond * times)),
+  });
+  return {
+    trustProxy: config.trust_proxy,
+    limits: {
+      perToken: burst(config.api_rate_token, 5),
+      perWorkspace: burst(config.api_rate_workspace, 5),
+      anonymous: burst(config.api_rate_address, 4),
+      connections: config.api_connections,
+      connectionsPerAddress: config.api_connections_address,
+      streams: config.api_streams,
+      streamsPerToken: config.api_streams_token,
+    },
+  };
 }
 
 /** Writes the owner's token on first start; kept if the database still knows it. */
@@ -39,7 +67,7 @@ async function ensureOwner(pool: Parameters<typeof apiToken>[0], data: string): 
   const path = join(data, TOKEN_FILE);
   const known = await readFile(path, "utf8").catch(() => undefined);
   if (known !== undefined && (await apiToken(pool, hashToken(known.trim()))) !== undefined) return;
-  const token = newToken("lsp");
+  const token = newToken();
   const draft = await open(`${path}.new`, "w", 0o600);
   await draft.chmod(0o600);
   await draft.writeFile(`${token}\n`);

@@ -21,7 +21,15 @@ import {
   serveVault,
   VAULT_REQUESTS,
 } from "@linkspan/vault";
-import { type Core, type Metrics, startWorker, tellChanged, Wakes } from "@linkspan/worker";
+import {
+  announceKeys,
+  type Core,
+  followKeys,
+  type Metrics,
+  Refusals,
+  startWorker,
+  Wakes,
+} from "@linkspan/worker";
 import type { Logger } from "pino";
 import { type Config, isAlone } from "../config.ts";
 import { ownRecord, seedFile, signerFile } from "../keys.ts";
@@ -68,6 +76,7 @@ export async function openCore(
   const keys = new KeyRing(await keyRecords(database.pool));
   const vault = await openVault(config, database, log);
   const wakes = stack.use(new Wakes());
+  const now = () => new Date();
   const core: Core = {
     database,
     bus,
@@ -82,11 +91,19 @@ export async function openCore(
     },
     wakes,
     log,
-    now: () => new Date(),
+    now,
     metrics,
+    refusals: stack.use(new Refusals(database, { now, log })),
+    intentLimits: {
+      textBytes: config.intent_text_kib * 1_024,
+      perIdentity: config.intent_queue_identity,
+      perWorkspace: config.intent_queue_workspace,
+    },
   };
   wakes.listen(database, log);
-  followKeys(core);
+  const stop = new AbortController();
+  stack.defer(() => stop.abort());
+  followKeys(core, stop.signal);
   return { core, vault, sealSeed };
 }
 
@@ -111,6 +128,8 @@ export async function runCore(
       authority: (claim) => requireAuthority(core, claim),
       now: core.now,
       log: core.log,
+      refused: ({ kid, code }) =>
+        core.refusals.note({ kind: "bus", workspaceId: "_", subject: `key:${kid ?? "none"}`, code }),
     }),
   );
   const worker = stack.use(await startWorker(core));
@@ -132,39 +151,8 @@ async function registerCore(database: Database, signer: Signer, sealSeed: Uint8A
 /** A key that the core knows from now on, in this process and in the others. */
 export async function registerKey(core: Core, record: KeyRecord): Promise<void> {
   await saveKeyRecord(core.database.pool, record);
-  core.keys.replace(await keyRecords(core.database.pool));
   await core.wakes.everywhere(core.database.pool, "keys");
-  tellChanged(core, { what: "keys" });
-}
-
-/** Announced and by time; one look at a time, and only what changed is taken over. */
-function followKeys(core: Core): void {
-  let state: "idle" | "looking" | "again" = "idle";
-  let known = "";
-  const look = async () => {
-    const records = await keyRecords(core.database.pool);
-    const now = JSON.stringify(records);
-    if (now === known) return;
-    core.keys.replace(records);
-    known = now;
-  };
-  const onWake = () => {
-    if (state !== "idle") {
-      state = "again";
-      return;
-    }
-    state = "looking";
-    look()
-      .catch((error: unknown) =>
-        core.log.warn({ event: "keys.stale", err: error }, "keys are read again later"),
-      )
-      .finally(() => {
-        const again = state === "again";
-        state = "idle";
-        if (again) onWake();
-      });
-  };
-  core.wakes.on("keys", onWake, new AbortController().signal);
+  await announceKeys(core);
 }
 
 async function openVault(config: Config, database: Database, log: Logger): Promise<EnvelopeVault> {

@@ -1,10 +1,10 @@
 /** Connector daemons: beside their core in one process, or on their own against a broker. */
 import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { mkdir, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { FabricError, sealKeysFrom } from "@linkspan/envelopes";
+import { FabricError, sealKeysFrom, type Signer } from "@linkspan/envelopes";
 import type { Bus } from "@linkspan/fabric";
 import { type Connector, type Daemon, type DaemonConfig, runDaemon, startDaemon } from "@linkspan/daemon-kit";
 import { currentLease, releaseLease } from "@linkspan/store";
@@ -26,7 +26,7 @@ export async function runBeside(
   const { service } = connector;
   const { instance } = config;
   if (isAlone(config)) await freeInstance(core, service, instance);
-  const signer = await signerFile(config.data, `daemons/${service}.${instance}.seed`);
+  const signer = await ownSigner(core, config.data, `daemons/${service}.${instance}.seed`);
   const sealKeys = sealKeysFrom(await seedFile(config.data, `daemons/${service}.${instance}.seal`));
   const holder = {
     issuers: [`daemon:${service}:${instance}`],
@@ -51,6 +51,14 @@ export async function runBeside(
     new AbortController().signal,
   );
   return stack.use(daemon);
+}
+
+/** A key that was revoked stays so: its seed is put aside, and another is drawn. */
+async function ownSigner(core: Core, data: string, name: string): Promise<Signer> {
+  const signer = await signerFile(data, name);
+  if (core.keys.get(signer.kid)?.record.revoked_at === undefined) return signer;
+  await rename(join(data, name), join(data, `${name}.revoked-${signer.kid}`));
+  return signerFile(data, name);
 }
 
 /** A holder from before, which may have been killed, is waited for only where it could still be alive. */

@@ -4,10 +4,15 @@ import type { FastifyInstance } from "fastify";
 import type { Registry } from "prom-client";
 import { type AppOptions, buildApp } from "./app.ts";
 import type { ReadinessCheck } from "./context.ts";
+import { Readers } from "./events/readers.ts";
+import { Admission } from "./limits/admission.ts";
+import { type ApiLimits, DEFAULT_LIMITS } from "./limits/limits.ts";
 import { databaseMetrics, httpMetrics } from "./metrics.ts";
 import { checksOf } from "./routes/health.ts";
 
-export interface ApiOptions extends AppOptions {
+export interface ApiOptions extends Omit<AppOptions, "limits"> {
+  /** Those that are not given are the defaults. */
+  readonly limits?: Partial<ApiLimits>;
   readonly host: string;
   /** 0 picks a free one. */
   readonly port: number;
@@ -34,15 +39,20 @@ export async function startApi(owner: Core, options: ApiOptions): Promise<Api> {
   const core = options.log === undefined ? owner : { ...owner, log: options.log };
   const stop = new AbortController();
   databaseMetrics(options.registry, core.database);
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const admission = new Admission(limits);
+  const readers = new Readers(core, admission, limits);
   const app = await buildApp(
     {
       core,
       registry: options.registry,
       metrics: httpMetrics(options.registry),
+      admission,
+      readers,
       checks: [...checksOf({ core }), ...(options.checks ?? [])],
       stopping: stop.signal,
     },
-    options,
+    { ...options, limits },
   );
   const url = await app.listen({ host: options.host, port: options.port });
   core.log.info({ event: "api.listening", url }, "the API answers");
@@ -52,6 +62,7 @@ export async function startApi(owner: Core, options: ApiOptions): Promise<Api> {
     async [Symbol.asyncDispose]() {
       stop.abort();
       await app.close();
+      await readers[Symbol.asyncDispose]();
     },
   };
 }

@@ -1,31 +1,36 @@
 /** The application: every route, guarded, checked and logged alike. It listens to nothing by itself. */
 import { randomUUID } from "node:crypto";
-import { FabricError } from "@linkspan/envelopes";
+import { type ErrorCode, FabricError, NAMESPACE_WORKSPACE } from "@linkspan/envelopes";
+import type { Core, RefusalKind } from "@linkspan/worker";
 import fastify, { type FastifyInstance, type FastifyRequest } from "fastify";
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
 import { guard } from "./auth/caller.ts";
+import { readJson, refuseUnstorable } from "./body.ts";
 import type { Context, Routes } from "./context.ts";
+import { clientOf, inRanges } from "./limits/client-address.ts";
+import { boundConnections } from "./limits/connections.ts";
+import { type ApiLimits, BODY_BYTES, MAX_HEADER_BYTES, MAX_HEADERS } from "./limits/limits.ts";
 import { describeApi } from "./openapi.ts";
-import { headersOf, PROBLEM_TYPE, problemOf, toFabricError } from "./problem.ts";
+import { refuseUnreadable, sendProblem, statusOf, toFabricError } from "./problem.ts";
 import { audit } from "./routes/audit.ts";
 import { bridges } from "./routes/bridges.ts";
 import { connectors } from "./routes/connectors.ts";
 import { document } from "./routes/document.ts";
 import { enrolments } from "./routes/enrolments.ts";
 import { events } from "./routes/events.ts";
-import { health } from "./routes/health.ts";
+import { healthRoutes } from "./routes/health.ts";
 import { identities } from "./routes/identities.ts";
 import { intents } from "./routes/intents.ts";
+import { keys } from "./routes/keys.ts";
 import { quarantine } from "./routes/quarantine.ts";
 import { replays } from "./routes/replays.ts";
 import { tokens } from "./routes/tokens.ts";
 import { foreignTrace } from "./trace.ts";
 
-const MAX_BODY_BYTES = 1_048_576;
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
 
 const ROUTES: readonly Routes[] = [
-  health,
+  healthRoutes,
   document,
   intents,
   events,
@@ -36,47 +41,58 @@ const ROUTES: readonly Routes[] = [
   quarantine,
   connectors,
   tokens,
+  keys,
   enrolments,
 ];
 
 export interface AppOptions {
-  /** Take the client's address from X-Forwarded-For; only behind a proxy that sets it. Default false. */
-  readonly trustProxy?: boolean;
+  /** Addresses and CIDR ranges of proxies; X-Forwarded-For of anybody else is ignored. Default none. */
+  readonly trustProxy?: readonly string[];
+  readonly limits: ApiLimits;
 }
 
-export async function buildApp(context: Context, options: AppOptions = {}): Promise<FastifyInstance> {
+export async function buildApp(context: Context, options: AppOptions): Promise<FastifyInstance> {
+  const { limits } = options;
+  const isProxy = inRanges(options.trustProxy ?? []);
   const app = fastify({
     logger: false,
-    bodyLimit: MAX_BODY_BYTES,
+    bodyLimit: BODY_BYTES.small,
     exposeHeadRoutes: false,
-    trustProxy: options.trustProxy ?? false,
+    trustProxy: (address) => isProxy(address),
     return503OnClosing: false,
+    requestTimeout: limits.requestMs,
+    connectionTimeout: limits.idleMs,
+    routerOptions: { maxParamLength: 1_024 },
+    http: {
+      headersTimeout: limits.headersMs,
+      connectionsCheckingInterval: 1_000,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      keepAlive: true,
+      keepAliveInitialDelay: 30_000,
+    },
+    clientErrorHandler: refuseUnreadable,
+    frameworkErrors: (error, request, reply) => {
+      sendProblem(toFabricError(error), request.id, reply);
+    },
     genReqId: (request) => {
       const given = request.headers["x-request-id"];
       return typeof given === "string" && REQUEST_ID.test(given) ? given : randomUUID();
     },
   });
+  app.server.maxHeadersCount = MAX_HEADERS;
+  boundConnections(app.server, { ...limits, isProxy });
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
-  acceptEmptyJson(app);
+  readJson(app);
   observe(app, context);
-  guard(app, context.core);
+  guard(app, context.core, context.admission);
+  refuseUnstorable(app);
   reportProblems(app, context);
   await describeApi(app);
   const typed = app.withTypeProvider<ZodTypeProvider>();
   for (const routes of ROUTES) routes(typed, context);
   await app.ready();
   return app;
-}
-
-/** Clients send the content type also where a request needs no body. */
-function acceptEmptyJson(app: FastifyInstance): void {
-  const parse = app.getDefaultJsonParser("error", "error");
-  app.removeContentTypeParser(["application/json", "text/plain"]);
-  app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
-    if (body === "") done(null, undefined);
-    else void parse(request, body as string, done);
-  });
 }
 
 /** One log line and one measurement per request: the route's pattern, never its path, query or body. */
@@ -110,24 +126,39 @@ function observe(app: FastifyInstance, { core, metrics, stopping }: Context): vo
 function reportProblems(app: FastifyInstance, { core }: Context): void {
   app.setErrorHandler((thrown, request, reply) => {
     const error = toFabricError(thrown);
-    const problem = problemOf(error, request.id);
-    if (problem.status >= 500) {
+    noteRefusal(core, request, error);
+    if (statusOf(error.code) >= 500) {
       core.log.error(
         { event: "http.failed", request_id: request.id, code: error.code, err: faultOf(error) },
         "a request failed",
       );
     }
-    return reply
-      .code(problem.status)
-      .headers(headersOf(error))
-      .type(PROBLEM_TYPE)
-      .serializer(JSON.stringify)
-      .send(problem);
+    return sendProblem(error, request.id, reply);
   });
   app.setNotFoundHandler((request: FastifyRequest) => {
     throw new FabricError("request.not_found", `no ${request.method} here; see /openapi.json`);
   });
 }
+
+/** What concerns who may do something, for the audit. */
+function noteRefusal({ refusals }: Core, request: FastifyRequest, { code }: FabricError): void {
+  const kind = request.routeOptions.url === "/v1/enrolments" ? "enrolment" : REFUSED[code];
+  if (kind === undefined || REFUSED[code] === undefined) return;
+  const { caller } = request;
+  refusals.note({
+    kind,
+    workspaceId: caller === undefined || caller.unbound ? NAMESPACE_WORKSPACE : caller.workspaceId,
+    subject: caller === undefined ? `address:${clientOf(request)}` : caller.actor,
+    code,
+  });
+}
+
+const REFUSED: Partial<Record<ErrorCode, RefusalKind>> = {
+  "request.unauthorized": "unauthorized",
+  "request.forbidden": "forbidden",
+  "request.rate_limited": "rate_limited",
+  "envelope.unknown_key": "enrolment",
+};
 
 /** A database's error carries rows; only its class, code and place are logged. */
 function faultOf(error: FabricError): Record<string, unknown> {

@@ -9,12 +9,17 @@ import type {
 } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { Registry } from "prom-client";
+import type { Readers } from "./events/readers.ts";
+import type { Admission } from "./limits/admission.ts";
 import type { HttpMetrics } from "./metrics.ts";
 
 export interface Context {
   readonly core: Core;
   readonly registry: Registry;
   readonly metrics: HttpMetrics;
+  readonly admission: Admission;
+  /** What the readers of events share. */
+  readonly readers: Readers;
   readonly checks: readonly ReadinessCheck[];
   /** Aborted when the server stops taking requests: what waits answers, what streams ends. */
   readonly stopping: AbortSignal;
@@ -22,7 +27,9 @@ export interface Context {
 
 export interface ReadinessCheck {
   readonly name: string;
-  /** Rejects, or tells `ok: false` with what to do. */
+  /** What to do when it is not ok; told to everybody, so it is the same for all causes. */
+  readonly help?: string;
+  /** Rejects, or tells `ok: false`; the detail is told to the staff of the installation only. */
   readonly check: () => Promise<{ readonly ok: boolean; readonly detail: string }>;
 }
 

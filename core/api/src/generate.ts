@@ -2,6 +2,9 @@
 import type { Core } from "@linkspan/worker";
 import { Registry } from "prom-client";
 import { buildApp } from "./app.ts";
+import type { Readers } from "./events/readers.ts";
+import { Admission } from "./limits/admission.ts";
+import { DEFAULT_LIMITS } from "./limits/limits.ts";
 import { httpMetrics } from "./metrics.ts";
 
 export async function openApiText(): Promise<string> {
@@ -12,7 +15,10 @@ export async function openApiText(): Promise<string> {
     },
   });
   const stopping = new AbortController().signal;
-  const app = await buildApp({ core, registry, metrics: httpMetrics(registry), checks: [], stopping });
+  const admission = new Admission(DEFAULT_LIMITS);
+  const readers = {} as Readers;
+  const parts = { core, registry, metrics: httpMetrics(registry), admission, readers, checks: [], stopping };
+  const app = await buildApp(parts, { limits: DEFAULT_LIMITS });
   const text = `${JSON.stringify(app.swagger(), undefined, 2)}\n`;
   await app.close();
   return text;

@@ -3,7 +3,8 @@
  * One status per code, in one table.
  */
 import { CODES, type ErrorCode, FabricError, isFabricError } from "@linkspan/envelopes";
-import type { FastifyError } from "fastify";
+import type { Socket } from "node:net";
+import type { FastifyError, FastifyReply } from "fastify";
 import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
 import { z } from "zod";
 
@@ -64,16 +65,19 @@ const STATUS = {
   "platform.unsupported": 422,
   "action.unsupported": 422,
   "bus.unavailable": 503,
-  "bus.unroutable": 503,
+  "bus.unroutable": 409,
   "bus.timeout": 504,
   "bus.rejected": 502,
   "store.rejected": 422,
   "store.unavailable": 503,
   "intent.conflict": 409,
+  "intent.too_large": 413,
+  "intent.queue_full": 429,
   "request.invalid": 400,
   "request.unauthorized": 401,
   "request.forbidden": 403,
   "request.not_found": 404,
+  "request.rate_limited": 429,
   "lease.held": 409,
   "lease.lost": 409,
   "send.uncertain": 409,
@@ -110,6 +114,45 @@ export function headersOf(error: FabricError): Record<string, string> {
   return headers;
 }
 
+export function sendProblem(error: FabricError, requestId: string, reply: FastifyReply): FastifyReply {
+  const problem = problemOf(error, requestId);
+  return reply
+    .code(problem.status)
+    .headers(headersOf(error))
+    .type(PROBLEM_TYPE)
+    .serializer(JSON.stringify)
+    .send(problem);
+}
+
+/** Node's own refusals: bytes that are no HTTP, headers that are too large, requests that take too long. */
+const UNREADABLE: Readonly<Record<string, { readonly line: string; readonly detail: string }>> = {
+  HPE_HEADER_OVERFLOW: {
+    line: "431 Request Header Fields Too Large",
+    detail: "the headers are larger than 16,384 bytes",
+  },
+  ERR_HTTP_REQUEST_TIMEOUT: { line: "408 Request Timeout", detail: "the request did not arrive in time" },
+};
+
+/** Answers what never became a request, and closes the connection. */
+export function refuseUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const { line, detail } = UNREADABLE[error.code ?? ""] ?? {
+    line: "400 Bad Request",
+    detail: "it is no HTTP",
+  };
+  const status = Number(line.slice(0, 3));
+  const problem = { ...problemOf(new FabricError("request.invalid", detail), "none"), status };
+  const body = JSON.stringify(problem);
+  socket.end(
+    `HTTP/1.1 ${line}\r\ncontent-type: ${PROBLEM_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
+      `connection: close\r\n\r\n${body}`,
+    () => socket.destroy(),
+  );
+}
+
 /** What a thrown value tells the caller: never a cause, never a value from the request. */
 export function toFabricError(error: unknown): FabricError {
   if (isFabricError(error)) return error;
@@ -122,17 +165,24 @@ export function toFabricError(error: unknown): FabricError {
   return fromFastify(error) ?? new FabricError("internal", "an unexpected fault", { cause: error });
 }
 
+/** Fastify's own refusals that are not about the body. */
+const REFUSALS: Readonly<Record<string, string>> = {
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: "the body must be application/json",
+  FST_ERR_BAD_URL: "the path is not valid",
+  FST_ERR_MAX_PARAM_LENGTH: "a segment of the path is too long",
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: "the body is not as long as its header says",
+};
+
 function fromFastify(error: unknown): FabricError | undefined {
   if (!(error instanceof Error) || !("code" in error)) return undefined;
   const { code, statusCode } = error as FastifyError;
   if (code === "FST_ERR_CTP_BODY_TOO_LARGE") {
-    return new FabricError("envelope.too_large", "the body is larger than 1,048,576 bytes", { cause: error });
-  }
-  if (code === "FST_ERR_CTP_INVALID_MEDIA_TYPE") {
-    return new FabricError("request.invalid", "the body must be application/json", { cause: error });
+    return new FabricError("envelope.too_large", "the body is larger than this route takes", {
+      cause: error,
+    });
   }
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
-    return new FabricError("request.invalid", "the body is not JSON", { cause: error });
+    return new FabricError("request.invalid", REFUSALS[code] ?? "the body is not JSON", { cause: error });
   }
   return undefined;
 }

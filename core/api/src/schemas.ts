@@ -30,6 +30,19 @@ export const Written = z.iso.datetime();
 export const Open = z.record(z.string(), z.unknown());
 export const Nothing = z.void().meta({ description: "no content" });
 
+/** An answer that is a list ends, early, with the member that reaches it. */
+export const MAX_LIST_BYTES = 4 * 1_048_576;
+
+/** The first members that have so many bytes of JSON together; at least one. */
+export function withinBytes<T>(members: readonly T[], maxBytes: number): T[] {
+  let bytes = 0;
+  return members.filter((member, at) => {
+    const fits = at === 0 || bytes < maxBytes;
+    if (fits) bytes += Buffer.byteLength(JSON.stringify(member));
+    return fits;
+  });
+}
+
 export const idParams = z.object({ id: Id });
 
 /** Every route may answer with a problem; its own answers come first. */

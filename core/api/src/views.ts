@@ -148,7 +148,11 @@ export const ContactView = z
   .meta({ id: "Contact" });
 
 export const IdentityDetailView = z
-  .object({ ...IdentityView.shape, contacts: z.array(ContactView) })
+  .object({
+    ...IdentityView.shape,
+    contacts: z.array(ContactView),
+    next_contacts_after: z.string().optional(),
+  })
   .meta({ id: "IdentityDetail" });
 
 export function identityView(identity: Identity): z.output<typeof IdentityView> {

@@ -9,7 +9,7 @@ type Big = ColumnType<string, string | number, string | number>;
 
 export interface Tables {
   namespace: { name: string; generation: number; partitions: number };
-  key_records: { kid: string; record: Json; created_at: Now };
+  key_records: { kid: string; record: Json; created_at: Now; changed_at: Now };
   enrolments: {
     token_hash: Uint8Array;
     issuers: string[];
@@ -17,6 +17,16 @@ export interface Tables {
     workspaces: string[];
     expires_at: Date;
     used_at: Date | null;
+    replaces: ColumnType<string | null, string | null | undefined, string | null>;
+    grace_s: Generated<number>;
+  };
+  refusals: {
+    minute: Date;
+    kind: string;
+    workspace_id: string;
+    subject: string;
+    code: string;
+    count: Big;
   };
   api_tokens: {
     token_hash: Uint8Array;

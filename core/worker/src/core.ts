@@ -4,6 +4,8 @@ import type { KeyRing, Signer } from "@linkspan/envelopes";
 import type { Database } from "@linkspan/store";
 import type { Vault } from "@linkspan/vault";
 import type { Logger } from "pino";
+import type { IntentLimits } from "./outbound/room.ts";
+import type { RefusalLog } from "./refusals.ts";
 import type { Wakes } from "./wakes.ts";
 
 export interface Core {
@@ -19,6 +21,10 @@ export interface Core {
   readonly log: Logger;
   readonly now: () => Date;
   readonly metrics: Metrics;
+  /** What was refused, for the audit. */
+  readonly refusals: RefusalLog;
+  /** Bounds of intents at the door; absent: the defaults. */
+  readonly intentLimits?: Partial<IntentLimits>;
 }
 
 export interface Namespace {

@@ -9,12 +9,29 @@ export {
 } from "./identity/catalog.ts";
 export { cancelSession, openSession, readSession, submitCredentials } from "./identity/link.ts";
 export { unlink } from "./identity/unlink.ts";
+export {
+  announceKeys,
+  endReplacedKey,
+  followKeys,
+  replaceableKey,
+  type Revocation,
+  revokeKey,
+} from "./keys.ts";
 export { cancelIntent, type IntentRequest, recordIntent } from "./outbound/record.ts";
 export { PartitionBalance } from "./inbound/partitions.ts";
 export { inboundQueue } from "./topology.ts";
 export { type Replayed, type ReplayRequest, replayEvents } from "./inbound/replay.ts";
 export { type Resolution, resolveIntent } from "./outbound/resolve.ts";
+export { DEFAULT_INTENT_LIMITS, type IntentLimits } from "./outbound/room.ts";
 export { dropQuarantined, retryQuarantined } from "./quarantine.ts";
+export {
+  REFUSAL_KINDS,
+  type RefusalKind,
+  type RefusalLog,
+  type RefusalNote,
+  Refusals,
+  type RefusalOptions,
+} from "./refusals.ts";
 export { type Retention, sweepExpired, sweepMonths, sweepRetention, sweepSessions } from "./sweeps.ts";
 export { tellChanged } from "./sync/changed.ts";
 export { VERSION } from "./sync/hello.ts";

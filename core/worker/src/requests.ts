@@ -1,8 +1,10 @@
 /** Requests to the core on the bus: each is verified, answered once, and the answer signed. */
 import {
   type Envelope,
+  type ErrorCode,
   FabricError,
   isFabricError,
+  NAMESPACE_WORKSPACE,
   type Opened,
   type SubmitIntent,
 } from "@linkspan/envelopes";
@@ -39,6 +41,7 @@ async function serve(core: Core, { delivery, value }: Prepared<Verified>): Promi
       { event: "request.refused", code: value.code, action: delivery.route.action },
       "refused a request",
     );
+    noteRefusal(core, delivery.kid, value);
     return;
   }
   const payload = await answerOrRefusal(core, value);
@@ -58,8 +61,16 @@ async function answerOrRefusal(core: Core, opened: Opened): Promise<Record<strin
     if (!isFabricError(error)) {
       core.log.error({ event: "request.failed", action: opened.action.name, err: error }, "a request failed");
     }
+    if (isFabricError(error) && UNAUTHORISED.has(error.code)) noteRefusal(core, opened.kid, error);
     return refusal(error);
   }
+}
+
+/** What a request may be refused for because of who asks. */
+const UNAUTHORISED: ReadonlySet<ErrorCode> = new Set(["envelope.wrong_issuer", "envelope.unsigned"]);
+
+function noteRefusal({ refusals }: Core, kid: string | undefined, { code }: FabricError): void {
+  refusals.note({ kind: "bus", workspaceId: NAMESPACE_WORKSPACE, subject: `key:${kid ?? "none"}`, code });
 }
 
 function answer(core: Core, { action, envelope, kid }: Opened): Promise<object> {

@@ -1,13 +1,16 @@
 /**
  * Enrolment (contract section 11): a daemon makes its keys, registers their public halves with a one-time token,
- * and pins the core's. The private halves never leave the key file.
+ * and pins the core's. Which core that is, the token says and not whoever answers. The private halves never leave
+ * the key file.
  */
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import {
+  coreKidOf,
   ErrorReplySchema,
   FabricError,
   generateSealKeys,
   KeyRecordSchema,
+  proveEnrolment,
   signerFromSeed,
   toBase64url,
 } from "@linkspan/envelopes";
@@ -17,11 +20,9 @@ import { type DaemonKeys, writeKeyFile } from "./key-file.ts";
 export interface EnrolOptions {
   /** HTTP address of the core. */
   readonly coreUrl: string;
-  /** From `linkspan daemon enrol`; good once. */
+  /** From `linkspan daemon enrol`; good once. It names the core's key, and no other is pinned. */
   readonly token: string;
   readonly keyFile: string;
-  /** The core key id which that command showed; refuses to pin another. Absent: pins what answers. */
-  readonly coreKid?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -30,6 +31,7 @@ const EnrolledSchema = z.object({
   core_keys: z.array(KeyRecordSchema).min(1),
   partitions: z.int().min(1).max(100),
   generation: z.int().min(0),
+  sig: z.string(),
 });
 
 const ProblemSchema = z.object({
@@ -37,8 +39,17 @@ const ProblemSchema = z.object({
   detail: z.string().optional(),
 });
 
-/** @throws FabricError `request.*` as the core answers, `bus.unavailable` when it cannot be reached */
+/**
+ * Leaves no file where it fails.
+ *
+ * @throws FabricError `request.*` as the core answers, `bus.unavailable` when it cannot be reached,
+ *   `envelope.unknown_key`, `envelope.bad_signature` when another than the token's core answered
+ */
 export async function enrol(options: EnrolOptions): Promise<DaemonKeys> {
+  const coreKid = coreKidOf(options.token);
+  if (coreKid === undefined) {
+    throw new FabricError("request.invalid", "this is no token of linkspan daemon enrol");
+  }
   const seed = randomBytes(32);
   const signer = signerFromSeed(seed);
   const sealKeys = await generateSealKeys();
@@ -47,14 +58,9 @@ export async function enrol(options: EnrolOptions): Promise<DaemonKeys> {
     public_key_b64u: toBase64url(signer.publicKey),
     seal_b64u: toBase64url(sealKeys.publicKey),
   });
+  proveEnrolment(enrolled, enrolled.sig, coreKid);
   if (enrolled.kid !== signer.kid)
     throw new FabricError("request.invalid", "the core registered another key");
-  if (options.coreKid !== undefined && !enrolled.core_keys.some(({ kid }) => kid === options.coreKid)) {
-    throw new FabricError(
-      "envelope.unknown_key",
-      "the core that answered does not have the key that was shown",
-    );
-  }
   const keys = await writeKeyFile(options.keyFile, {
     format: "linkspan.daemon-keys.v1",
     seed_b64u: toBase64url(seed),
@@ -62,9 +68,15 @@ export async function enrol(options: EnrolOptions): Promise<DaemonKeys> {
     core_keys: enrolled.core_keys,
     partitions: enrolled.partitions,
     generation: enrolled.generation,
+    enrolled_with: tokenDigest(options.token),
   });
   seed.fill(0);
   return keys;
+}
+
+/** Tells whether a key file was made with this token, and says nothing of it. */
+export function tokenDigest(token: string): string {
+  return createHash("sha256").update(`linkspan.enrolled-with ${token}`).digest("base64url");
 }
 
 async function register({ coreUrl, signal }: EnrolOptions, body: Readonly<Record<string, string>>) {

@@ -5,6 +5,13 @@ export * from "./connector.ts";
 export { controlQueue, sendQueue } from "./control/queues.ts";
 export { type Daemon, type DaemonOptions, KIT_VERSION, runDaemon, type Tuning } from "./daemon.ts";
 export { type EnrolOptions, enrol } from "./enrolment.ts";
+export {
+  isSpecialAddress,
+  publicLookup,
+  publicOnly,
+  RefusedAddress,
+  requirePublicPeer,
+} from "./net/addresses.ts";
 export { type DaemonKeys, type KeyFile, KeyFileSchema, readKeyFile, writeKeyFile } from "./key-file.ts";
 export { RefuseToRun } from "./lease.ts";
 export type { Secrets } from "./secrets.ts";

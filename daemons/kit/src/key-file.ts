@@ -21,6 +21,8 @@ export const KeyFileSchema = z.strictObject({
   core_keys: z.array(KeyRecordSchema).min(1),
   partitions: z.int().min(1).max(100),
   generation: z.int().min(0),
+  /** Digest of the token that it was enrolled with; another token is a new enrolment. */
+  enrolled_with: Base64url.exactOptional(),
 });
 
 export type KeyFile = z.output<typeof KeyFileSchema>;
@@ -31,6 +33,7 @@ export interface DaemonKeys {
   readonly coreKeys: KeyFile["core_keys"];
   readonly partitions: number;
   readonly generation: number;
+  readonly enrolledWith: string | undefined;
 }
 
 /**
@@ -81,6 +84,7 @@ function keysOf(file: KeyFile): DaemonKeys {
     coreKeys: file.core_keys,
     partitions: file.partitions,
     generation: file.generation,
+    enrolledWith: file.enrolled_with,
   };
 }
 

@@ -7,7 +7,7 @@ import type { Logger } from "pino";
 import type { DaemonConfig } from "./config.ts";
 import type { Connector } from "./connector.ts";
 import { type Daemon, runDaemon } from "./daemon.ts";
-import { enrol } from "./enrolment.ts";
+import { enrol, tokenDigest } from "./enrolment.ts";
 import { type DaemonKeys, readKeyFile } from "./key-file.ts";
 
 export interface RunningOptions {
@@ -18,20 +18,46 @@ export interface RunningOptions {
 }
 
 /**
- * Enrols if there is no key file yet, then runs.
+ * Enrols if there is no key file yet, or with a token that the key file was not made with (a rotation), then runs.
  *
- * @throws FabricError `request.*`, `bus.unavailable` from enrolment
+ * @throws FabricError `request.*`, `envelope.*`, `bus.unavailable` from the first enrolment
  */
 export async function startDaemon(
   { config, connector, bus, log }: RunningOptions,
   signal: AbortSignal,
 ): Promise<Daemon> {
-  const keys = (await readKeyFile(config.keyFile)) ?? (await enrolNow(config, signal));
+  const kept = await readKeyFile(config.keyFile);
+  const keys = kept === undefined ? await enrolNow(config, signal) : await renewed(kept, config, log, signal);
   const { instance } = config;
   const { signer, sealKeys, coreKeys, partitions, generation } = keys;
   const bootId = randomUUID();
   const own = { signer, sealKeys, keys: coreKeys, partitions, generation };
   return runDaemon({ bus, connector, service: connector.service, instance, ...own, log, bootId }, signal);
+}
+
+/** @throws FabricError as {@link startDaemon} */
+export async function keysFor(config: DaemonConfig, log: Logger, signal: AbortSignal): Promise<DaemonKeys> {
+  const kept = await readKeyFile(config.keyFile);
+  return kept === undefined ? enrolNow(config, signal) : renewed(kept, config, log, signal);
+}
+
+/** Without another token, or when it is not good, the keys stay as they are: they may well be in force. */
+async function renewed(
+  kept: DaemonKeys,
+  config: DaemonConfig,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<DaemonKeys> {
+  const { enrolTokenFile, coreUrl } = config;
+  if (enrolTokenFile === undefined || coreUrl === undefined || kept.enrolledWith === undefined) return kept;
+  try {
+    const token = (await readFile(enrolTokenFile, "utf8")).trim();
+    if (tokenDigest(token) === kept.enrolledWith) return kept;
+    return await enrolNow(config, signal);
+  } catch (error) {
+    log.warn({ event: "keys.kept", err: error }, "the token is not good; the keys stay as they are");
+    return kept;
+  }
 }
 
 async function enrolNow(config: DaemonConfig, signal: AbortSignal): Promise<DaemonKeys> {

@@ -1,14 +1,16 @@
-/** Who asks: the bearer token of a request, looked up before its body is read. */
+/** Who asks: the bearer token of a request, looked up before its body is read, and how much it may ask. */
 import { FabricError } from "@linkspan/envelopes";
-import { apiToken, type ApiToken, type Role } from "@linkspan/store";
+import { type ApiToken, apiTokensByHash, type Role } from "@linkspan/store";
 import { ALL_WORKSPACES, type Core } from "@linkspan/worker";
-import type { FastifyInstance, FastifyRequest, RouteOptions } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from "fastify";
+import type { Admission, Counted } from "../limits/admission.ts";
+import { clientOf } from "../limits/client-address.ts";
 import { WORKSPACE } from "../schemas.ts";
-import { AuthFailures } from "./failures.ts";
 import { type Allowed, allowedOn } from "./permissions.ts";
 import { hashToken, tokenOf } from "./secrets.ts";
+import { TokenLookup } from "./token-lookup.ts";
 
-export interface Caller {
+export interface Caller extends Counted {
   readonly name: string;
   readonly role: Role;
   /** For the audit. */
@@ -19,11 +21,14 @@ export interface Caller {
   readonly everywhere: boolean;
   /** The token is for all workspaces. */
   readonly unbound: boolean;
+  readonly tokenHash: Uint8Array;
 }
 
 declare module "fastify" {
   interface FastifyRequest {
     caller: Caller | undefined;
+    /** Gives back the request's place among those being answered, for one that stays open. */
+    leave: () => void;
   }
   interface FastifyContextConfig {
     allowed?: Allowed;
@@ -35,23 +40,28 @@ export const DEFAULT_WORKSPACE = "default";
 export const WORKSPACE_HEADER = "x-linkspan-workspace";
 
 /** Registers the check on every route of the application. */
-export function guard(app: FastifyInstance, core: Core, failures = new AuthFailures()): void {
+export function guard(app: FastifyInstance, core: Core, admission: Admission): void {
+  const lookup = new TokenLookup((hashes) => apiTokensByHash(core.database.pool, hashes));
   app.decorateRequest("caller", undefined);
+  app.decorateRequest("leave", () => undefined);
   app.addHook("onRoute", (route: RouteOptions) => {
     const methods = [route.method].flat();
     const allowed = allowedOn(methods.join(","), route.url);
     route.config = { ...route.config, allowed };
     route.schema = { ...route.schema, ...describe(allowed) };
   });
-  app.addHook("onRequest", async (request) => {
-    if (request.is404) return;
-    const allowed = request.routeOptions.config.allowed ?? [];
-    if (allowed === "anyone") return;
-    request.caller = await authenticate(core, request, failures);
-    if (!allowed.includes(request.caller.role)) {
+  app.addHook("onRequest", async (request, reply) => {
+    const allowed = request.is404 ? "anyone" : (request.routeOptions.config.allowed ?? []);
+    if (allowed === "anyone") {
+      admission.anonymous(clientOf(request));
+      return;
+    }
+    const caller = await authenticate(request, lookup, admission);
+    admit(request, reply, caller, admission);
+    if (!allowed.includes(caller.role)) {
       throw new FabricError(
         "request.forbidden",
-        `the role ${request.caller.role} may not do this; ${allowed.join(", ")} may`,
+        `the role ${caller.role} may not do this; ${allowed.join(", ")} may`,
       );
     }
   });
@@ -70,40 +80,55 @@ export function requireUnbound(caller: Caller): void {
   }
 }
 
-async function authenticate(core: Core, request: FastifyRequest, failures: AuthFailures): Promise<Caller> {
+/**
+ * Only failing attempts count against an address: a valid token is looked up and let in from wherever it comes.
+ *
+ * @throws FabricError `request.unauthorized`, `request.rate_limited`, `store.unavailable`
+ */
+async function authenticate(
+  request: FastifyRequest,
+  lookup: TokenLookup,
+  admission: Admission,
+): Promise<Caller> {
   const token = bearer(request.headers.authorization);
   const hash = token === undefined ? undefined : hashToken(token);
-  const key = hash === undefined ? undefined : Buffer.from(hash).toString("base64url");
-  const nowMs = core.now().getTime();
-  const blockedMs = failures.blockedMs(request.ip, key, nowMs);
-  if (blockedMs > 0) {
-    throw new FabricError("request.unauthorized", "too many failed attempts from this address", {
-      retryAfterMs: blockedMs,
-    });
-  }
-  const known = hash === undefined ? undefined : await apiToken(core.database.pool, hash);
-  if (known === undefined || key === undefined) {
-    failures.failed(request.ip, key, nowMs);
+  const known = hash === undefined ? undefined : await lookup.find(hash);
+  if (known === undefined || hash === undefined) {
+    admission.failed(clientOf(request));
     throw new FabricError("request.unauthorized", "the token is missing, unknown or revoked");
   }
-  failures.succeeded(key);
-  return toCaller(known, request.headers[WORKSPACE_HEADER]);
+  const own = toCaller(known, hash, undefined);
+  // Set before the header is looked at, so that a refusal is the token's and not only the address's.
+  request.caller = own;
+  request.caller = toCaller(known, hash, workspaceNamed(own, request.headers[WORKSPACE_HEADER]));
+  return request.caller;
+}
+
+function admit(request: FastifyRequest, reply: FastifyReply, caller: Caller, admission: Admission): void {
+  request.leave = admission.request(caller);
+  reply.raw.once("close", request.leave);
 }
 
 function bearer(header: string | undefined): string | undefined {
-  const [scheme, text, ...rest] = header?.split(" ") ?? [];
+  const [scheme, text, ...rest] = header?.split(" ", 3) ?? [];
   if (scheme?.toLowerCase() !== "bearer" || text === undefined || rest.length > 0) return undefined;
-  return tokenOf(text, "lsp");
+  return tokenOf(text);
 }
 
-function toCaller(token: ApiToken, named: string | string[] | undefined): Caller {
-  const unbound = token.workspace_id === ALL_WORKSPACES;
-  if (named !== undefined && (typeof named !== "string" || !(WORKSPACE.test(named) || named === "_"))) {
+/** @throws FabricError `request.invalid`, `request.forbidden` */
+function workspaceNamed(own: Caller, named: string | string[] | undefined): string | undefined {
+  if (named === undefined) return undefined;
+  if (typeof named !== "string" || !(WORKSPACE.test(named) || named === "_")) {
     throw new FabricError("request.invalid", `${WORKSPACE_HEADER} is not a workspace id`);
   }
-  if (named !== undefined && !unbound && named !== token.workspace_id) {
+  if (!own.unbound && named !== own.workspaceId) {
     throw new FabricError("request.forbidden", "the token is bound to another workspace");
   }
+  return named;
+}
+
+function toCaller(token: ApiToken, tokenHash: Uint8Array, named: string | undefined): Caller {
+  const unbound = token.workspace_id === ALL_WORKSPACES;
   return {
     name: token.name,
     role: token.role,
@@ -111,6 +136,10 @@ function toCaller(token: ApiToken, named: string | string[] | undefined): Caller
     workspaceId: named ?? (unbound ? DEFAULT_WORKSPACE : token.workspace_id),
     everywhere: unbound && named === undefined,
     unbound,
+    tokenHash,
+    tokenKey: Buffer.from(tokenHash).toString("base64url"),
+    // Who runs the installation must be able to look at a workspace that floods it.
+    countsForWorkspace: !unbound || token.role === "backend",
   };
 }
 

@@ -22,6 +22,8 @@ export const PERMISSIONS: Readonly<Record<string, Allowed>> = {
   "GET /health/ready": "anyone",
   "GET /metrics": "anyone",
 
+  "GET /v1/health": STAFF,
+
   "POST /v1/intents": SPEAKERS,
   "GET /v1/intents": ALL,
   "GET /v1/intents/:id": WORKERS,
@@ -44,6 +46,7 @@ export const PERMISSIONS: Readonly<Record<string, Allowed>> = {
   "DELETE /v1/identities/:id": WORKERS,
 
   "GET /v1/audit": STAFF,
+  "GET /v1/audit/refusals": STAFF,
 
   "GET /v1/quarantine": STAFF,
   "GET /v1/quarantine/:id": RUNNERS,
@@ -56,6 +59,10 @@ export const PERMISSIONS: Readonly<Record<string, Allowed>> = {
   "GET /v1/tokens": OWNERS,
   "POST /v1/tokens": OWNERS,
   "DELETE /v1/tokens/:name": OWNERS,
+
+  "GET /v1/keys": STAFF,
+  "POST /v1/keys/:kid/revoke": OWNERS,
+  "POST /v1/keys/:kid/rotate": OWNERS,
 
   "POST /v1/enrolment-tokens": OWNERS,
   // The one-time token in the body is what allows it.

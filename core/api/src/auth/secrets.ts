@@ -3,14 +3,22 @@
  * nothing, and looking a hash up tells a guesser nothing about a token.
  */
 import { createHash, randomBytes } from "node:crypto";
+import { coreKidOf, enrolmentToken } from "@linkspan/envelopes";
 
-export type TokenKind = "lsp" | "lse";
+const TOKEN = /^lsp_[A-Za-z0-9_-]{43}$/;
 
-const TOKEN = /^ls[pe]_[A-Za-z0-9_-]{43}$/;
+/** Opens the API. */
+export function newToken(): string {
+  return `lsp_${newSecret()}`;
+}
 
-/** `lsp_` opens the API; `lse_` enrols one daemon, once. */
-export function newToken(kind: TokenKind): string {
-  return `${kind}_${randomBytes(32).toString("base64url")}`;
+/** Enrols one daemon, once, with the core whose key it names. */
+export function newEnrolmentToken(coreKid: string): string {
+  return enrolmentToken(newSecret(), coreKid);
+}
+
+function newSecret(): string {
+  return randomBytes(32).toString("base64url");
 }
 
 /** What the tables hold: SHA-256 of the whole token; 32 bytes. */
@@ -18,7 +26,12 @@ export function hashToken(token: string): Uint8Array {
   return createHash("sha256").update(token, "utf8").digest();
 }
 
-/** @returns undefined for anything that cannot be a token of this kind */
-export function tokenOf(text: string, kind: TokenKind): string | undefined {
-  return text.startsWith(`${kind}_`) && TOKEN.test(text) ? text : undefined;
+/** @returns undefined for anything that cannot be a token of the API */
+export function tokenOf(text: string): string | undefined {
+  return TOKEN.test(text) ? text : undefined;
+}
+
+/** @returns undefined for anything that cannot be an enrolment token of this core */
+export function enrolmentTokenOf(text: string, coreKid: string): string | undefined {
+  return coreKidOf(text) === coreKid ? text : undefined;
 }

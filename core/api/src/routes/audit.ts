@@ -1,9 +1,9 @@
 /** Who did what to what. */
-import { auditTrail } from "@linkspan/store";
+import { auditTrail, refusalsOf } from "@linkspan/store";
 import { z } from "zod";
 import { callerOf } from "../auth/caller.ts";
 import type { Routes } from "../context.ts";
-import { answers, limitOf, Name, Open, Written } from "../schemas.ts";
+import { answers, limitOf, MAX_LIST_BYTES, Name, Open, withinBytes, Written } from "../schemas.ts";
 
 const Entry = z
   .object({
@@ -15,6 +15,17 @@ const Entry = z
     detail: Open,
   })
   .meta({ id: "AuditEntry" });
+
+const Refusal = z
+  .object({
+    minute: Written,
+    kind: z.string(),
+    workspace_id: z.string().meta({ description: "_ where none is proven" }),
+    subject: z.string().meta({ description: "token, address or key; others: too many in that minute" }),
+    code: z.string(),
+    count: z.int(),
+  })
+  .meta({ id: "Refusal" });
 
 export const audit: Routes = (app, { core }) => {
   app.get(
@@ -36,7 +47,34 @@ export const audit: Routes = (app, { core }) => {
         limit,
         ...(subject !== undefined && { subject }),
       });
-      return { entries: rows.map((row) => ({ ...row, at: row.at.toISOString() })) };
+      const entries = rows.map((row) => ({ ...row, at: row.at.toISOString() }));
+      return { entries: withinBytes(entries, MAX_LIST_BYTES) };
+    },
+  );
+  app.get(
+    "/v1/audit/refusals",
+    {
+      schema: {
+        operationId: "readRefusals",
+        tags: ["audit"],
+        summary: "What was refused, counted by the minute, newest first",
+        description:
+          "A token for all workspaces that names none sees those of all, and those that nobody proved.",
+        querystring: z.object({ limit: limitOf(100, 1_000) }),
+        response: answers({ 200: z.object({ refusals: z.array(Refusal) }) }),
+      },
+    },
+    async (request) => {
+      const { everywhere, workspaceId } = callerOf(request);
+      const { limit } = request.query;
+      const rows = await refusalsOf(core.database.pool, { limit, ...(!everywhere && { workspaceId }) });
+      return {
+        refusals: rows.map(({ minute, workspaceId: workspace_id, ...row }) => ({
+          ...row,
+          minute: minute.toISOString(),
+          workspace_id,
+        })),
+      };
     },
   );
 };

@@ -13,6 +13,7 @@ import {
 import { z } from "zod";
 import { type Caller, callerOf } from "../auth/caller.ts";
 import type { Routes } from "../context.ts";
+import { BODY_BYTES } from "../limits/limits.ts";
 import { CatalogView, catalogView, SessionView, sessionView } from "../msgr-views.ts";
 import { answers, Id, idParams, Instance, Name, Nothing } from "../schemas.ts";
 
@@ -28,6 +29,8 @@ const NewSession = z
   .meta({ description: "members may stand in `session` or beside it" });
 
 const MAX_FIELDS = 64;
+/** Accounts of one user at one service that one request unlinks. */
+const MAX_UNLINKED = 100;
 const Credentials = z
   .record(z.string().max(64), z.unknown())
   .refine((fields) => Object.keys(fields).length <= MAX_FIELDS, `more than ${MAX_FIELDS} fields`)
@@ -99,6 +102,7 @@ export const bridges: Routes = (app, { core }) => {
   app.post(
     "/api/bridges/:id/sessions/:session_id/credentials",
     {
+      bodyLimit: BODY_BYTES.credentials,
       schema: {
         operationId: "submitCredentials",
         tags,
@@ -178,7 +182,7 @@ async function accountsOf(
   service: string,
   userId: string,
 ): Promise<string[]> {
-  const found = await identitiesOf(core.database.pool, { workspaceId, service, userId });
+  const found = await identitiesOf(core.database.pool, { workspaceId, service, userId, limit: MAX_UNLINKED });
   if (found.length === 0) throw new FabricError("request.not_found", "the user has no account there");
   return found.map((identity) => identity.id);
 }

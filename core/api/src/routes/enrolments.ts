@@ -2,24 +2,34 @@
 import {
   FabricError,
   fromBase64url,
+  isFabricError,
   type KeyRecord,
   KeyRecordSchema,
   seal,
   SERVICES,
+  signEnrolment,
   thumbprint,
   timestamp,
   validatePublicKey,
 } from "@linkspan/envelopes";
-import { audit, insertEnrolment, keyRecords, saveKeyRecord, spendEnrolment } from "@linkspan/store";
-import type { Core } from "@linkspan/worker";
+import {
+  audit,
+  insertEnrolment,
+  isEnrolmentOpen,
+  lockKeyRecord,
+  saveKeyRecord,
+  spendEnrolment,
+} from "@linkspan/store";
+import { announceKeys, type Core, endReplacedKey } from "@linkspan/worker";
 import { z } from "zod";
 import { callerOf, requireUnbound } from "../auth/caller.ts";
-import { hashToken, newToken, tokenOf } from "../auth/secrets.ts";
+import { enrolmentTokenOf, hashToken, newEnrolmentToken } from "../auth/secrets.ts";
 import type { Routes } from "../context.ts";
+import { clientOf } from "../limits/client-address.ts";
 import { answers, Instance, Written } from "../schemas.ts";
 
 const tags = ["enrolment"];
-const TOKEN_LIFE_MS = 60 * 60_000;
+export const TOKEN_LIFE_MS = 60 * 60_000;
 const KEY_LIFE_MS = 365 * 86_400_000;
 /** Clocks of core and daemon may differ. */
 const BACKDATED_MS = 60_000;
@@ -27,10 +37,10 @@ const BACKDATED_MS = 60_000;
 const DAEMON_SERVICES = SERVICES.filter((service) => service !== "core" && service !== "vault");
 const Key = z.string().regex(/^[A-Za-z0-9_-]{43}$/, "not 32 bytes in base64url");
 
-const Issued = z
+export const Issued = z
   .object({
     token: z.string().meta({ description: "good once; shown once" }),
-    core_kid: z.string().meta({ description: "the key that the daemon must be shown" }),
+    core_kid: z.string().meta({ description: "the core's key; the token names it, and the daemon pins it" }),
     service: z.string(),
     instance: z.string(),
     expires_at: Written,
@@ -43,10 +53,13 @@ const Enrolled = z
     core_keys: z.array(KeyRecordSchema),
     partitions: z.int(),
     generation: z.int(),
+    sig: z.string().meta({
+      description: "by the key that the token names, over the canonical form of the members beside it",
+    }),
   })
   .meta({ id: "Enrolled" });
 
-export const enrolments: Routes = (app, { core }) => {
+export const enrolments: Routes = (app, { core, admission }) => {
   app.post(
     "/v1/enrolment-tokens",
     {
@@ -63,7 +76,7 @@ export const enrolments: Routes = (app, { core }) => {
       const caller = callerOf(request);
       requireUnbound(caller);
       const { service, instance } = request.body;
-      const token = newToken("lse");
+      const token = newEnrolmentToken(core.signer.kid);
       const issuer = `daemon:${service}:${instance}`;
       const expiresAt = new Date(core.now().getTime() + TOKEN_LIFE_MS);
       await core.database.transaction(async (client) => {
@@ -99,17 +112,32 @@ export const enrolments: Routes = (app, { core }) => {
     },
     async (request, reply) => {
       const { token, public_key_b64u, seal_b64u } = request.body;
+      const known = await openToken(core, token).catch((error: unknown) => {
+        if (isUnauthorized(error)) admission.failed(clientOf(request));
+        throw error;
+      });
       const publicKey = bytesOf(public_key_b64u);
       validatePublicKey(publicKey);
       await requireSealable(bytesOf(seal_b64u));
       const kid = thumbprint(publicKey);
-      await register(core, token, { kid, public_key_b64u, seal_b64u });
+      await register(core, known, { kid, public_key_b64u, seal_b64u });
       const { partitions, generation } = core.namespace;
-      const core_keys = core.keys.records().filter((record) => record.issuers.includes("core"));
-      return reply.code(201).send({ kid, core_keys: core_keys.map(copyOf), partitions, generation });
+      const core_keys = core.keys
+        .records()
+        .filter((record) => record.issuers.includes("core"))
+        .map(copyOf);
+      const answer = { kid, core_keys, partitions, generation };
+      return reply.code(201).send({ ...answer, sig: signEnrolment(answer, core.signer) });
     },
   );
 };
+
+/** Looked at before any arithmetic on the keys, which costs more. @throws FabricError `request.unauthorized` */
+async function openToken(core: Core, text: string): Promise<string> {
+  const token = enrolmentTokenOf(text, core.signer.kid);
+  if (token === undefined || !(await isEnrolmentOpen(core.database.pool, hashToken(token)))) throw notGood();
+  return token;
+}
 
 /** Spends the token only when the keys are registered. */
 async function register(
@@ -117,34 +145,46 @@ async function register(
   token: string,
   keys: Required<Pick<KeyRecord, "kid" | "public_key_b64u" | "seal_b64u">>,
 ): Promise<void> {
-  const known = tokenOf(token, "lse");
   const now = core.now().getTime();
   await core.database.transaction(async (client) => {
-    const allowed = known === undefined ? undefined : await spendEnrolment(client, hashToken(known));
-    if (allowed === undefined) {
-      throw new FabricError("request.unauthorized", "the enrolment token is unknown, used or too old");
-    }
+    const allowed = await spendEnrolment(client, hashToken(token));
+    if (allowed === undefined) throw notGood();
+    const { issuers, services, workspaces, replaces } = allowed;
     // Whoever knows a public key could else take over its record, the core's included.
-    if ((await keyRecords(client)).some((record) => record.kid === keys.kid)) {
+    if ((await lockKeyRecord(client, keys.kid)) !== undefined) {
       throw new FabricError("request.invalid", "body.public_key_b64u: this key was registered before");
     }
     await saveKeyRecord(client, {
       ...keys,
-      ...allowed,
+      issuers,
+      services,
+      workspaces,
       purposes: ["envelope"],
       not_before: timestamp(new Date(now - BACKDATED_MS)),
       not_after: timestamp(new Date(now + KEY_LIFE_MS)),
     });
+    await endReplacedKey(core, client, allowed);
     await audit(client, {
       workspaceId: "_",
-      actor: allowed.issuers[0] ?? "",
-      action: "daemon.enrolled",
+      actor: issuers[0] ?? "",
+      action: replaces === null ? "daemon.enrolled" : "daemon.key_rotated",
       subject: keys.kid,
-      detail: { issuers: allowed.issuers },
+      detail: { issuers, ...(replaces !== null && { replaces }) },
     });
     await core.wakes.everywhere(client, "keys");
   });
-  core.keys.replace(await keyRecords(core.database.pool));
+  await announceKeys(core);
+}
+
+function isUnauthorized(error: unknown): boolean {
+  return isFabricError(error) && error.code === "request.unauthorized";
+}
+
+function notGood(): FabricError {
+  return new FabricError(
+    "request.unauthorized",
+    "the enrolment token is unknown, used, too old or of another core",
+  );
 }
 
 function bytesOf(text: string): Uint8Array {
@@ -159,7 +199,7 @@ async function requireSealable(key: Uint8Array): Promise<void> {
   await seal(key, new Uint8Array(), {});
 }
 
-function copyOf(record: KeyRecord): z.output<typeof KeyRecordSchema> {
+export function copyOf(record: KeyRecord): z.output<typeof KeyRecordSchema> {
   const { issuers, purposes, services, workspaces, ...rest } = record;
   return {
     ...rest,

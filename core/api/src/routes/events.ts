@@ -1,14 +1,18 @@
 /** What was said to a workspace's accounts: pages, long polls and streams over one cursor. */
-import { lastPosition } from "@linkspan/store";
+import { lastPosition, type StoredEvent } from "@linkspan/store";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
 import { callerOf } from "../auth/caller.ts";
 import type { Context, Routes } from "../context.ts";
-import { sendStream, STREAM_TYPE } from "../event-stream.ts";
-import { awaitPage, readPage } from "../feed.ts";
+import type { Held } from "../events/byte-budget.ts";
+import { sendStream, STREAM_TYPE } from "../events/event-stream.ts";
+import { awaitPage, bytesOf, type Cursor } from "../events/pages.ts";
 import { answers, limitOf } from "../schemas.ts";
 import { sendAsIs } from "../send-as-is.ts";
 import { eventJson, EventView } from "../views.ts";
+
+/** An answer ends, early, with the event that reaches it. */
+const MAX_ANSWER_BYTES = 4 * 1_048_576;
 
 const Position = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const CursorParam = z
@@ -53,11 +57,10 @@ export const events: Routes = (app, context) => {
       const { cursor, limit, wait_ms } = request.query;
       const after = request.headers["last-event-id"] ?? cursor;
       const from = await positionOf(context, request, after);
-      if (request.headers.accept?.includes(STREAM_TYPE) === true) return sendStream(context, reply, from);
-      const found =
-        wait_ms === 0
-          ? await readPage(context.core, from, limit)
-          : await awaitPage(context.core, from, limit, patience(context, reply, wait_ms));
+      if (request.headers.accept?.includes(STREAM_TYPE) === true) {
+        return sendStream(context, request, reply, from);
+      }
+      const found = await pageFor(context, request, reply, from, { limit, waitMs: wait_ms });
       const next = found.at(-1)?.position ?? from.after;
       const text = `{"events":[${found.map(eventJson).join(",")}],"next_cursor":${next}}`;
       return sendAsIs(reply, "application/json; charset=utf-8", Buffer.from(text));
@@ -78,7 +81,7 @@ export const events: Routes = (app, context) => {
     },
     async (request, reply) => {
       const after = request.headers["last-event-id"] ?? request.query.cursor;
-      return sendStream(context, reply, await positionOf(context, request, after));
+      return sendStream(context, request, reply, await positionOf(context, request, after));
     },
   );
 };
@@ -88,9 +91,31 @@ async function positionOf({ core }: Context, request: FastifyRequest, after: num
   return { workspaceId, after: after === "latest" ? await lastPosition(core.database) : after };
 }
 
-/** Ends with the time given, with the client, or with the server. */
-function patience({ stopping }: Context, { raw }: Pick<FastifyReply, "raw">, waitMs: number): AbortSignal {
+/** What it holds is counted until the answer has left. */
+async function pageFor(
+  { readers, stopping }: Context,
+  request: FastifyRequest,
+  { raw }: Pick<FastifyReply, "raw">,
+  cursor: Cursor,
+  { limit, waitMs }: { readonly limit: number; readonly waitMs: number },
+): Promise<readonly StoredEvent[]> {
   const left = new AbortController();
   raw.once("close", () => left.abort());
-  return AbortSignal.any([left.signal, stopping, AbortSignal.timeout(waitMs)]);
+  const gone = AbortSignal.any([left.signal, stopping]);
+  let held: Held | undefined;
+  raw.once("close", () => held?.release());
+  const read = async () => {
+    held?.release();
+    if (gone.aborted) return [];
+    held = await readers.bytes.take(cursor.workspaceId, MAX_ANSWER_BYTES, gone);
+    const page = await readers.readPage(cursor, { limit, maxBytes: MAX_ANSWER_BYTES });
+    held.resize(bytesOf(page));
+    return page;
+  };
+  if (waitMs === 0) return read();
+  const place = readers.enter(request);
+  raw.once("close", () => place.leave());
+  const patience = AbortSignal.any([gone, place.revoked, AbortSignal.timeout(waitMs)]);
+  const page = await awaitPage(readers.feed, read, cursor.workspaceId, patience);
+  return place.revoked.aborted ? [] : page;
 }

@@ -1,15 +1,15 @@
 /** Is it alive, can it serve, what does it measure. Open to all: nothing here is about a tenant. */
-import { isFabricError } from "@linkspan/envelopes";
 import { oldestTransaction } from "@linkspan/store";
 import { VERSION } from "@linkspan/worker";
 import { z } from "zod";
+import { callerOf, requireUnbound } from "../auth/caller.ts";
+import { SharedChecks } from "../shared-checks.ts";
 import type { Context, ReadinessCheck, Routes } from "../context.ts";
 import { holdUp } from "../hold-up.ts";
 import { answers } from "../schemas.ts";
 import { sendAsIs } from "../send-as-is.ts";
 
 const tags = ["health"];
-const CHECK_TIMEOUT_MS = 3_000;
 
 const Readiness = z
   .object({
@@ -18,7 +18,7 @@ const Readiness = z
       z.object({
         name: z.string(),
         ok: z.boolean(),
-        detail: z.string().meta({ description: "what was seen; when not ok, what to do" }),
+        detail: z.string().meta({ description: "when not ok: what to do" }),
       }),
     ),
   })
@@ -32,7 +32,8 @@ const Index = z.object({
   health: z.string(),
 });
 
-export const health: Routes = (app, context) => {
+export const healthRoutes: Routes = (app, context) => {
+  const health = new SharedChecks();
   app.get(
     "/",
     { schema: { operationId: "index", tags, summary: "What this is", response: answers({ 200: Index }) } },
@@ -69,12 +70,36 @@ export const health: Routes = (app, context) => {
       },
     },
     async (_request, reply) => {
-      const checks = await Promise.all(context.checks.map(run));
+      const checks = await Promise.all(context.checks.map((check) => health.of(check)));
       const ready = !context.stopping.aborted && checks.every((check) => check.ok);
       return reply
         .code(ready ? 200 : 503)
         .header("cache-control", "no-store")
-        .send({ status: ready ? "ready" : "not_ready", checks });
+        .send({
+          status: ready ? "ready" : "not_ready",
+          checks: checks.map(({ name, ok, help }) => ({ name, ok, detail: ok ? "answers" : help })),
+        });
+    },
+  );
+
+  app.get(
+    "/v1/health",
+    {
+      schema: {
+        operationId: "readHealth",
+        tags,
+        summary: "As /health/ready, with what was seen; for who answers for all workspaces",
+        response: answers({ 200: Readiness }),
+      },
+    },
+    async (request) => {
+      requireUnbound(callerOf(request));
+      const checks = await Promise.all(context.checks.map((check) => health.of(check)));
+      const ready = !context.stopping.aborted && checks.every((check) => check.ok);
+      return {
+        status: ready ? ("ready" as const) : ("not_ready" as const),
+        checks: checks.map(({ name, ok, detail }) => ({ name, ok, detail })),
+      };
     },
   );
 
@@ -95,28 +120,12 @@ export const health: Routes = (app, context) => {
   );
 };
 
-async function run({ name, check }: ReadinessCheck) {
-  const late = new Promise<{ ok: boolean; detail: string }>((resolve) => {
-    const timer = setTimeout(
-      () => resolve({ ok: false, detail: `no answer within ${CHECK_TIMEOUT_MS} ms; see linkspan doctor` }),
-      CHECK_TIMEOUT_MS,
-    );
-    timer.unref();
-  });
-  const asked = check().catch((error: unknown) => ({
-    ok: false,
-    detail: isFabricError(error)
-      ? `${error.message}; see linkspan doctor`
-      : "an unexpected fault; see the log",
-  }));
-  return { name, ...(await Promise.race([asked, late])) };
-}
-
 /** What every core needs: its database, its bus, its vault. */
 export function checksOf({ core }: Pick<Context, "core">): ReadinessCheck[] {
   return [
     {
       name: "database",
+      help: "the database does not answer; see linkspan doctor",
       check: async () => {
         const worth = holdUp(await oldestTransaction(core.database.pool));
         return { ok: true, detail: worth === undefined ? "answers" : `answers; ${worth}` };
@@ -124,6 +133,7 @@ export function checksOf({ core }: Pick<Context, "core">): ReadinessCheck[] {
     },
     {
       name: "bus",
+      help: "the message broker does not answer; is it running?",
       check: async () => {
         const { state, reason, stuck = [] } = core.bus.health();
         if (state === "degraded") return { ok: false, detail: `${reason ?? state}; it is being mended` };
@@ -136,6 +146,7 @@ export function checksOf({ core }: Pick<Context, "core">): ReadinessCheck[] {
     },
     {
       name: "vault",
+      help: "the vault is sealed or its key backend is away; unseal it",
       check: async () => {
         const vault = await core.vault.health();
         return vault.state === "open"

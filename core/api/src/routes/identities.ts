@@ -5,10 +5,24 @@ import { unlink } from "@linkspan/worker";
 import { z } from "zod";
 import { callerOf } from "../auth/caller.ts";
 import type { Routes } from "../context.ts";
-import { answers, idParams, Name, Nothing, Service } from "../schemas.ts";
+import {
+  answers,
+  Id,
+  idParams,
+  limitOf,
+  MAX_LIST_BYTES,
+  Name,
+  Nothing,
+  Service,
+  withinBytes,
+} from "../schemas.ts";
 import { contactView, IdentityDetailView, identityView, IdentityView } from "../views.ts";
 
 const tags = ["identities"];
+const ContactRef = z.string().max(8_192);
+const IdentityPage = z
+  .object({ identities: z.array(IdentityView), next_after: z.string().optional() })
+  .meta({ id: "IdentityPage" });
 
 export const identities: Routes = (app, { core }) => {
   app.get(
@@ -18,18 +32,28 @@ export const identities: Routes = (app, { core }) => {
         operationId: "listIdentities",
         tags,
         summary: "Accounts that are linked, or being linked",
-        querystring: z.object({ user_id: Name.optional(), service: Service.optional() }),
-        response: answers({ 200: z.object({ identities: z.array(IdentityView) }) }),
+        querystring: z.object({
+          user_id: Name.optional(),
+          service: Service.optional(),
+          limit: limitOf(500, 1_000),
+          after: Id.optional().meta({ description: "next_after of the page before" }),
+        }),
+        response: answers({ 200: IdentityPage }),
       },
     },
     async (request) => {
-      const { user_id, service } = request.query;
+      const { user_id, service, limit, after } = request.query;
       const rows = await identitiesOf(core.database.pool, {
         workspaceId: callerOf(request).workspaceId,
+        limit,
+        ...(after !== undefined && { after }),
         ...(user_id !== undefined && { userId: user_id }),
         ...(service !== undefined && { service }),
       });
-      return { identities: rows.map(identityView) };
+      const views = withinBytes(rows.map(identityView), MAX_LIST_BYTES);
+      const more = rows.length === limit || views.length < rows.length;
+      const last = more ? views.at(-1) : undefined;
+      return { identities: views, ...(last !== undefined && { next_after: last.id }) };
     },
   );
 
@@ -41,6 +65,12 @@ export const identities: Routes = (app, { core }) => {
         tags,
         summary: "One account: state of its bridge, capabilities, contacts and channels",
         params: idParams,
+        querystring: z.object({
+          contacts_limit: limitOf(500, 1_000),
+          contacts_after: ContactRef.optional().meta({
+            description: "next_contacts_after of the page before",
+          }),
+        }),
         response: answers({ 200: IdentityDetailView }),
       },
     },
@@ -50,8 +80,19 @@ export const identities: Routes = (app, { core }) => {
       if (identity?.workspace_id !== workspaceId) {
         throw new FabricError("request.not_found", "no such identity in this workspace");
       }
-      const contacts = await contactsOf(core.database.pool, workspaceId, identity.id);
-      return { ...identityView(identity), contacts: contacts.map(contactView) };
+      const { contacts_limit: limit, contacts_after: after } = request.query;
+      const contacts = await contactsOf(core.database.pool, workspaceId, identity.id, {
+        limit,
+        ...(after !== undefined && { after }),
+      });
+      const views = withinBytes(contacts.map(contactView), MAX_LIST_BYTES);
+      const more = contacts.length === limit || views.length < contacts.length;
+      const last = more ? views.at(-1) : undefined;
+      return {
+        ...identityView(identity),
+        contacts: views,
+        ...(last !== undefined && { next_contacts_after: last.ref }),
+      };
     },
   );
 

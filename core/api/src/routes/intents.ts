@@ -5,7 +5,19 @@ import { cancelIntent, type Core, type IntentRequest, recordIntent, resolveInten
 import { z } from "zod";
 import { callerOf } from "../auth/caller.ts";
 import type { Routes } from "../context.ts";
-import { answers, idParams, limitOf, Name, Open, Serial, Service, Time } from "../schemas.ts";
+import { BODY_BYTES } from "../limits/limits.ts";
+import {
+  answers,
+  idParams,
+  limitOf,
+  MAX_LIST_BYTES,
+  Name,
+  Open,
+  Serial,
+  Service,
+  Time,
+  withinBytes,
+} from "../schemas.ts";
 import { IntentDetailView, intentView, IntentView, stepView } from "../views.ts";
 
 const tags = ["intents"];
@@ -47,6 +59,8 @@ export const intents: Routes = (app, { core }) => {
   app.post(
     "/v1/intents",
     {
+      bodyLimit: BODY_BYTES.intent,
+      config: { isEnvelope: true },
       schema: {
         operationId: "recordIntent",
         tags,
@@ -98,8 +112,10 @@ export const intents: Routes = (app, { core }) => {
         ...(state !== undefined && { state }),
         ...(before !== undefined && { before }),
       });
-      const last = rows.length === limit ? rows.at(-1) : undefined;
-      return { intents: rows.map(intentView), ...(last !== undefined && { next_before: last.ordinal }) };
+      const views = withinBytes(rows.map(intentView), MAX_LIST_BYTES);
+      const more = rows.length === limit || views.length < rows.length;
+      const last = more ? rows[views.length - 1] : undefined;
+      return { intents: views, ...(last !== undefined && { next_before: last.ordinal }) };
     },
   );
 

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { type Caller, callerOf } from "../auth/caller.ts";
 import type { Routes } from "../context.ts";
 import { ProblemSchema } from "../problem.ts";
-import { answers, limitOf, Nothing, Serial } from "../schemas.ts";
+import { answers, limitOf, MAX_LIST_BYTES, Nothing, Serial, withinBytes } from "../schemas.ts";
 import { quarantineDetailView, QuarantineDetailView, quarantineView, QuarantineView } from "../views.ts";
 
 const tags = ["quarantine"];
@@ -38,7 +38,7 @@ export const quarantine: Routes = (app, { core }) => {
         ...(code !== undefined && { code }),
         ...(!caller.everywhere && { workspaceId: caller.workspaceId }),
       });
-      return { entries: rows.map(quarantineView) };
+      return { entries: withinBytes(rows.map(quarantineView), MAX_LIST_BYTES) };
     },
   );
 

@@ -10,6 +10,8 @@ import type { Routes } from "../context.ts";
 import { answers, Nothing, Workspace, Written } from "../schemas.ts";
 
 const tags = ["tokens"];
+/** In force in one workspace; more than a list shows could not be found again to be revoked. */
+const MAX_TOKENS = 1_000;
 const TokenName = z
   .string()
   .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, "not a name of a-z, 0-9, dot, dash, underscore");
@@ -42,7 +44,7 @@ export const tokens: Routes = (app, { core }) => {
     },
     async (request) => {
       const workspaceId = scopeOf(callerOf(request), request.query.workspace_id);
-      const rows = await apiTokensOf(core.database.pool, workspaceId);
+      const rows = await apiTokensOf(core.database.pool, workspaceId, MAX_TOKENS);
       return { tokens: rows.map((row) => ({ ...row, created_at: row.created_at.toISOString() })) };
     },
   );
@@ -63,11 +65,17 @@ export const tokens: Routes = (app, { core }) => {
       const { name, role } = request.body;
       const workspaceId = scopeOf(caller, request.body.workspace_id);
       requireGrant(caller, role);
-      const token = newToken("lsp");
+      const token = newToken();
       await core.database.transaction(async (client) => {
-        const known = await apiTokensOf(client, workspaceId);
+        const known = await apiTokensOf(client, workspaceId, MAX_TOKENS);
         if (known.some((other) => other.name === name)) {
           throw new FabricError("request.invalid", "body.name: a token of this name exists; delete it first");
+        }
+        if (known.length === MAX_TOKENS) {
+          throw new FabricError(
+            "request.invalid",
+            `the workspace has ${MAX_TOKENS} tokens; delete some first`,
+          );
         }
         await insertApiToken(client, hashToken(token), { name, role, workspace_id: workspaceId });
         await audit(client, {
@@ -102,7 +110,9 @@ export const tokens: Routes = (app, { core }) => {
       const { name } = request.params;
       const workspaceId = scopeOf(caller, request.query.workspace_id);
       await core.database.transaction(async (client) => {
-        const known = (await apiTokensOf(client, workspaceId)).filter((token) => token.name === name);
+        const known = (await apiTokensOf(client, workspaceId, MAX_TOKENS)).filter(
+          (token) => token.name === name,
+        );
         if (known.length === 0) throw new FabricError("request.not_found", "no such token in force");
         for (const { role } of known) requireGrant(caller, role);
         await revokeApiTokens(client, workspaceId, name);

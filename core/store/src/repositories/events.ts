@@ -139,36 +139,62 @@ export interface EventQuery {
   /** Exclusive; 0 reads from the beginning. */
   readonly after: number;
   readonly limit: number;
+  /** The page ends with the event that reaches so many bytes of bodies. Default: only `limit` counts. */
+  readonly maxBytes?: number;
   /** Also those that only a second reader of a conversation saw. Default false. */
   readonly all?: boolean;
+}
+
+const COLUMNS = `p.position, e.workspace_id, e.message_id, e.service, e.account, e.conversation, e.received_at,
+            e.fan_out, e.kid, e.sig, e.body`;
+const PLACED_EVENTS = `event_positions p
+       JOIN events e ON e.xid = p.xid AND e.id = p.event_id AND e.received_at = p.received_at`;
+
+/** Cuts a page where its bodies reach $1 bytes; their sizes are known without reading them. */
+function withinBytes(page: string): string {
+  return `SELECT position, workspace_id, message_id, service, account, conversation, received_at, fan_out, kid, sig, body
+    FROM (SELECT page.*, sum(octet_length(body)) OVER (ORDER BY position) - octet_length(body) AS bytes_before
+            FROM (${page}) page) sized
+   WHERE bytes_before < $1 ORDER BY position`;
 }
 
 /** Committed events by position. */
 export async function readEvents(on: Queryable, query: EventQuery): Promise<StoredEvent[]> {
   const { rows } = await execute<EventRow>(
     on,
-    `SELECT p.position, e.workspace_id, e.message_id, e.service, e.account, e.conversation, e.received_at,
-            e.fan_out, e.kid, e.sig, e.body
-       FROM event_positions p
-       JOIN events e ON e.xid = p.xid AND e.id = p.event_id AND e.received_at = p.received_at
-      WHERE p.workspace_id = $1 AND p.position > $2 AND (e.fan_out OR $4)
-      ORDER BY p.position LIMIT $3`,
-    [query.workspaceId, query.after, query.limit, query.all ?? false],
+    withinBytes(`SELECT ${COLUMNS} FROM ${PLACED_EVENTS}
+      WHERE p.workspace_id = $2 AND p.position > $3 AND (e.fan_out OR $5)
+      ORDER BY p.position LIMIT $4`),
+    [
+      query.maxBytes ?? Number.MAX_SAFE_INTEGER,
+      query.workspaceId,
+      query.after,
+      query.limit,
+      query.all ?? false,
+    ],
     "events.read",
   );
   return rows.map(toStoredEvent);
 }
 
-/** Committed events of all workspaces with positions in (after, upTo], those of second readers left out. */
-export async function readEventsBetween(on: Queryable, after: number, upTo: number): Promise<StoredEvent[]> {
+/**
+ * Committed events of all workspaces with positions in (after, upTo], those of second readers left out; a page
+ * of them, bounded as {@link readEvents} is.
+ */
+export async function readEventsBetween(
+  on: Queryable,
+  range: {
+    readonly after: number;
+    readonly upTo: number;
+    readonly limit: number;
+    readonly maxBytes: number;
+  },
+): Promise<StoredEvent[]> {
   const { rows } = await execute<EventRow>(
     on,
-    `SELECT p.position, e.workspace_id, e.message_id, e.service, e.account, e.conversation, e.received_at,
-            e.fan_out, e.kid, e.sig, e.body
-       FROM event_positions p
-       JOIN events e ON e.xid = p.xid AND e.id = p.event_id AND e.received_at = p.received_at
-      WHERE p.position > $1 AND p.position <= $2 AND e.fan_out ORDER BY p.position`,
-    [after, upTo],
+    withinBytes(`SELECT ${COLUMNS} FROM ${PLACED_EVENTS}
+      WHERE p.position > $2 AND p.position <= $3 AND e.fan_out ORDER BY p.position LIMIT $4`),
+    [range.maxBytes, range.after, range.upTo, range.limit],
     "events.between",
   );
   return rows.map(toStoredEvent);

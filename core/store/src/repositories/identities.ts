@@ -53,16 +53,31 @@ export function identitiesById(on: Queryable, ids: readonly string[]): Promise<I
   );
 }
 
+/** Oldest first. @param filter `after`: id of the last one of the page before */
 export function identitiesOf(
   on: Queryable,
-  filter: { readonly workspaceId: string; readonly userId?: string; readonly service?: string },
+  filter: {
+    readonly workspaceId: string;
+    readonly userId?: string;
+    readonly service?: string;
+    readonly after?: string;
+    readonly limit: number;
+  },
 ): Promise<Identity[]> {
   let query = sqlFor
     .selectFrom("identities")
     .selectAll()
     .where("workspace_id", "=", filter.workspaceId)
     .where("state", "<>", "unlinked")
-    .orderBy("created_at");
+    .orderBy("created_at")
+    .orderBy("id")
+    .limit(filter.limit);
+  if (filter.after !== undefined) {
+    // By the row's own time: a driver's dates have fewer digits than the table's.
+    query = query.where(
+      sql<boolean>`(created_at, id) > (SELECT created_at, id FROM identities WHERE id = ${filter.after} AND workspace_id = ${filter.workspaceId})`,
+    );
+  }
   if (filter.userId !== undefined) query = query.where("user_id", "=", filter.userId);
   if (filter.service !== undefined) query = query.where("service", "=", filter.service);
   return run(on, query);
@@ -221,16 +236,22 @@ export async function upsertContacts(
   );
 }
 
-export function contactsOf(on: Queryable, workspaceId: string, identityId: string) {
-  return run(
-    on,
-    sqlFor
-      .selectFrom("contacts")
-      .select(["ref", "kind", "name", "updated_at"])
-      .where("workspace_id", "=", workspaceId)
-      .where("identity_id", "=", identityId)
-      .orderBy("ref"),
-  );
+/** By ref. @param page `after`: ref of the last one of the page before */
+export function contactsOf(
+  on: Queryable,
+  workspaceId: string,
+  identityId: string,
+  page: { readonly after?: string; readonly limit: number },
+) {
+  let query = sqlFor
+    .selectFrom("contacts")
+    .select(["ref", "kind", "name", "updated_at"])
+    .where("workspace_id", "=", workspaceId)
+    .where("identity_id", "=", identityId)
+    .orderBy("ref")
+    .limit(page.limit);
+  if (page.after !== undefined) query = query.where("ref", ">", page.after);
+  return run(on, query);
 }
 
 /** A conversation and the account that saw an event of it; one per conversation in a call. */

@@ -2,7 +2,7 @@
  * Intents: one thing to say each. The row holds where it stands; `intent_steps` how it got there.
  */
 import { sql } from "kysely";
-import { type Queryable, run, runFirst, sqlFor } from "../database.ts";
+import { type Queryable, execute, run, runFirst, sqlFor } from "../database.ts";
 import type { IntentState } from "../tables.ts";
 
 export interface Intent {
@@ -175,6 +175,23 @@ export function expiredIntents(on: Queryable, limit: number): Promise<{ id: stri
       .where("expires_at", "<=", sql<Date>`now()`)
       .limit(limit),
   );
+}
+
+/** How many intents wait to be settled; each is counted up to its bound and no further. */
+export async function waitingIntents(
+  on: Queryable,
+  of: { readonly workspaceId: string; readonly identityId: string },
+  bounds: { readonly perIdentity: number; readonly perWorkspace: number },
+): Promise<{ readonly identity: number; readonly workspace: number }> {
+  const waiting = "state IN ('recorded', 'held', 'queued', 'attempting')";
+  const { rows } = await execute<{ identity: number; workspace: number }>(
+    on,
+    `SELECT (SELECT count(*)::int FROM (SELECT 1 FROM intents WHERE workspace_id = $1 AND identity_id = $2 AND ${waiting} LIMIT $3) i) AS identity,
+            (SELECT count(*)::int FROM (SELECT 1 FROM intents WHERE workspace_id = $1 AND ${waiting} LIMIT $4) w) AS workspace`,
+    [of.workspaceId, of.identityId, bounds.perIdentity, bounds.perWorkspace],
+    "intents.waiting",
+  );
+  return rows[0] ?? { identity: 0, workspace: 0 };
 }
 
 /** Intents of one identity that are not settled, locked. */

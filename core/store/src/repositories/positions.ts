@@ -54,3 +54,18 @@ export async function lastPosition(database: Database): Promise<number> {
   const { rows } = await database.query<{ position: string }>("SELECT position FROM sequencer");
   return Number(rows[0]?.position ?? 0);
 }
+
+/** Which workspaces have events with positions in (after, upTo]; one short look at an index of new rows. */
+export async function workspacesBetween(
+  database: Database,
+  after: number,
+  upTo: number,
+): Promise<readonly string[]> {
+  const { rows } = await execute<{ workspace_id: string }>(
+    database.pool,
+    "SELECT DISTINCT workspace_id FROM event_positions WHERE position > $1 AND position <= $2",
+    [after, upTo],
+    "events.workspaces",
+  );
+  return rows.map((row) => row.workspace_id);
+}

@@ -1,5 +1,4 @@
-/** What a namespace knows of its participants: key records, enrolment and API tokens, connector flags. */
-import type { KeyRecord } from "@linkspan/envelopes";
+/** What a namespace knows of its participants: its declaration, API tokens, connector flags. */
 import { sql } from "kysely";
 import { type Queryable, execute, run, runFirst, sqlFor } from "../database.ts";
 import type { Role } from "../tables.ts";
@@ -20,58 +19,6 @@ export async function openNamespace(
   const row = await runFirst(on, sqlFor.selectFrom("namespace").selectAll().where("name", "=", name));
   if (row === undefined) throw new Error("the namespace row just written is missing");
   return row;
-}
-
-export async function keyRecords(on: Queryable): Promise<KeyRecord[]> {
-  const { rows } = await execute<{ record: KeyRecord }>(
-    on,
-    "SELECT record FROM key_records ORDER BY created_at",
-  );
-  return rows.map((row) => row.record);
-}
-
-export async function saveKeyRecord(on: Queryable, record: KeyRecord): Promise<void> {
-  await run(
-    on,
-    sqlFor
-      .insertInto("key_records")
-      .values({ kid: record.kid, record: JSON.stringify(record) })
-      .onConflict((conflict) => conflict.column("kid").doUpdateSet({ record: JSON.stringify(record) })),
-  );
-}
-
-export interface Enrolment {
-  readonly issuers: string[];
-  readonly services: string[];
-  readonly workspaces: string[];
-}
-
-export async function insertEnrolment(
-  on: Queryable,
-  tokenHash: Uint8Array,
-  enrolment: Enrolment,
-  expiresAt: Date,
-): Promise<void> {
-  await run(
-    on,
-    sqlFor
-      .insertInto("enrolments")
-      .values({ token_hash: Buffer.from(tokenHash), ...enrolment, expires_at: expiresAt, used_at: null }),
-  );
-}
-
-/** Spends a one-time token. @returns what it allows, or undefined when it is unknown, spent or too old */
-export function spendEnrolment(on: Queryable, tokenHash: Uint8Array): Promise<Enrolment | undefined> {
-  return runFirst(
-    on,
-    sqlFor
-      .updateTable("enrolments")
-      .set({ used_at: sql<Date>`now()` })
-      .where("token_hash", "=", Buffer.from(tokenHash))
-      .where("used_at", "is", null)
-      .where("expires_at", ">", sql<Date>`now()`)
-      .returning(["issuers", "services", "workspaces"]),
-  );
 }
 
 export interface ApiToken {
@@ -100,10 +47,26 @@ export function apiToken(on: Queryable, tokenHash: Uint8Array): Promise<ApiToken
   );
 }
 
-/** Tokens in force of one workspace; `*` are those for all. */
+/** Those of the tokens that are in force, by the hexadecimal form of their hash. */
+export async function apiTokensByHash(
+  on: Queryable,
+  hashes: readonly Uint8Array[],
+): Promise<Map<string, ApiToken>> {
+  const { rows } = await execute<ApiToken & { readonly hash: string }>(
+    on,
+    `SELECT encode(token_hash, 'hex') AS hash, name, workspace_id, role
+       FROM api_tokens WHERE token_hash = ANY($1::bytea[]) AND revoked_at IS NULL`,
+    [hashes.map((hash) => Buffer.from(hash))],
+    "tokens.by_hash",
+  );
+  return new Map(rows.map(({ hash, ...token }) => [hash, token]));
+}
+
+/** Tokens in force of one workspace, oldest first; `*` are those for all. */
 export function apiTokensOf(
   on: Queryable,
   workspaceId: string,
+  limit: number,
 ): Promise<(ApiToken & { readonly created_at: Date })[]> {
   return run(
     on,
@@ -112,7 +75,8 @@ export function apiTokensOf(
       .select(["name", "workspace_id", "role", "created_at"])
       .where("workspace_id", "=", workspaceId)
       .where("revoked_at", "is", null)
-      .orderBy("created_at"),
+      .orderBy("created_at")
+      .limit(limit),
   );
 }
 

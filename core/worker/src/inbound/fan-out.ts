@@ -3,6 +3,7 @@
  * is promised nothing: it is not mandatory and dies after a minute, and who missed one reads on by cursor
  * or asks for a replay.
  */
+import { once } from "node:events";
 import { isFabricError, noteId, PRIMARY } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
 import { readEventsBetween, type StoredEvent } from "@linkspan/store";
@@ -11,25 +12,77 @@ import { CORE, outgoing } from "../send.ts";
 
 const TTL_MS = 60_000;
 
-/** Notes for everything in (after, upTo]; does nothing where the namespace has no fan-out. */
-export async function fanOut(core: Core, after: number, upTo: number): Promise<void> {
-  if (!core.namespace.fanOut) return;
-  for (const event of await readEventsBetween(core.database.pool, after, upTo)) {
-    try {
-      const note = fanOutNote(core, event, PRIMARY);
-      core.bus.publish({ ...note, mandatory: false, ttlMs: TTL_MS }).catch((error: unknown) => {
-        core.log.debug(
-          { event: "fanout.dropped", position: event.position, err: error },
-          "a note was not delivered",
-        );
-      });
-    } catch (error) {
-      if (!isFabricError(error)) throw error;
-      core.log.warn(
-        { event: "fanout.skipped", position: event.position, code: error.code },
-        "a note cannot be made",
-      );
+/** Held of one page, and waiting for the broker, at most; one event may have more. */
+const PAGE = 100;
+const PAGE_BYTES = 1_048_576;
+/** A broker that confirms nothing for so long loses notes; their subscribers read on by cursor. */
+const CONFIRM_MS = 5_000;
+/** Further behind than this, the oldest notes are left out. */
+const MOST_BEHIND = 10_000;
+
+/** Publishes notes beside the sequencer, a page at a time; a slow or silent broker never holds up numbering. */
+export class FanOut {
+  readonly #core: Core;
+  readonly #signal: AbortSignal;
+  #after = 0;
+  #upTo = 0;
+  #running = false;
+
+  constructor(core: Core, signal: AbortSignal) {
+    this.#core = core;
+    this.#signal = signal;
+  }
+
+  /** Notes for everything in (after, upTo], soon; does nothing where the namespace has no fan-out. */
+  offer(after: number, upTo: number): void {
+    if (!this.#core.namespace.fanOut) return;
+    if (!this.#running) this.#after = after;
+    this.#upTo = upTo;
+    if (!this.#running) void this.#run();
+  }
+
+  /** Never rejects. */
+  async #run(): Promise<void> {
+    this.#running = true;
+    while (this.#after < this.#upTo && !this.#signal.aborted) {
+      this.#leaveOut(Math.max(this.#after, this.#upTo - MOST_BEHIND), "fell behind");
+      const range = { after: this.#after, upTo: this.#upTo, limit: PAGE, maxBytes: PAGE_BYTES };
+      try {
+        const page = await readEventsBetween(this.#core.database.pool, range);
+        this.#after = page.at(-1)?.position ?? range.upTo;
+        if (!(await this.#publish(page))) this.#leaveOut(this.#upTo, "the broker confirms nothing");
+      } catch (error) {
+        this.#core.log.warn({ event: "fanout.unread", err: error }, "notes are left out");
+        this.#leaveOut(range.upTo, "the log could not be read");
+      }
     }
+    this.#running = false;
+  }
+
+  #leaveOut(upTo: number, why: string): void {
+    if (upTo <= this.#after) return;
+    this.#core.log.warn({ event: "fanout.left_out", after: this.#after, up_to: upTo, why }, "notes left out");
+    this.#after = upTo;
+  }
+
+  /** @returns whether the broker has had all of them in time */
+  async #publish(page: readonly StoredEvent[]): Promise<boolean> {
+    const late = once(AbortSignal.timeout(CONFIRM_MS), "abort").then(() => false);
+    const published = Promise.all(page.map((event) => publishNote(this.#core, event))).then(() => true);
+    return Promise.race([published, late]);
+  }
+}
+
+/** Never rejects. */
+async function publishNote(core: Core, event: StoredEvent): Promise<void> {
+  const { position } = event;
+  try {
+    const note = fanOutNote(core, event, PRIMARY);
+    await core.bus.publish({ ...note, mandatory: false, ttlMs: TTL_MS });
+  } catch (error) {
+    const skipped = isFabricError(error) && error.code.startsWith("envelope.");
+    const what = skipped ? "fanout.skipped" : "fanout.dropped";
+    core.log.debug({ event: what, position, err: error }, "a note was not delivered");
   }
 }
 

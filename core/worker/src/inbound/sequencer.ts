@@ -5,7 +5,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { advancePositions } from "@linkspan/store";
 import type { Core } from "../core.ts";
-import { fanOut } from "./fan-out.ts";
+import { FanOut } from "./fan-out.ts";
 
 const LOOK_MS = 500;
 /** What other processes commit in the same moment is looked for soon. */
@@ -16,6 +16,7 @@ const TOGETHER_MS = 5;
 
 /** Runs until aborted; database outages are waited out. */
 export async function runSequencer(core: Core, signal: AbortSignal): Promise<void> {
+  const fanOut = new FanOut(core, signal);
   let pending = 0;
   core.wakes.on("unsequenced", () => (pending = SOON_TIMES), signal);
   while (!signal.aborted) {
@@ -29,7 +30,7 @@ export async function runSequencer(core: Core, signal: AbortSignal): Promise<voi
       }
       if (given !== undefined) {
         await core.wakes.everywhere(core.database.pool, "positions");
-        await fanOut(core, given.position - given.count, given.position);
+        fanOut.offer(given.position - given.count, given.position);
         await pause(TOGETHER_MS);
         continue;
       }

@@ -19,6 +19,7 @@ import {
 } from "@linkspan/store";
 import type { Core } from "../core.ts";
 import { decide } from "../policy/decide.ts";
+import { requireFit, requireRoom } from "./room.ts";
 import { mayMove } from "./states.ts";
 
 export interface IntentRequest {
@@ -41,7 +42,8 @@ const DEFAULT_LIFE_MS = 24 * 60 * 60 * 1_000;
 
 /**
  * @returns the intent, and whether this call recorded it
- * @throws FabricError `request.invalid`, `request.not_found`, `action.unsupported`, `intent.conflict`
+ * @throws FabricError `request.invalid`, `request.not_found`, `action.unsupported`, `intent.conflict`,
+ *   `intent.too_large`, `intent.queue_full`
  */
 export async function recordIntent(
   core: Core,
@@ -54,6 +56,7 @@ export async function recordIntent(
     const known = await intentById(client, intent.id);
     if (known !== undefined) return { intent: sameIntent(known, intent), fresh: false };
     if (identity.state === "unlinked") throw noIdentity();
+    await requireRoom(client, intent, core.intentLimits);
     const row = await insertIntent(client, intent);
     if (row === undefined)
       return { intent: sameIntent(await intentById(client, intent.id), intent), fresh: false };
@@ -91,6 +94,7 @@ function toIntent(core: Core, request: IntentRequest, service: string): NewInten
       );
     }
   }
+  requireFit(request.payload, core.intentLimits);
   const traceId = request.traceId ?? randomUUID();
   const id = intentId(request.workspaceId, request.idempotencyKey);
   return {

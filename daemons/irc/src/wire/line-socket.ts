@@ -9,7 +9,7 @@ import { isUtf8 } from "node:buffer";
 import { EventEmitter } from "node:events";
 import { connect, isIP, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
-import { isPrivateAddress, publicLookup, RefusedAddress } from "./addresses.ts";
+import { publicOnly, requirePublicPeer } from "@linkspan/daemon-kit";
 
 export interface Endpoint {
   readonly host: string;
@@ -55,18 +55,22 @@ export class LineSocket extends EventEmitter {
 
   connect(): void {
     const { host, port, tls, privateHosts, connectTimeoutMs } = this.#endpoint;
-    if (!privateHosts && isIP(host) !== 0 && isPrivateAddress(host)) {
-      this.#error = new RefusedAddress("a private address");
+    let to: { readonly host: string; readonly port: number };
+    try {
+      to = { port, ...(privateHosts ? { host } : publicOnly(host)) };
+    } catch (error) {
+      this.#error = error as Error;
       queueMicrotask(() => this.#close());
       return;
     }
-    const to = { host, port, ...(privateHosts ? {} : { lookup: publicLookup }) };
     const socket = tls === undefined ? connect(to) : connectTls({ ...to, ...tlsOptions(tls, host) });
     this.#socket = socket;
     const deadline = setTimeout(() => this.fail(timedOut()), connectTimeoutMs);
     socket.setNoDelay(true);
     socket.setKeepAlive(true, 60_000);
+    if (!privateHosts) socket.once("connect", () => this.#requirePublic(socket));
     socket.once(tls === undefined ? "connect" : "secureConnect", () => {
+      if (socket.destroyed) return;
       clearTimeout(deadline);
       if (tls?.fingerprint === undefined || isPinned(socket as TLSSocket, tls.fingerprint))
         this.#open(socket);
@@ -148,6 +152,14 @@ export class LineSocket extends EventEmitter {
     socket.cork();
     this.emit("open");
     socket.uncork();
+  }
+
+  #requirePublic(socket: Socket): void {
+    try {
+      requirePublicPeer(socket);
+    } catch (error) {
+      this.fail(error as Error);
+    }
   }
 
   #read(chunk: Buffer): void {

@@ -1,0 +1,60 @@
+/** Pages of the event log: by committed position only, each bounded in events and bytes. */
+import { readEvents, type StoredEvent } from "@linkspan/store";
+import type { Core } from "@linkspan/worker";
+import type { Feed } from "./feed.ts";
+
+export interface Cursor {
+  readonly workspaceId: string;
+  /** Exclusive. */
+  readonly after: number;
+}
+
+export interface PageSize {
+  readonly limit: number;
+  /** The page ends with the event that reaches it; a single event may have up to 1 MiB. */
+  readonly maxBytes: number;
+}
+
+export type ReadPage = (cursor: Cursor, size: PageSize) => Promise<readonly StoredEvent[]>;
+
+/**
+ * Readers at the same cursor at the same moment share one statement and one copy of the page. Not across a wake-up:
+ * a read that began before it may lack what it announced.
+ */
+export function sharedPages(core: Core, feed: Feed): ReadPage {
+  const reading = new Map<string, Promise<readonly StoredEvent[]>>();
+  return ({ workspaceId, after }, { limit, maxBytes }) => {
+    const key = `${workspaceId} ${after} ${limit} ${maxBytes} ${feed.version}`;
+    const known = reading.get(key);
+    if (known !== undefined) return known;
+    const page = readEvents(core.database.pool, { workspaceId, after, limit, maxBytes }).finally(() =>
+      reading.delete(key),
+    );
+    reading.set(key, page);
+    return page;
+  };
+}
+
+/** A page; when there is nothing, waits for something until the signal aborts. */
+export async function awaitPage(
+  feed: Feed,
+  read: () => Promise<readonly StoredEvent[]>,
+  workspaceId: string,
+  signal: AbortSignal,
+): Promise<readonly StoredEvent[]> {
+  for (;;) {
+    const watch = feed.watch(workspaceId);
+    try {
+      const events = await read();
+      if (events.length > 0 || signal.aborted) return events;
+      await watch.wait(signal);
+      if (signal.aborted) return [];
+    } finally {
+      watch.end();
+    }
+  }
+}
+
+export function bytesOf(page: readonly StoredEvent[]): number {
+  return page.reduce((sum, { body }) => sum + body.length, 0);
+}

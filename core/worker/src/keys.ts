@@ -1,0 +1,112 @@
+/**
+ * Keys of daemons and backends: registered, revoked and replaced in one transaction with the audit, and in force
+ * in every process within a second: NOTIFY tells it, and where that is lost, a look at the table's version does.
+ */
+import { setTimeout as pause } from "node:timers/promises";
+import { FabricError, type KeyRecord, timestamp } from "@linkspan/envelopes";
+import {
+  audit,
+  type Enrolment,
+  keyRecords,
+  keysVersion,
+  lockKeyRecord,
+  type Queryable,
+  releaseLeasesOf,
+  saveKeyRecord,
+} from "@linkspan/store";
+import type { Core } from "./core.ts";
+import { tellChanged } from "./sync/changed.ts";
+
+const LOOK_MS = 700;
+
+/** Keeps the ring as the table says until aborted. */
+export function followKeys(core: Core, signal: AbortSignal): void {
+  core.wakes.on("keys", () => void reload(core), signal);
+  void look(core, signal);
+}
+
+async function look(core: Core, signal: AbortSignal): Promise<void> {
+  let seen: string | undefined;
+  while (!signal.aborted) {
+    await pause(LOOK_MS, undefined, { signal, ref: false }).catch(() => undefined);
+    if (signal.aborted) return;
+    try {
+      const version = await keysVersion(core.database.pool);
+      if (version !== seen && (await reload(core))) seen = version;
+    } catch (error) {
+      core.log.debug({ event: "keys.unread", err: error }, "keys are looked at again");
+    }
+  }
+}
+
+/** @returns whether the ring is now as the table says */
+async function reload(core: Core): Promise<boolean> {
+  try {
+    core.keys.replace(await keyRecords(core.database.pool));
+    return true;
+  } catch (error) {
+    core.log.warn({ event: "keys.stale", err: error }, "keys are read again later");
+    return false;
+  }
+}
+
+/** After the transaction: this process at once, the daemons as soon as they hear of it. */
+export async function announceKeys(core: Core): Promise<void> {
+  core.keys.replace(await keyRecords(core.database.pool));
+  tellChanged(core, { what: "keys" });
+}
+
+export interface Revocation {
+  readonly kid: string;
+  readonly why: string;
+  readonly actor: string;
+}
+
+/**
+ * Ends a key now. What it signed before is refused as well where it arrives after, and its instance is free.
+ *
+ * @throws FabricError `request.not_found`, `request.forbidden` for the core's own keys
+ */
+export async function revokeKey(core: Core, { kid, why, actor }: Revocation): Promise<KeyRecord> {
+  const record = await core.database.transaction(async (client) => {
+    const known = await replaceableKey(client, kid);
+    if (known.revoked_at !== undefined) return known;
+    const revoked = { ...known, revoked_at: timestamp(core.now()) };
+    await saveKeyRecord(client, revoked);
+    await releaseLeasesOf(client, kid);
+    await audit(client, {
+      workspaceId: "_",
+      actor,
+      action: "daemon.key_revoked",
+      subject: kid,
+      detail: { issuers: known.issuers, why },
+    });
+    await core.wakes.everywhere(client, "keys");
+    return revoked;
+  });
+  await announceKeys(core);
+  return record;
+}
+
+/** @throws FabricError `request.not_found`, `request.forbidden` for the core's own keys */
+export async function replaceableKey(on: Queryable, kid: string): Promise<KeyRecord> {
+  const record = await lockKeyRecord(on, kid);
+  if (record === undefined) throw new FabricError("request.not_found", "no key has this id");
+  if (record.issuers.includes("core")) {
+    throw new FabricError("request.forbidden", "it is the core's own key");
+  }
+  return record;
+}
+
+/** In the transaction that registers the new key: the one that it replaces ends after its grace. */
+export async function endReplacedKey(
+  core: Core,
+  on: Queryable,
+  { replaces, grace_s }: Pick<Enrolment, "replaces" | "grace_s">,
+): Promise<void> {
+  const known = replaces === null ? undefined : await lockKeyRecord(on, replaces);
+  if (known === undefined) return;
+  const ends = timestamp(new Date(core.now().getTime() + grace_s * 1_000));
+  if (ends < known.not_after) await saveKeyRecord(on, { ...known, not_after: ends });
+  if (grace_s === 0) await releaseLeasesOf(on, known.kid);
+}

@@ -1,0 +1,72 @@
+/**
+ * Bounds of intents at the door. An intent that is too large, or one too many in the queue, is refused with words
+ * before anything is stored, because what is stored must be kept, claimed and expired.
+ */
+import { FabricError } from "@linkspan/envelopes";
+import { type NewIntent, type Queryable, waitingIntents } from "@linkspan/store";
+
+export interface IntentLimits {
+  /** Largest text, bytes of UTF-8. */
+  readonly textBytes: number;
+  /** Lines and attachments together: each is a message of its own on some platform. */
+  readonly parts: number;
+  /** Unsettled intents of one identity, held ones included. */
+  readonly perIdentity: number;
+  readonly perWorkspace: number;
+}
+
+export const DEFAULT_INTENT_LIMITS: IntentLimits = {
+  textBytes: 65_536,
+  parts: 500,
+  perIdentity: 5_000,
+  perWorkspace: 20_000,
+};
+
+/** When some of a full queue may have gone. */
+const COME_BACK_MS = 10_000;
+
+/** @throws FabricError `intent.too_large` */
+export function requireFit(
+  payload: Readonly<Record<string, unknown>>,
+  limits: Partial<IntentLimits> = {},
+): void {
+  const { textBytes, parts } = { ...DEFAULT_INTENT_LIMITS, ...limits };
+  const texts = Object.values(payload).filter((value) => typeof value === "string");
+  const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+  if (bytes > textBytes) {
+    throw new FabricError("intent.too_large", `its text has ${bytes} bytes; ${textBytes} are the most`);
+  }
+  const lines = texts.reduce((sum, text) => sum + linesOf(text), 0);
+  const wanted = lines + (Array.isArray(payload["media"]) ? payload["media"].length : 0);
+  if (wanted > parts) {
+    throw new FabricError(
+      "intent.too_large",
+      `it has ${wanted} lines and attachments; ${parts} are the most`,
+    );
+  }
+}
+
+/**
+ * @param on the transaction that records the intent
+ * @throws FabricError `intent.queue_full` with the time to come back
+ */
+export async function requireRoom(
+  on: Queryable,
+  intent: Pick<NewIntent, "workspaceId" | "identityId">,
+  limits: Partial<IntentLimits> = {},
+): Promise<void> {
+  const { perIdentity, perWorkspace } = { ...DEFAULT_INTENT_LIMITS, ...limits };
+  const waiting = await waitingIntents(on, intent, { perIdentity, perWorkspace });
+  if (waiting.identity >= perIdentity) throw full(`${perIdentity} intents of this identity wait already`);
+  if (waiting.workspace >= perWorkspace) throw full(`${perWorkspace} intents of this workspace wait already`);
+}
+
+function linesOf(text: string): number {
+  let lines = 1;
+  for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) lines += 1;
+  return lines;
+}
+
+function full(detail: string): FabricError {
+  return new FabricError("intent.queue_full", detail, { retryAfterMs: COME_BACK_MS });
+}

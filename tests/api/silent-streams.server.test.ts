@@ -1,0 +1,93 @@
+/** Streams of silent workspaces: what one tenant says costs the others' readers nothing, and reaches its own. */
+import { readEvents } from "@linkspan/store";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { describeWithServers } from "../servers/available.ts";
+import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
+import { until } from "../servers/until.ts";
+import { ApiWorld } from "./api-world.ts";
+
+const STREAMS = 400;
+const EVENTS = 60;
+
+describeWithServers(["postgres"], "event streams beside one another", () => {
+  let server: PostgresServer;
+
+  beforeAll(async () => {
+    server = await startPostgres();
+  });
+  afterAll(async () => {
+    await server?.[Symbol.asyncDispose]();
+  });
+
+  test(`${STREAMS} silent streams read nothing while another workspace speaks`, async () => {
+    await using world = await ApiWorld.start(server, { limits: { connectionsPerAddress: 1_000 } });
+    const { pool } = world.core.database;
+    const leave = new AbortController();
+    const open = async (workspace: string) => {
+      const token = await world.token("reader", "backend", workspace);
+      return fetch(`${world.api.url}/v1/events/stream?cursor=latest`, {
+        headers: { authorization: `Bearer ${token}` },
+        signal: leave.signal,
+      });
+    };
+    for (let i = 0; i < STREAMS; i += 50) {
+      await Promise.all(Array.from({ length: 50 }, (_, j) => open(`silent-${i + j}`)));
+    }
+    const loud = await open("loud");
+    let text = "";
+    const decoder = new TextDecoder();
+    const listening = (async () => {
+      for await (const chunk of loud.body as unknown as AsyncIterable<Uint8Array>) {
+        text += decoder.decode(chunk, { stream: true });
+      }
+    })().catch(() => undefined);
+    await until(
+      async () =>
+        (await world.api.app.inject("/metrics")).body.includes(
+          `linkspan_http_event_streams ${STREAMS + 1}\n`,
+        ),
+      { what: "every stream" },
+    );
+
+    let reads = 0;
+    const query = pool.query.bind(pool) as (...args: unknown[]) => unknown;
+    Object.assign(pool, {
+      query: (...args: unknown[]) => {
+        if ((args[0] as { name?: string }).name === "events.read") reads += 1;
+        return query(...args);
+      },
+    });
+    const cpu = process.cpuUsage();
+    const begun = performance.now();
+    const waits: number[] = [];
+    for (let i = 0; i < EVENTS; i++) {
+      const said = performance.now();
+      await world.event(`m${i}`, "loud");
+      await until(() => text.includes(`"text":"m${i}"`), { what: `event ${i}` });
+      waits.push(performance.now() - said);
+    }
+    const ms = performance.now() - begun;
+    const { user, system } = process.cpuUsage(cpu);
+    waits.sort((a, b) => a - b);
+    process.stdout.write(
+      `${STREAMS} silent streams, ${EVENTS} events: ${reads} reads of the log, ${Math.round((user + system) / 1_000)} ms CPU, ` +
+        `${Math.round(ms)} ms; from commit to reader p50 ${Math.round(waits[EVENTS / 2] ?? 0)} ms, ` +
+        `max ${Math.round(waits.at(-1) ?? 0)} ms\n`,
+    );
+    leave.abort();
+    await listening;
+    expect(reads).toBeLessThanOrEqual(3 * EVENTS);
+    expect(text.match(/^id: /gm)).toHaveLength(EVENTS);
+  });
+
+  test("a page of the log ends with the event that reaches its bytes, and one event is always read", async () => {
+    await using world = await ApiWorld.start(server);
+    for (let i = 0; i < 4; i++) await world.event("x".repeat(10_000), "sized");
+    const read = (maxBytes: number) =>
+      readEvents(world.core.database.pool, { workspaceId: "sized", after: 0, limit: 50, maxBytes });
+    await until(async () => (await read(1e9)).length === 4, { what: "four events" });
+    expect((await read(1)).length).toBe(1);
+    expect((await read(15_000)).length).toBe(2);
+    expect((await read(25_000)).length).toBe(3);
+  });
+});
