@@ -1,12 +1,10 @@
 /** The core of a namespace: its database, its keys, its vault, its worker. */
 import { join } from "node:path";
-import { FabricError, KeyRing, type KeyRecord, type Signer, sealKeysFrom } from "@linkspan/envelopes";
+import { KeyRing, type KeyRecord, type Signer, sealKeysFrom } from "@linkspan/envelopes";
 import type { Bus } from "@linkspan/fabric";
 import {
   audit,
-  currentLease,
   Database,
-  identityById,
   keyRecords,
   migrate,
   openNamespace,
@@ -21,7 +19,15 @@ import {
   serveVault,
   VAULT_REQUESTS,
 } from "@linkspan/vault";
-import { type Core, type Metrics, startWorker, tellChanged, Wakes } from "@linkspan/worker";
+import {
+  type Core,
+  type Metrics,
+  requireAuthority,
+  speakerOf,
+  startWorker,
+  tellChanged,
+  Wakes,
+} from "@linkspan/worker";
 import type { Logger } from "pino";
 import { type Config, isAlone } from "../config.ts";
 import { ownRecord, seedFile, signerFile } from "../keys.ts";
@@ -108,7 +114,7 @@ export async function runCore(
       signer: core.signer,
       sealKeys: sealKeysFrom(sealSeed),
       partitions: core.namespace.partitions,
-      authority: (claim) => requireAuthority(core, claim),
+      authority: (claim) => authorise(core, claim),
       now: core.now,
       log: core.log,
     }),
@@ -183,15 +189,6 @@ async function openVault(config: Config, database: Database, log: Logger): Promi
 }
 
 /** Only the current holder of the instance that serves an identity gets its credential. */
-async function requireAuthority(core: Core, claim: AuthorityClaim): Promise<void> {
-  const identity = await identityById(core.database.pool, claim.identityId);
-  const served =
-    identity !== undefined && identity.workspace_id === claim.workspaceId && identity.state !== "unlinked";
-  if (!served || claim.daemon !== `daemon:${identity.service}:${identity.instance}`) {
-    throw new FabricError("envelope.wrong_issuer", "the daemon does not serve this identity");
-  }
-  const lease = await currentLease(core.database.pool, identity.service, identity.instance);
-  if (lease?.live !== true || lease.epoch !== claim.epoch || lease.kid !== claim.kid) {
-    throw new FabricError("lease.lost", "the instance is not held under this epoch");
-  }
+async function authorise(core: Core, claim: AuthorityClaim): Promise<void> {
+  await requireAuthority(core.database.pool, speakerOf(claim.daemon, claim.epoch, claim.kid), claim);
 }

@@ -69,7 +69,7 @@ function answer(core: Core, { action, envelope, kid }: Opened): Promise<object> 
     case "resume":
       return answerResume(core, envelope, kid);
     case "attempt":
-      return answerAttempt(core, envelope);
+      return answerAttempt(core, envelope, kid);
     case "submit_intent":
       return answerSubmit(core, envelope);
     default:
