@@ -10,6 +10,9 @@ import {
   eventId,
   FabricError,
   type HistoryBatch,
+  InboundEventSchema,
+  isFabricError,
+  LIMITS,
   type Opened,
   toCanonicalEvent,
   traceIdOf,
@@ -59,24 +62,38 @@ export async function admit(
   const admissions: Admission[] = [];
   for (const item of batch) {
     if (isLastWord(item, facts)) continue;
-    const refused = await objection(item, facts, enabled);
+    const refused = item.refused ?? (await objection(item, facts, enabled));
     admissions.push(refused === undefined ? item : { ...item, refused });
   }
   return admissions;
 }
 
-function withEvent(item: Omit<Admitted, "event">): Admitted {
+/** A payload under Msgr's name is mapped, and what comes of it is held to the canonical event's bounds. */
+function withEvent(item: Omit<Admitted, "event">): Admission {
   const { action, envelope } = item.opened;
   if (action.canonical !== "inbound_event") return item;
   const { metadata, payload, service } = envelope;
-  const event = toCanonicalEvent(service, action.name, payload, {
-    workspaceId: metadata.workspace_id,
-    instance: metadata.instance,
-    account: metadata.identity_id ?? metadata.user_id ?? metadata.instance,
-    occurredAt: envelope.occurred_at,
-    conversation: metadata.conversation,
-  });
-  return { ...item, event };
+  try {
+    const event = toCanonicalEvent(service, action.name, payload, {
+      workspaceId: metadata.workspace_id,
+      instance: metadata.instance,
+      account: metadata.identity_id ?? metadata.user_id ?? metadata.instance,
+      occurredAt: envelope.occurred_at,
+      conversation: metadata.conversation,
+    });
+    if (event.payload === payload || isWithinBounds(event)) return { ...item, event };
+    return { ...item, refused: refused("envelope.schema", "the event that it stands for is out of bounds") };
+  } catch (error) {
+    if (isFabricError(error)) return { ...item, refused: error };
+    throw error;
+  }
+}
+
+function isWithinBounds({ conversation, payload }: CanonicalEvent): boolean {
+  return (
+    InboundEventSchema.safeParse(payload).success &&
+    (conversation === undefined || Buffer.byteLength(conversation) <= LIMITS.refBytes)
+  );
 }
 
 interface Facts {

@@ -10,6 +10,7 @@ import {
   type Deferred,
   type DeliveryStatus,
   FabricError,
+  isFabricError,
   type Opened,
   type RosterSnapshot,
 } from "@linkspan/envelopes";
@@ -69,14 +70,26 @@ async function once(
   effect: () => Promise<void>,
 ): Promise<FabricError | undefined> {
   const { metadata } = opened.envelope;
+  const content = contentOf(opened);
+  if (isFabricError(content)) return content;
   const claim = await claimKey(on, {
     workspaceId: metadata.workspace_id,
     messageId: keyOf(opened.action.canonical, metadata.identity_id ?? "", metadata.message_id),
-    content: contentHash(opened.envelope),
+    content,
   });
   if (claim === "conflict") return new FabricError("envelope.conflict", "this id was used for other content");
   if (claim === "new") await effect();
   return undefined;
+}
+
+/** @returns an error for content that has no canonical form, as only unsigned envelopes can have */
+function contentOf({ envelope }: Opened): Uint8Array | FabricError {
+  try {
+    return contentHash(envelope);
+  } catch (error) {
+    if (isFabricError(error)) return error;
+    throw error;
+  }
 }
 
 async function keepCheckpoint(on: Queryable, opened: Opened, checkpoint: Checkpoint): Promise<undefined> {

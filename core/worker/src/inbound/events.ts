@@ -1,5 +1,5 @@
 /** Events into the log: one row each, known ones recognised, one fan-out for what several accounts see. */
-import { FabricError } from "@linkspan/envelopes";
+import { FabricError, isFabricError } from "@linkspan/envelopes";
 import { appendEvents, knownContents, type Queryable } from "@linkspan/store";
 import type { Core } from "../core.ts";
 import type { Admitted } from "./admit.ts";
@@ -13,7 +13,7 @@ export interface Conflicting {
   readonly conflict: FabricError;
 }
 
-/** @returns those whose id is known with other content; they are for the quarantine */
+/** @returns those whose id is known with other content, or that have no canonical form; they are for the quarantine */
 export async function storeEvents(
   core: Core,
   on: Queryable,
@@ -21,7 +21,17 @@ export async function storeEvents(
   events: readonly Admitted[],
 ): Promise<Conflicting[]> {
   if (events.length === 0) return [];
-  const candidates = events.map(toCandidate);
+  const unreadable: Conflicting[] = [];
+  const candidates = events.flatMap((admitted) => {
+    try {
+      return [toCandidate(admitted)];
+    } catch (error) {
+      // Content that has no canonical form: its own fault, and no other event's.
+      if (!isFabricError(error)) throw error;
+      unreadable.push({ admitted, conflict: error });
+      return [];
+    }
+  });
   const firsts = new Map<string, Candidate>();
   for (const candidate of candidates) if (!firsts.has(candidate.key)) firsts.set(candidate.key, candidate);
 
@@ -42,7 +52,7 @@ export async function storeEvents(
     unique.filter(({ key }) => !inserted.has(key)).map(({ row }) => row),
   );
 
-  const conflicts: Conflicting[] = [];
+  const conflicts: Conflicting[] = unreadable;
   let stored = 0;
   for (const candidate of candidates) {
     const { key, row, admitted } = candidate;
