@@ -63,12 +63,16 @@ export async function chooseFanOut(
     }
     for (const movement of movements.follow(candidate, people)) presence.move(movement);
   }
+  const held = await heldIn(on, [...book.released].map(rowKey));
   return {
     fansOut: (candidate) => {
       const copy = copies.get(candidate);
       return copy === undefined ? !isOf(candidate, contested) : book.fansOut(copy);
     },
-    released: await releaseCopies(on, await heldIn(on, [...book.released].map(rowKey))),
+    released: await releaseCopies(
+      on,
+      held.filter((id) => !book.superseded.has(id)),
+    ),
     save: async (places) => {
       await saveReaders(on, book.changedReaders);
       const rows = book.changedRows.map(({ event, held }) => ({ event, held: held && places.get(held.key) }));

@@ -67,6 +67,8 @@ export interface BookOptions {
 export class ReaderBook {
   /** Conversations whose held copies, those of earlier batches, are to be released first. */
   readonly released = new Set<string>();
+  /** Rows of earlier batches whose held copy is not needed any more: the reader's came. */
+  readonly superseded = new Set<string>();
   readonly #options: BookOptions;
   readonly #readers: Map<string, ReaderRow>;
   readonly #rows: SharedRow[] = [];
@@ -154,6 +156,7 @@ export class ReaderBook {
     if (row.waiting && this.released.has(copy.conversation)) row.fannedOut = true;
     if (row.fannedOut || copy.account !== reader.reader) return;
     row.fannedOut = true;
+    if (row.id !== undefined) this.superseded.add(row.id);
     this.#fanOut.add(copy);
   }
 
