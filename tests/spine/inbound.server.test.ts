@@ -7,7 +7,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
 import { until } from "../servers/until.ts";
-import { room, SignedDaemon, senderRef } from "./signed-daemon.ts";
+import { SignedDaemon, senderRef } from "./signed-daemon.ts";
 import { openWorld, type World, WORKSPACE } from "./world.ts";
 
 describeWithServers(["postgres"], "the way in, for several accounts and holders", () => {

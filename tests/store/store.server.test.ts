@@ -30,7 +30,6 @@ import {
   saveCheckpoint,
   spendEnrolment,
   stepsOf,
-  updateIdentity,
 } from "@linkspan/store";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";

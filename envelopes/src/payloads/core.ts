@@ -29,7 +29,7 @@ export const KeyRecordSchema = z.strictObject({
   public_key_b64u: Base64url,
   seal_b64u: Base64url.exactOptional(),
   issuers: z.array(Id).max(LIMITS.keys),
-  purposes: z.array(z.enum(["envelope", "ticket", "checkpoint"])),
+  purposes: z.array(z.enum(["envelope", "ticket", "checkpoint"])).max(LIMITS.keys),
   services: z.array(Id).max(LIMITS.keys),
   workspaces: z.array(Id).max(LIMITS.workspaces),
   not_before: Instant,
