@@ -80,10 +80,16 @@ describeWithServers(["postgres"], "payloads at their bounds", () => {
     if (OUTCOMES.has(name)) Object.assign(example, { intent_id: INTENT, attempt: 1 });
     if (name === "history_batch") Object.assign(example, { conversation: room("a") });
     for (const edge of edgesOf(schema, example)) {
+      // Two contents under one id would be a conflict.
+      const fresh = (payload: unknown) => ({
+        ...(payload as Record<string, unknown>),
+        ...(name === "inbound_event" &&
+          !edge.at.startsWith(".remote_id") && { remote_id: crypto.randomUUID() }),
+      });
       const place = edge.at.split(" ")[0] ?? "";
       if (FIXED.has(place) || place.startsWith(".events") || place === ".conversation") continue;
       // Parts are held against each other, and so are accepted together.
-      const value = edge.value as Record<string, unknown>;
+      const value: Record<string, unknown> = fresh(edge.value);
       if (place === ".part") Object.assign(value, { parts: 1_000 });
       // A text at its own bound leaves no room for the rest of its envelope.
       if (place !== ".text") {
@@ -91,7 +97,7 @@ describeWithServers(["postgres"], "payloads at their bounds", () => {
         expect(await refusals(), `${edge.at} at its bound`).toEqual([]);
       }
       if (edge.beyond === undefined || place === ".native") continue;
-      await daemon.say(envelope(name, edge.beyond as Record<string, unknown>));
+      await daemon.say(envelope(name, fresh(edge.beyond)));
       expect(
         (await refusals()).map((row) => row.code),
         `${edge.at} beyond its bound`,
