@@ -61,7 +61,7 @@ export const LIMITS = {
   /** Workspaces that a key is good for; `*` is for more. */
   workspaces: 1_000,
   /** Identities in one answer to resume. The answer's own size ends it earlier. */
-  identities: 1_000,
+  identities: 4_096,
   /** Arguments of a command: IRC has 15. */
   arguments: 100,
   /** What a foreign answer lists: contacts, chats, receipts, target instances. */
