@@ -5,7 +5,7 @@ import { type ActionDef, actionOf } from "./actions.ts";
 import { type Envelope, EnvelopeSchema } from "./envelope.ts";
 import { FabricError } from "./errors.ts";
 import { faultOf } from "./fault.ts";
-import { checkLimits } from "./limits.ts";
+import { checkLimits } from "./envelope-limits.ts";
 import type { Parsed } from "./strict-json.ts";
 
 export interface Checked {

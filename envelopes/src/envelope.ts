@@ -1,6 +1,7 @@
 /** The envelope (contract section 2). Zod is the source; the types follow from it. */
 import { z } from "zod";
 import { ACTION, DIGEST, INSTANCE, ISSUER, SERVICE, TRACE_ID, WORKSPACE } from "./grammar.ts";
+import { LIMITS } from "./limits.ts";
 import { CHANNEL_REF } from "./refs.ts";
 import { isTimestamp, TIMESTAMP_PATTERN } from "./time.ts";
 
@@ -30,6 +31,12 @@ const REPLY_TOPIC = new RegExp(
   `^bridge/${SERVICE.source.slice(1, -1)}/${ACTION.source.slice(1, -1)}/reply/${TRACE_ID.source.slice(1, -1)}$`,
 );
 
+const OwnId = z
+  .string()
+  .min(1)
+  .max(LIMITS.idBytes)
+  .refine((text) => Buffer.byteLength(text) <= LIMITS.idBytes, `longer than ${LIMITS.idBytes} bytes`);
+
 export const MetadataSchema = z.strictObject({
   issuer: z
     .string()
@@ -38,12 +45,12 @@ export const MetadataSchema = z.strictObject({
   workspace_id: z.string().regex(WORKSPACE),
   instance: z.string().regex(INSTANCE),
   message_id: Digest,
-  conversation: z.string().regex(CHANNEL_REF).optional(),
+  conversation: z.string().regex(CHANNEL_REF).max(LIMITS.refBytes).optional(),
   seq: z.int().min(1).optional(),
   epoch: z.int().min(1).optional(),
-  user_id: z.string().min(1).optional(),
-  identity_id: z.string().min(1).optional(),
-  ticket: z.string().min(1).optional(),
+  user_id: OwnId.optional(),
+  identity_id: OwnId.optional(),
+  ticket: z.string().min(1).max(LIMITS.ticketBytes).optional(),
   expires_at: Instant.optional(),
   reply_to: z.string().regex(REPLY_TOPIC).optional(),
   in_reply_to: Digest.optional(),

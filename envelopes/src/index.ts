@@ -19,6 +19,7 @@ export * from "./errors.ts";
 export { PRIMARY } from "./grammar.ts";
 export * from "./identity.ts";
 export * from "./keys.ts";
+export { LIMITS } from "./limits.ts";
 export * from "./payloads/core.ts";
 export * from "./payloads/events.ts";
 export * from "./payloads/federation.ts";

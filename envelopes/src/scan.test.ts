@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { canonicalText } from "./canonical.ts";
-import { checkLimits } from "./limits.ts";
+import { checkLimits } from "./envelope-limits.ts";
 import { codeOf } from "./sample.ts";
 import { scan } from "./scan.ts";
 

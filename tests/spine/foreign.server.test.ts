@@ -39,6 +39,29 @@ describeWithServers(["postgres"], "a foreign daemon", () => {
     expect(first?.body.equals(envelope("1", "text 1"))).toBe(true);
   });
 
+  test("content without a canonical form, or that stands for an event out of bounds, is refused alone", async () => {
+    const databaseUrl = await server.createDatabase("odd");
+    await using world = await openWorld({ databaseUrl, signatures: "optional", daemons: false });
+    await using bus = world.broker.connect("foreign");
+    const odd = [
+      envelope("1", String.raw`half a character: \ud800`),
+      envelope("2", "x")
+        .toString()
+        .replace('"#a"', `"#${"\u00fc".repeat(200)}"`),
+      envelope("3", "x")
+        .toString()
+        .replace('"bob"', `"${"\u00fc".repeat(250)}"`),
+      envelope("4", "x")
+        .toString()
+        .replace('"user_id": "u"', `"user_id": "${"u".repeat(600)}"`),
+    ].map((body) => Buffer.from(body));
+    const all = [...odd, envelope("5", "good")];
+    await Promise.all(all.map((body, index) => bus.publish({ body, route, messageId: `${index}` })));
+    const { rows } = await world.core.database.query<{ code: string }>("SELECT code FROM quarantine");
+    expect(rows.map((row) => row.code.split(".")[0])).toEqual(odd.map(() => "envelope"));
+    expect((await world.core.database.query("SELECT 1 FROM events")).rows).toHaveLength(1);
+  });
+
   test("is refused elsewhere", async () => {
     await using world = await openWorld({
       databaseUrl: await server.createDatabase("strict"),

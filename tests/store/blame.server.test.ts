@@ -8,9 +8,9 @@ import {
   appendEvents,
   audit,
   Database,
-  electReaders,
   insertIdentity,
   insertIntent,
+  lockReaders,
   migrate,
   quarantine,
   upsertContacts,
@@ -79,10 +79,11 @@ describeWithServers(["postgres"], "blame of database errors", () => {
 
   const ROWS: Record<string, () => Promise<unknown>> = {
     "U+0000 in text": () => appendEvents(database.pool, [newEvent("a\0b", { account: "a\0b" })]),
-    "U+0000 in a header that is quarantined": () => quarantine(database.pool, refused({ kid: "k\0" })),
+    "U+0000 in the name of a contact": () =>
+      upsertContacts(database.pool, "acme", "alice", [{ ref: "r", kind: "contact", name: "n\0" }]),
     "U+0000 in JSON": () => insertIntent(database.pool, intent({ payload: { text: "\u0000" } })),
     "a reference that no index holds": () =>
-      electReaders(database.pool, [{ workspaceId: "acme", ref: long(), service: "irc", account: "alice" }]),
+      lockReaders(database.pool, [{ workspaceId: "acme", ref: long(), service: "irc", account: "alice" }]),
     "a contact that no index holds": () =>
       upsertContacts(database.pool, "acme", "alice", [{ ref: long(), kind: "contact", name: "n" }]),
     "a kind that the schema forbids": () =>
@@ -151,7 +152,7 @@ describeWithServers(["postgres"], "blame of database errors", () => {
     await client.query("ROLLBACK TO before");
     await client.query("ALTER TABLE conversations RENAME TO moved");
     const seen = [{ workspaceId: "acme", ref: "r", service: "irc", account: "alice" }];
-    const missing: unknown = await electReaders(client, seen).catch((error: unknown) => error);
+    const missing: unknown = await lockReaders(client, seen).catch((error: unknown) => error);
     expect(missing).toMatchObject({ code: "internal", cause: { code: "42P01" } });
     expect(blameOf(missing)).toBe("surroundings");
     for (const state of [

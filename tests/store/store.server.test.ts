@@ -13,7 +13,6 @@ import {
   Database,
   dequeue,
   dropPartitions,
-  electReaders,
   enqueue,
   expiredIntents,
   insertEnrolment,
@@ -31,7 +30,6 @@ import {
   saveCheckpoint,
   spendEnrolment,
   stepsOf,
-  updateIdentity,
 } from "@linkspan/store";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
@@ -202,18 +200,6 @@ describeWithServers(["postgres"], "store", () => {
     expect(await claimKey(database.pool, key)).toBe("new");
     expect(await claimKey(database.pool, key)).toBe("duplicate");
     expect(await claimKey(database.pool, { ...key, content: digest("y") })).toBe("conflict");
-  });
-
-  test("one account reads a conversation until it is disconnected and another sees something", async () => {
-    await identity("alice");
-    await identity("bob");
-    await updateIdentity(database.pool, "alice", { state: "linked", bridge_state: "connected" });
-    const seen = (account: string) =>
-      electReaders(database.pool, [{ workspaceId: "acme", ref: "r", service: "irc", account }]);
-    expect([...(await seen("alice")).values()]).toEqual(["alice"]);
-    expect([...(await seen("bob")).values()]).toEqual(["alice"]);
-    await updateIdentity(database.pool, "alice", { bridge_state: "transient_disconnect" });
-    expect([...(await seen("bob")).values()]).toEqual(["bob"]);
   });
 
   test("one holder per instance; its epoch grows with each change", async () => {

@@ -245,7 +245,7 @@ describeWithServers(["postgres"], "the vault on PostgreSQL", () => {
       sealed.sweep(),
       checkOut(sealed),
       sealed.leases.renew("x", HOLDER),
-      sealed.leases.release("x", HOLDER),
+      sealed.leases.release("x", HOLDER, 0),
       sealed.leases.identityOf("x", HOLDER),
       sealed.leases.writeBack({ leaseId: "x", holder: HOLDER, version: 0, requestId: "r" }, async () => ({})),
     ];

@@ -5,6 +5,7 @@ import {
   type Envelope,
   type ErrorReply,
   type FabricError,
+  LIMITS,
   routeOf,
   SCHEMA,
   type Signer,
@@ -54,12 +55,17 @@ export function answerTo(
   };
 }
 
+/** Characters of a detail: within the schema's bytes whatever they are. */
+const MAX_DETAIL = 1_024;
+
 export function errorPayload({ code, message, retryAfterMs }: FabricError): ErrorReply {
   return {
     error: {
       code,
-      detail: message,
-      ...(retryAfterMs !== undefined && { retry_after_ms: Math.max(0, Math.ceil(retryAfterMs)) }),
+      detail: message.slice(0, MAX_DETAIL),
+      ...(retryAfterMs !== undefined && {
+        retry_after_ms: Math.min(Math.max(0, Math.ceil(retryAfterMs)), LIMITS.timerMs),
+      }),
     },
   };
 }

@@ -129,13 +129,21 @@ export class CredentialLeases {
     });
   }
 
-  /** Ends a lease; one that has ended already stays as it is. @throws FabricError `envelope.wrong_issuer` */
-  async release(leaseId: string, holder: LeaseHolder): Promise<void> {
+  /**
+   * Ends a lease; one that has ended already stays as it is.
+   *
+   * @param epoch of the holder's instance; an older one than the lease's may not end it
+   * @throws FabricError `envelope.wrong_issuer`, `lease.lost`
+   */
+  async release(leaseId: string, holder: LeaseHolder, epoch: number): Promise<void> {
     const { store, now, assertOpen } = this.#options;
     assertOpen();
     await store.transaction(async (tx) => {
       const lease = await tx.leases.find(leaseId);
       assertHolder(lease, holder);
+      if (epoch < lease.epoch) {
+        throw new FabricError("lease.lost", "the lease was given under a newer epoch of the instance");
+      }
       const ended = await tx.leases.end({ leaseId }, "released", now());
       if (ended.length > 0) await this.#record(tx, "vault.release", lease, {});
     });

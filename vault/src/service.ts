@@ -157,7 +157,7 @@ class VaultService {
         await this.#assertAuthority(asked, await leases.identityOf(request.leaseId, holder));
         return { ttl_ms: await leases.renew(request.leaseId, holder) };
       case "release":
-        await leases.release(request.leaseId, holder);
+        await leases.release(request.leaseId, holder, asked.epoch ?? 0);
         return {};
       case "write_back": {
         const { leaseId, version, sealed } = request;

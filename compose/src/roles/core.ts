@@ -1,12 +1,10 @@
 /** The core of a namespace: its database, its keys, its vault, its worker. */
 import { join } from "node:path";
-import { FabricError, KeyRing, type KeyRecord, type Signer, sealKeysFrom } from "@linkspan/envelopes";
+import { KeyRing, type KeyRecord, type Signer, sealKeysFrom } from "@linkspan/envelopes";
 import type { Bus } from "@linkspan/fabric";
 import {
   audit,
-  currentLease,
   Database,
-  identityById,
   keyRecords,
   migrate,
   openNamespace,
@@ -27,6 +25,8 @@ import {
   followKeys,
   type Metrics,
   Refusals,
+  requireAuthority,
+  speakerOf,
   startWorker,
   Wakes,
 } from "@linkspan/worker";
@@ -125,7 +125,7 @@ export async function runCore(
       signer: core.signer,
       sealKeys: sealKeysFrom(sealSeed),
       partitions: core.namespace.partitions,
-      authority: (claim) => requireAuthority(core, claim),
+      authority: (claim) => authorise(core, claim),
       now: core.now,
       log: core.log,
       refused: ({ kid, code }) =>
@@ -171,15 +171,6 @@ async function openVault(config: Config, database: Database, log: Logger): Promi
 }
 
 /** Only the current holder of the instance that serves an identity gets its credential. */
-async function requireAuthority(core: Core, claim: AuthorityClaim): Promise<void> {
-  const identity = await identityById(core.database.pool, claim.identityId);
-  const served =
-    identity !== undefined && identity.workspace_id === claim.workspaceId && identity.state !== "unlinked";
-  if (!served || claim.daemon !== `daemon:${identity.service}:${identity.instance}`) {
-    throw new FabricError("envelope.wrong_issuer", "the daemon does not serve this identity");
-  }
-  const lease = await currentLease(core.database.pool, identity.service, identity.instance);
-  if (lease?.live !== true || lease.epoch !== claim.epoch || lease.kid !== claim.kid) {
-    throw new FabricError("lease.lost", "the instance is not held under this epoch");
-  }
+async function authorise(core: Core, claim: AuthorityClaim): Promise<void> {
+  await requireAuthority(core.database.pool, speakerOf(claim.daemon, claim.epoch, claim.kid), claim);
 }

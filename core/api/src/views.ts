@@ -91,6 +91,10 @@ export const EventView = z
     service: z.string(),
     account: z.string().meta({ description: "the identity that saw it" }),
     conversation: z.string().optional(),
+    sender_identity: z.string().optional().meta({
+      description:
+        "the linked identity whose words these are: the account itself, or another of the workspace; absent for other people's",
+    }),
     received_at: Written,
     kid: z.string().optional().meta({ description: "signing key; absent on unsigned events" }),
     sig: z
@@ -103,7 +107,7 @@ export const EventView = z
 
 /** One line of JSON that holds the stored bytes themselves: what is verified is never written anew. */
 export function eventJson(event: StoredEvent): string {
-  const { conversation, kid, sig } = event;
+  const { conversation, senderIdentity: sender_identity, kid, sig } = event;
   const head = JSON.stringify({
     position: event.position,
     message_id: event.messageId,
@@ -111,6 +115,7 @@ export function eventJson(event: StoredEvent): string {
     account: event.account,
     ...(conversation !== undefined && { conversation }),
     received_at: event.receivedAt.toISOString(),
+    ...(sender_identity !== undefined && { sender_identity }),
     ...(kid !== undefined && { kid }),
     ...(sig !== undefined && { sig }),
   });

@@ -67,6 +67,7 @@ export interface Tables {
     settings: Json;
     bridge_state: Generated<string>;
     bridge_detail: JsonDefault;
+    bridge_epoch: Generated<string>;
     capabilities: JsonDefault;
     created_at: Now;
     updated_at: Now;

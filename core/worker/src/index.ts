@@ -1,3 +1,4 @@
+export { requireAuthority, speakerOf } from "./authority.ts";
 export type { Core, Metrics, Namespace } from "./core.ts";
 export { ALL_WORKSPACES, switchConnector } from "./flags/switch.ts";
 export {

@@ -88,7 +88,8 @@ async function keepOne(core: Core, row: Row): Promise<void> {
 }
 
 /**
- * Publishes a quarantined envelope again on its route, unchanged: its signature and its id still count.
+ * Publishes a quarantined envelope again on its route, unchanged: its signature and its id still count. It may be
+ * retried until it is dropped; when it is refused again it is open again.
  *
  * @throws FabricError `request.not_found`, `bus.*`
  */
@@ -101,35 +102,37 @@ export async function retryQuarantined(core: Core, id: string, actor: string): P
     ...(row.kid !== null && { kid: row.kid }),
     ...(row.sig !== null && { sig: row.sig }),
   });
-  await settle(core, id, "retried", row.workspace_id, actor);
+  await settle(core, row, "retried", actor);
 }
 
 /** @throws FabricError `request.not_found` */
 export async function dropQuarantined(core: Core, id: string, actor: string): Promise<void> {
   const row = await open(core, id);
-  await settle(core, id, "dropped", row.workspace_id, actor);
+  await settle(core, row, "dropped", actor);
 }
 
 async function open(core: Core, id: string) {
   const row = await quarantined(core.database.pool, id);
-  if (row?.state !== "open") throw new FabricError("request.not_found", "no such open entry in quarantine");
+  if (row === undefined || row.state === "dropped") {
+    throw new FabricError("request.not_found", "no such entry in quarantine, or it was dropped");
+  }
   return row;
 }
 
 async function settle(
   core: Core,
-  id: string,
+  row: Awaited<ReturnType<typeof open>>,
   state: "retried" | "dropped",
-  workspaceId: string | null,
   actor: string,
 ): Promise<void> {
+  const seen = state === "retried" ? row.seen : undefined;
   await core.database.transaction(async (client) => {
-    await resolveQuarantined(client, id, state);
+    await resolveQuarantined(client, row.id, state, seen);
     await audit(client, {
-      workspaceId: workspaceId ?? "_",
+      workspaceId: row.workspace_id ?? "_",
       actor,
       action: `quarantine.${state}`,
-      subject: id,
+      subject: row.id,
     });
   });
 }

@@ -8,7 +8,7 @@ import {
   type Opened,
   type SubmitIntent,
 } from "@linkspan/envelopes";
-import { ACK, type Prepared, type Subscription } from "@linkspan/fabric";
+import { ACK, type Outgoing, type Prepared, type Subscription } from "@linkspan/fabric";
 import type { Core } from "./core.ts";
 import { type Verified, verify } from "./inbound/intake.ts";
 import { answerAttempt } from "./outbound/attempt.ts";
@@ -46,12 +46,25 @@ async function serve(core: Core, { delivery, value }: Prepared<Verified>): Promi
   }
   const payload = await answerOrRefusal(core, value);
   if (delivery.replyTo === undefined) return;
-  await core.bus.reply(delivery.replyTo, answerTo(core, value.envelope, payload)).catch((error: unknown) => {
+  await core.bus.reply(delivery.replyTo, answerOf(core, value.envelope, payload)).catch((error: unknown) => {
     core.log.debug(
       { event: "reply.dropped", action: delivery.route.action, err: error },
       "an answer was not delivered",
     );
   });
+}
+
+/** An answer that no envelope can hold fails its own request, and no other. */
+function answerOf(core: Core, request: Envelope, payload: Record<string, unknown>): Outgoing {
+  try {
+    return answerTo(core, request, payload);
+  } catch (error) {
+    core.log.error(
+      { event: "request.unanswerable", action: request.action, err: error },
+      "an answer cannot be made",
+    );
+    return answerTo(core, request, refusal(error));
+  }
 }
 
 async function answerOrRefusal(core: Core, opened: Opened): Promise<Record<string, unknown>> {
@@ -80,7 +93,7 @@ function answer(core: Core, { action, envelope, kid }: Opened): Promise<object> 
     case "resume":
       return answerResume(core, envelope, kid);
     case "attempt":
-      return answerAttempt(core, envelope);
+      return answerAttempt(core, envelope, kid);
     case "submit_intent":
       return answerSubmit(core, envelope);
     default:

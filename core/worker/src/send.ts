@@ -5,6 +5,7 @@ import {
   encode,
   type Envelope,
   FabricError,
+  LIMITS,
   type Metadata,
   noteId,
   routeOf,
@@ -70,6 +71,9 @@ export function answerTo(core: Core, request: Envelope, payload: Record<string, 
   });
 }
 
+/** Characters of a detail: within the schema's bytes whatever they are. */
+const MAX_DETAIL = 1_024;
+
 /** What an error tells a requester: the code and the detail, never a cause. */
 export function refusal(error: unknown): {
   error: { code: string; detail: string; retry_after_ms?: number };
@@ -78,8 +82,10 @@ export function refusal(error: unknown): {
   return {
     error: {
       code: error.code,
-      detail: error.message,
-      ...(error.retryAfterMs !== undefined && { retry_after_ms: error.retryAfterMs }),
+      detail: error.message.slice(0, MAX_DETAIL),
+      ...(error.retryAfterMs !== undefined && {
+        retry_after_ms: Math.min(Math.max(0, Math.ceil(error.retryAfterMs)), LIMITS.timerMs),
+      }),
     },
   };
 }

@@ -5,6 +5,7 @@
 import type { Subscription } from "@linkspan/fabric";
 import type { Core } from "./core.ts";
 import { startIntake } from "./inbound/intake.ts";
+import { runReleases } from "./inbound/releases.ts";
 import { runSequencer } from "./inbound/sequencer.ts";
 import { type PumpOptions, runPump } from "./outbound/pump.ts";
 import { startDeadLetterReader } from "./quarantine.ts";
@@ -22,7 +23,11 @@ export async function startWorker(core: Core, options: PumpOptions = {}): Promis
     await startRequests(core),
     await startIntake(core),
   ];
-  const loops = [runSequencer(core, stop.signal), runPump(core, options, stop.signal)];
+  const loops = [
+    runSequencer(core, stop.signal),
+    runReleases(core, stop.signal),
+    runPump(core, options, stop.signal),
+  ];
   const ended = Promise.all(loops).then(() => undefined);
   return {
     ended,

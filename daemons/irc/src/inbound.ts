@@ -59,7 +59,13 @@ export function eventsOf(
     case "PART":
       return [change("leave", line, self, seen, at(target), reason(second))];
     case "KICK":
-      return [change("kick", line, self, seen, at(target), { nick: second, ...reason(third) })];
+      return [
+        event("membership", line, self, seen, at(target), {
+          text: "kick",
+          ...(second !== "" && { target: nickRef(self, second) }),
+          native: { nick: second, ...reason(third) },
+        }),
+      ];
     case "QUIT":
       return channels.map((name) => change("quit", line, self, seen, at(name), reason(target), name));
     case "NICK":

@@ -1,18 +1,37 @@
 /** The fabric's own requests: `bridge/core/...`. */
 import { z } from "zod";
-import { Instant } from "../envelope.ts";
+import { Digest, Instant } from "../envelope.ts";
 import { ACTION, INSTANCE, SERVICE, WORKSPACE } from "../grammar.ts";
-import { CHANNEL_REF } from "../refs.ts";
-import { Base64url, Code, Count, Id, OpenObject, type PayloadOf, Positive, Text } from "./values.ts";
+import { LIMITS } from "../limits.ts";
+import {
+  AttemptNumber,
+  Base64url,
+  ChannelRef,
+  Code,
+  Count,
+  Cursor,
+  hasPart,
+  Id,
+  Millis,
+  openObject,
+  OpenObject,
+  Part,
+  Parts,
+  type PayloadOf,
+  Positive,
+  RemoteId,
+  Ticket,
+  Word,
+} from "./values.ts";
 
 export const KeyRecordSchema = z.strictObject({
   kid: Base64url,
   public_key_b64u: Base64url,
   seal_b64u: Base64url.exactOptional(),
-  issuers: z.array(Id),
-  purposes: z.array(z.enum(["envelope", "ticket", "checkpoint"])),
-  services: z.array(Id),
-  workspaces: z.array(Id),
+  issuers: z.array(Id).max(LIMITS.keys),
+  purposes: z.array(z.enum(["envelope", "ticket", "checkpoint"])).max(LIMITS.keys),
+  services: z.array(Id).max(LIMITS.keys),
+  workspaces: z.array(Id).max(LIMITS.workspaces),
   not_before: Instant,
   not_after: Instant,
   revoked_at: Instant.exactOptional(),
@@ -20,8 +39,8 @@ export const KeyRecordSchema = z.strictObject({
 
 /** Asks for what a publisher must know, and beats the heart of its instance's lease. */
 export const HelloRequestSchema = z.strictObject({
-  boot_id: Id,
-  version: Text,
+  boot_id: Word,
+  version: Word,
   epoch: Positive.exactOptional(),
   leaving: z
     .literal(true)
@@ -30,44 +49,43 @@ export const HelloRequestSchema = z.strictObject({
 });
 
 export const HelloReplySchema = z.strictObject({
-  version: Text,
+  version: Word,
   generation: Count,
   partitions: Positive,
-  keys: z.array(KeyRecordSchema),
+  keys: z.array(KeyRecordSchema).max(LIMITS.keys),
   lease: z.discriminatedUnion("state", [
-    z.strictObject({ state: z.literal("held"), epoch: Positive, ttl_ms: Positive }),
-    z.strictObject({ state: z.literal("taken"), retry_after_ms: Count }),
+    z.strictObject({ state: z.literal("held"), epoch: Positive, ttl_ms: Millis.min(1) }),
+    z.strictObject({ state: z.literal("taken"), retry_after_ms: Millis }),
   ]),
 });
 
-export const ResumeRequestSchema = z.strictObject({ boot_id: Id });
+export const ResumeRequestSchema = z.strictObject({ boot_id: Word });
 
 export const ResumeReplySchema = z.strictObject({
-  identities: z.array(
-    z.strictObject({
-      identity_id: Id,
-      workspace_id: z.string().regex(WORKSPACE),
-      user_id: Id,
-      home: z.string().regex(INSTANCE),
-      settings: OpenObject,
-      checkpoint: OpenObject.exactOptional(),
-      ticket: Id.meta({ description: "a session ticket" }),
-      state: Text,
-    }),
-  ),
+  identities: z
+    .array(
+      z.strictObject({
+        identity_id: Id,
+        workspace_id: z.string().regex(WORKSPACE),
+        user_id: Id,
+        home: z.string().regex(INSTANCE),
+        settings: openObject(LIMITS.settingsBytes),
+        checkpoint: Cursor.exactOptional(),
+        ticket: Ticket.meta({ description: "a session ticket" }),
+        state: Word,
+      }),
+    )
+    .max(LIMITS.identities),
 });
 
-export const AttemptRequestSchema = z.strictObject({
-  intent_id: Id,
-  attempt: Positive,
-  part: Count,
-  parts: Positive,
-});
+export const AttemptRequestSchema = z
+  .strictObject({ intent_id: Digest, attempt: AttemptNumber, part: Part, parts: Parts })
+  .refine(hasPart, "part is not less than parts");
 
 export const AttemptReplySchema = z.strictObject({
   decision: z.enum(["go", "sent", "uncertain", "stop"]),
-  window_ms: Positive.exactOptional(),
-  remote_id: Id.exactOptional(),
+  window_ms: Millis.min(1).exactOptional(),
+  remote_id: RemoteId.exactOptional(),
   code: Code.exactOptional(),
 });
 
@@ -90,13 +108,13 @@ export const SubmitIntentSchema = z.strictObject({
   idempotency_key: Id,
   service: z.string().regex(SERVICE),
   action: z.string().regex(ACTION),
-  conversation: z.string().regex(CHANNEL_REF).exactOptional(),
+  conversation: ChannelRef.exactOptional(),
   identity_id: Id,
-  payload: OpenObject,
+  payload: openObject(LIMITS.objectBytes),
   expires_at: Instant.exactOptional(),
 });
 
-export const SubmitIntentReplySchema = z.strictObject({ intent_id: Id, state: z.enum(INTENT_STATES) });
+export const SubmitIntentReplySchema = z.strictObject({ intent_id: Digest, state: z.enum(INTENT_STATES) });
 
 export const ChangedSchema = z.strictObject({
   what: z.enum(["keys", "assignments", "grants"]),
@@ -106,7 +124,10 @@ export const ChangedSchema = z.strictObject({
 
 export const FanoutSchema = z.strictObject({
   event: Count.meta({ description: "the committed position" }),
-  marker: Id.exactOptional().meta({ description: "names a replay; absent on live events" }),
+  marker: Word.exactOptional().meta({ description: "names a replay; absent on live events" }),
+  sender_identity: Id.exactOptional().meta({
+    description: "the linked identity whose words they are, also where another account saw them",
+  }),
   envelope: OpenObject,
 });
 

@@ -1,8 +1,23 @@
 /** What a daemon saw on the platform (contract section 6, `inbound_event`). */
 import { z } from "zod";
 import { Instant } from "../envelope.ts";
-import { CHANNEL_REF } from "../refs.ts";
-import { Count, Id, IdentityRef, OpenObject, type PayloadOf, Positive, Text } from "./values.ts";
+import { LIMITS } from "../limits.ts";
+import {
+  ChannelRef,
+  Count,
+  Cursor,
+  Id,
+  IdentityRef,
+  Name,
+  OpenObject,
+  type PayloadOf,
+  Positive,
+  Ref,
+  RemoteId,
+  Text,
+  Url,
+  Word,
+} from "./values.ts";
 
 export const EVENT_KINDS = [
   "message",
@@ -34,18 +49,18 @@ export const EntitySchema = z
     type: z.enum(ENTITY_TYPES),
     offset: Count,
     length: Positive,
-    url: z.string().min(1).exactOptional(),
+    url: Url.exactOptional(),
     ref: IdentityRef.exactOptional(),
-    language: z.string().min(1).exactOptional(),
+    language: Word.exactOptional(),
   })
   .meta({ description: "offset and length in UTF-16 code units" });
 
 export const MediaSchema = z.strictObject({
   kind: z.enum(["image", "audio", "video", "voice", "sticker", "file"]),
-  name: z.string().min(1).exactOptional(),
-  mime: z.string().min(1).exactOptional(),
+  name: Name.min(1).exactOptional(),
+  mime: Word.exactOptional(),
   bytes: Count.exactOptional(),
-  url: z.string().min(1).exactOptional(),
+  url: Url.exactOptional(),
   sha256: z
     .string()
     .regex(/^[0-9a-f]{64}$/)
@@ -54,30 +69,31 @@ export const MediaSchema = z.strictObject({
 
 export const InboundEventSchema = z.strictObject({
   kind: z.enum(EVENT_KINDS),
-  remote_id: Id.meta({ description: "the platform's id; deterministic where the platform has none" }),
-  revision: Id.meta({ description: '"0", or the edit\'s own platform version' }),
+  remote_id: RemoteId.meta({ description: "the platform's id; deterministic where the platform has none" }),
+  revision: RemoteId.meta({ description: '"0", or the edit\'s own platform version' }),
   account: Id.meta({ description: "the linked identity that saw it" }),
-  sender: z.strictObject({ ref: IdentityRef, name: Text, is_self: z.boolean() }),
+  sender: z.strictObject({ ref: IdentityRef, name: Name, is_self: z.boolean() }),
   sent_at: Instant,
   text: Text.exactOptional().meta({
     description:
       "what was said; for a reaction its key, for membership and presence the change (join, leave, kick, online), for a channel its topic or name",
   }),
-  entities: z.array(EntitySchema).exactOptional(),
-  reply_to: Id.exactOptional(),
-  thread: Id.exactOptional(),
-  target: Id.exactOptional().meta({
-    description: "remote id of what is edited, deleted, reacted to or read",
+  entities: z.array(EntitySchema).max(LIMITS.entities).exactOptional(),
+  reply_to: RemoteId.exactOptional(),
+  thread: RemoteId.exactOptional(),
+  target: Ref.exactOptional().meta({
+    description:
+      "remote id of what is edited, deleted, reacted to or read; for membership the ref of whom it concerns, where that is not the sender",
   }),
-  media: z.array(MediaSchema).exactOptional(),
-  cursor: OpenObject.exactOptional().meta({ description: "what the matching ack returns" }),
+  media: z.array(MediaSchema).max(LIMITS.media).exactOptional(),
+  cursor: Cursor.exactOptional().meta({ description: "what the matching ack returns" }),
   native: OpenObject.exactOptional().meta({ description: "the platform's own fields" }),
 });
 
 export const HistoryBatchSchema = z.strictObject({
   account: Id,
-  conversation: z.string().regex(CHANNEL_REF),
-  events: z.array(InboundEventSchema),
+  conversation: ChannelRef,
+  events: z.array(InboundEventSchema).max(LIMITS.historyEvents),
   complete: z.boolean().meta({ description: "false: more follows" }),
 });
 

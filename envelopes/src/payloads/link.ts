@@ -1,10 +1,15 @@
 /** Linking an account: requests of the core to a daemon, and their answers. */
 import { z } from "zod";
-import { Code, Count, Id, OpenObject, type PayloadOf, Text } from "./values.ts";
+import { LIMITS } from "../limits.ts";
+import { Code, Id, Millis, Name, openObject, type PayloadOf, RemoteId, Sentence, Word } from "./values.ts";
+
+const Settings = openObject(LIMITS.settingsBytes);
+const Session = openObject(LIMITS.sessionBytes);
+const Listed = z.array(openObject(LIMITS.settingsBytes)).max(LIMITS.listed);
 
 /** The answer to any request that failed. */
 export const ErrorReplySchema = z.strictObject({
-  error: z.strictObject({ code: Code, detail: Text, retry_after_ms: Count.exactOptional() }),
+  error: z.strictObject({ code: Code, detail: Sentence, retry_after_ms: Millis.exactOptional() }),
 });
 
 /** Every answer may be an error instead. */
@@ -16,57 +21,57 @@ export function orError<S extends z.ZodType>(reply: S): z.ZodUnion<[S, typeof Er
 export const LinkRequestSchema = z.strictObject({
   session_id: Id.exactOptional(),
   identity_id: Id.exactOptional(),
-  settings: OpenObject.exactOptional(),
-  step: Id.exactOptional().meta({ description: "the step that is being answered" }),
+  settings: Settings.exactOptional(),
+  step: Word.exactOptional().meta({ description: "the step that is being answered" }),
 });
 
 const Linked = z.strictObject({
   status: z.literal("linked"),
-  remote: Id.meta({ description: "the platform's id of the account" }),
-  name: Text,
-  settings: OpenObject.exactOptional(),
+  remote: RemoteId.meta({ description: "the platform's id of the account" }),
+  name: Name,
+  settings: Settings.exactOptional(),
 });
 
 const Awaiting = z.strictObject({
   status: z.literal("awaiting"),
-  step: Id,
-  fields: z.array(Id),
-  message: Text,
+  step: Word,
+  fields: z.array(Word).max(LIMITS.fields),
+  message: Sentence,
 });
 
-const Failed = z.strictObject({ status: z.literal("failed"), code: Code, message: Text });
+const Failed = z.strictObject({ status: z.literal("failed"), code: Code, message: Sentence });
 
 /** Msgr's words for the same outcomes; what they hold of sessions goes to the vault. */
 const MsgrLinked = z.strictObject({
   status: z.literal("linked"),
-  user: OpenObject,
-  session: OpenObject.exactOptional(),
-  capabilities: OpenObject.exactOptional(),
-  contacts: z.array(OpenObject).exactOptional(),
-  chats: z.array(OpenObject).exactOptional(),
-  homeserver: Id.exactOptional(),
+  user: Settings,
+  session: Session.exactOptional(),
+  capabilities: Settings.exactOptional(),
+  contacts: Listed.exactOptional(),
+  chats: Listed.exactOptional(),
+  homeserver: RemoteId.exactOptional(),
 });
 
 const MsgrCode = z.strictObject({
   status: z.enum(["code_required", "password_required"]),
-  phone_code_hash: Text,
+  phone_code_hash: RemoteId,
 });
 
-const MsgrRefused = z.strictObject({ status: z.enum(["code_invalid", "auth_failed"]), reason: Text });
+const MsgrRefused = z.strictObject({ status: z.enum(["code_invalid", "auth_failed"]), reason: Sentence });
 
 export const LinkReplySchema = z.union([Linked, Awaiting, Failed, MsgrLinked, MsgrCode, MsgrRefused]);
 
 export const LinkProgressSchema = z.strictObject({
   account: Id,
-  step: Id,
-  message: Text,
-  fields: z.array(Id).exactOptional(),
+  step: Word,
+  message: Sentence,
+  fields: z.array(Word).max(LIMITS.fields).exactOptional(),
   code: Code.exactOptional(),
 });
 
 export const DisconnectSchema = z.strictObject({ identity_id: Id });
 export const DisconnectedSchema = z.strictObject({ status: z.literal("disconnected") });
-export const ConfigureSchema = z.strictObject({ settings: OpenObject });
+export const ConfigureSchema = z.strictObject({ settings: Settings });
 export const ConfiguredSchema = z.strictObject({ status: z.literal("configured") });
 export const HealthRequestSchema = z.strictObject({});
 

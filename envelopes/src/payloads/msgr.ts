@@ -1,7 +1,26 @@
 /** Msgr's own payloads per service (contract section 6, "Per-service fields kept from Msgr"). */
 import { z } from "zod";
 import { AckSchema } from "./sync.ts";
-import { Anything, Id, OpenObject, PlatformId, type PayloadOf, Text } from "./values.ts";
+import { LIMITS } from "../limits.ts";
+import {
+  Anything,
+  limited,
+  openObject,
+  OpenObject,
+  type PayloadOf,
+  PlatformId,
+  RemoteId,
+  Text,
+  Ticket,
+  Word,
+} from "./values.ts";
+
+/** A full JID has three parts of 1,023 bytes and two separators. */
+const Jid = limited(3_071, 1);
+const Secret = Ticket;
+const Blob = limited(LIMITS.sessionBytes, 1);
+const Session = openObject(LIMITS.sessionBytes);
+const Settings = openObject(LIMITS.settingsBytes);
 
 /** Msgr's callers put their envelope's metadata into the payload. */
 const lifted = { metadata: OpenObject.exactOptional() };
@@ -10,7 +29,7 @@ const whose = { user_id: PlatformId.exactOptional() };
 export const TelegramMessage = z.strictObject({
   chat_id: PlatformId,
   message: Text,
-  entities: z.array(OpenObject).exactOptional(),
+  entities: z.array(OpenObject).max(LIMITS.entities).exactOptional(),
   reply_to: PlatformId.exactOptional(),
   media: OpenObject.exactOptional(),
   ...lifted,
@@ -19,20 +38,20 @@ export const TelegramEdit = z.strictObject({
   chat_id: PlatformId,
   message_id: PlatformId,
   message: Text,
-  entities: z.array(OpenObject).exactOptional(),
+  entities: z.array(OpenObject).max(LIMITS.entities).exactOptional(),
   ...lifted,
 });
 export const TelegramDelete = z.strictObject({
   chat_id: PlatformId,
-  message_ids: z.array(PlatformId).min(1),
+  message_ids: z.array(PlatformId).min(1).max(LIMITS.targets),
   revoke: z.boolean().exactOptional(),
   ...lifted,
 });
 export const TelegramLink = z.strictObject({
   ...whose,
-  phone_number: Id.exactOptional(),
-  session: z.strictObject({ blob: Id.exactOptional(), code: Id.exactOptional() }).exactOptional(),
-  two_factor: z.strictObject({ password: Id }).exactOptional(),
+  phone_number: RemoteId.exactOptional(),
+  session: z.strictObject({ blob: Blob.exactOptional(), code: RemoteId.exactOptional() }).exactOptional(),
+  two_factor: z.strictObject({ password: Secret }).exactOptional(),
   ...lifted,
 });
 export const TelegramUpdate = z.strictObject({
@@ -40,95 +59,98 @@ export const TelegramUpdate = z.strictObject({
   chat_id: PlatformId,
   message: Text,
   sender: Anything.exactOptional(),
-  update_type: Id.exactOptional(),
+  update_type: RemoteId.exactOptional(),
   message_id: PlatformId.exactOptional(),
   reply_to: PlatformId.exactOptional(),
-  entities: z.array(OpenObject).exactOptional(),
+  entities: z.array(OpenObject).max(LIMITS.entities).exactOptional(),
   media: OpenObject.exactOptional(),
   ...whose,
   ...lifted,
 });
 export const TelegramAck = ack(
   { update_id: PlatformId },
-  { status: Id.exactOptional(), received_at: Id.exactOptional() },
+  { status: RemoteId.exactOptional(), received_at: RemoteId.exactOptional() },
 );
 
 export const MatrixEventOut = z.strictObject({
-  room_id: Id,
-  event_type: Id,
+  room_id: RemoteId,
+  event_type: RemoteId,
   content: OpenObject,
-  txn_id: Id.exactOptional(),
+  txn_id: RemoteId.exactOptional(),
   ...lifted,
 });
 export const MatrixMessage = z.strictObject({
-  room_id: Id,
+  room_id: RemoteId,
   message: Text,
-  txn_id: Id.exactOptional(),
+  txn_id: RemoteId.exactOptional(),
   ...lifted,
 });
 export const MatrixLink = z.strictObject({
   ...whose,
-  homeserver: Id,
-  login: OpenObject.exactOptional(),
+  homeserver: RemoteId,
+  login: Settings.exactOptional(),
   credentials: z
-    .union([z.strictObject({ access_token: Id }), z.strictObject({ username: Id, password: Id })])
+    .union([
+      z.strictObject({ access_token: Secret }),
+      z.strictObject({ username: RemoteId, password: Secret }),
+    ])
     .exactOptional(),
-  session: OpenObject.exactOptional(),
-  device_id: Id.exactOptional(),
+  session: Session.exactOptional(),
+  device_id: RemoteId.exactOptional(),
   ...lifted,
 });
 export const MatrixEventIn = z.strictObject({
-  event_id: Id,
-  room_id: Id,
-  sender: Id,
+  event_id: RemoteId,
+  room_id: RemoteId,
+  sender: RemoteId,
   body: z.union([OpenObject, Text]).meta({ description: "the event's content, or its text" }),
   ...whose,
-  homeserver: Id.exactOptional(),
+  homeserver: RemoteId.exactOptional(),
   ...lifted,
 });
 export const MatrixAck = ack(
   {},
   {
-    next_batch: Id.exactOptional(),
+    next_batch: RemoteId.exactOptional(),
     stream_position: PlatformId.exactOptional(),
-    event_id: Id.exactOptional(),
+    event_id: RemoteId.exactOptional(),
   },
 );
 
 export const IrcCommand = z.strictObject({
-  command: Id,
-  target: Id.exactOptional(),
-  arguments: z.array(Text).exactOptional(),
+  command: RemoteId,
+  target: RemoteId.exactOptional(),
+  arguments: z.array(Text).max(LIMITS.arguments).exactOptional(),
   ...lifted,
 });
 export const IrcMessage = z.strictObject({
   body: Text,
-  command: Id.exactOptional(),
-  target: Id.exactOptional(),
+  command: RemoteId.exactOptional(),
+  target: RemoteId.exactOptional(),
   ...lifted,
 });
 export const IrcIdentity = z.strictObject({
   ...whose,
-  network: Id,
-  nickname: Id,
-  auth: OpenObject.exactOptional(),
+  network: RemoteId,
+  nickname: RemoteId,
+  auth: Settings.exactOptional(),
   ...lifted,
 });
 export const IrcInbound = z.strictObject({
-  remote_id: Id,
-  sender_identity: Id,
-  timestamp: Id,
+  remote_id: RemoteId,
+  sender_identity: RemoteId,
+  timestamp: RemoteId,
   body: Text,
-  network: Id.exactOptional(),
-  channel: Id.exactOptional(),
+  network: RemoteId.exactOptional(),
+  channel: RemoteId.exactOptional(),
   ...whose,
   ...lifted,
 });
 export const IrcAck = ack(
   {},
   {
-    network: Id.exactOptional(),
-    channel: Id.exactOptional(),
+    network: RemoteId.exactOptional(),
+    channel: RemoteId.exactOptional(),
     offset: PlatformId.exactOptional(),
     last_seen: PlatformId.exactOptional(),
   },
@@ -136,27 +158,27 @@ export const IrcAck = ack(
 
 export const XmppStanza = z.strictObject({
   stanza: Text,
-  format: Id,
+  format: Word,
   routing: OpenObject.exactOptional(),
   ...lifted,
 });
 export const XmppLink = z.strictObject({
   ...whose,
-  jid: Id,
-  password: Id.exactOptional(),
-  resource: Id.exactOptional(),
+  jid: Jid,
+  password: Secret.exactOptional(),
+  resource: RemoteId.exactOptional(),
   ...lifted,
 });
 export const XmppInbound = z.strictObject({
   stanza: Text,
-  format: Id,
-  sender_identity: Id,
-  timestamp: Id,
-  archive_id: Id.exactOptional(),
+  format: Word,
+  sender_identity: Jid,
+  timestamp: RemoteId,
+  archive_id: RemoteId.exactOptional(),
   ...whose,
   ...lifted,
 });
-export const XmppAck = ack({ stanza_id: Id }, { status: Id.exactOptional() });
+export const XmppAck = ack({ stanza_id: RemoteId }, { status: RemoteId.exactOptional() });
 
 type Shape = Readonly<Record<string, z.ZodType>>;
 

@@ -1,38 +1,39 @@
 /** What a user wants said or done on the platform. The conversation is the envelope's. */
 import { z } from "zod";
 import { EntitySchema, MediaSchema } from "./events.ts";
-import { Id, type PayloadOf, Text } from "./values.ts";
+import { LIMITS } from "../limits.ts";
+import { type PayloadOf, RemoteId, Sentence, Text } from "./values.ts";
 
 export const OutboundMessageSchema = z.strictObject({
   text: Text,
-  entities: z.array(EntitySchema).exactOptional(),
-  reply_to: Id.exactOptional(),
-  media: z.array(MediaSchema).exactOptional(),
+  entities: z.array(EntitySchema).max(LIMITS.entities).exactOptional(),
+  reply_to: RemoteId.exactOptional(),
+  media: z.array(MediaSchema).max(LIMITS.media).exactOptional(),
 });
 
 export const OutboundEditSchema = z.strictObject({
-  target: Id,
+  target: RemoteId,
   text: Text,
-  entities: z.array(EntitySchema).exactOptional(),
+  entities: z.array(EntitySchema).max(LIMITS.entities).exactOptional(),
 });
 
-export const OutboundDeleteSchema = z.strictObject({ target: Id });
+export const OutboundDeleteSchema = z.strictObject({ target: RemoteId });
 
 export const OutboundReactionSchema = z.strictObject({
-  target: Id,
-  key: Id.meta({ description: "the emoji or the platform's name of the reaction" }),
+  target: RemoteId,
+  key: RemoteId.meta({ description: "the emoji or the platform's name of the reaction" }),
   remove: z.boolean().exactOptional(),
 });
 
 export const OutboundTypingSchema = z.strictObject({ typing: z.boolean() });
 
 /** A read receipt up to `target`; an `ack_*` never is one. */
-export const OutboundReadSchema = z.strictObject({ target: Id });
+export const OutboundReadSchema = z.strictObject({ target: RemoteId });
 
 export const ChannelSchema = z.strictObject({
-  channel: Id.meta({ description: "the platform's own name of it" }),
-  key: Id.exactOptional(),
-  reason: Text.exactOptional(),
+  channel: RemoteId.meta({ description: "the platform's own name of it" }),
+  key: RemoteId.exactOptional(),
+  reason: Sentence.exactOptional(),
 });
 
 export type OutboundMessage = PayloadOf<typeof OutboundMessageSchema>;

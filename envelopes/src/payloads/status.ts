@@ -1,33 +1,50 @@
 /** What a daemon reports of its sends, its connections and itself. */
 import { z } from "zod";
-import { Instant } from "../envelope.ts";
-import { Code, Count, Id, OpenObject, type PayloadOf, Positive, Text } from "./values.ts";
+import { Digest, Instant } from "../envelope.ts";
+import { LIMITS } from "../limits.ts";
+import {
+  AttemptNumber,
+  Code,
+  Count,
+  Cursor,
+  hasPart,
+  Id,
+  Millis,
+  openObject,
+  Part,
+  Parts,
+  type PayloadOf,
+  RemoteId,
+  Sentence,
+} from "./values.ts";
 
-export const DeliveryStatusSchema = z.strictObject({
-  intent_id: Id,
-  attempt: Positive,
-  part: Count,
-  parts: Positive,
-  status: z.enum(["sent", "failed", "uncertain", "delivered", "read"]),
-  remote_id: Id.exactOptional(),
-  code: Code.exactOptional(),
-  detail: Text.exactOptional(),
-  at: Instant,
-});
+export const DeliveryStatusSchema = z
+  .strictObject({
+    intent_id: Digest,
+    attempt: AttemptNumber,
+    part: Part,
+    parts: Parts,
+    status: z.enum(["sent", "failed", "uncertain", "delivered", "read"]),
+    remote_id: RemoteId.exactOptional(),
+    code: Code.exactOptional(),
+    detail: Sentence.exactOptional(),
+    at: Instant,
+  })
+  .refine(hasPart, "part is not less than parts");
 
 export const DeferredSchema = z.strictObject({
-  intent_id: Id,
-  attempt: Positive,
+  intent_id: Digest,
+  attempt: AttemptNumber,
   until: Instant,
-  reason: Text,
+  reason: Sentence,
 });
 
-export const CheckpointSchema = z.strictObject({ account: Id, cursor: OpenObject });
+export const CheckpointSchema = z.strictObject({ account: Id, cursor: Cursor });
 
 export const ThrottleSchema = z.strictObject({
   account: Id.exactOptional(),
-  reason: Text,
-  retry_after_ms: Count,
+  reason: Sentence,
+  retry_after_ms: Millis,
 });
 
 export const BRIDGE_STATES = [
@@ -47,17 +64,17 @@ export const BRIDGE_STATES = [
 export const BridgeStateSchema = z.strictObject({
   account: Id,
   state: z.enum(BRIDGE_STATES),
-  message: Text,
+  message: Sentence,
   code: Code.exactOptional(),
   retry_at: Instant.exactOptional(),
 });
 
-export const CapabilitiesSchema = z.strictObject({ capabilities: OpenObject });
+export const CapabilitiesSchema = z.strictObject({ capabilities: openObject(LIMITS.capabilitiesBytes) });
 
 export const HealthSchema = z.strictObject({
   status: z.enum(["ok", "degraded", "down"]),
   identities: Count,
-  detail: Text.exactOptional(),
+  detail: Sentence.exactOptional(),
 });
 
 export type DeliveryStatus = PayloadOf<typeof DeliveryStatusSchema>;

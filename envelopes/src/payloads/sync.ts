@@ -1,37 +1,39 @@
 /** History and rosters, and the acknowledgement of what the core has persisted. */
 import { z } from "zod";
 import { Digest } from "../envelope.ts";
-import { CHANNEL_REF } from "../refs.ts";
-import { Code, Id, OpenObject, type PayloadOf, Positive, Text } from "./values.ts";
-
-const Conversation = z.string().regex(CHANNEL_REF);
+import { LIMITS } from "../limits.ts";
+import { ChannelRef, Code, Cursor, Id, Name, type PayloadOf, Ref } from "./values.ts";
 
 export const RequestHistorySchema = z.strictObject({
-  conversation: Conversation,
-  limit: Positive,
-  after: OpenObject.exactOptional().meta({ description: "a cursor; absent: from the latest backwards" }),
+  conversation: ChannelRef,
+  limit: z.int().min(1).max(LIMITS.int4),
+  after: Cursor.exactOptional().meta({ description: "a cursor; absent: from the latest backwards" }),
 });
 
 export const RefreshRosterSchema = z.strictObject({});
 
 export const RosterSnapshotSchema = z.strictObject({
   account: Id,
-  entries: z.array(z.strictObject({ ref: Id, name: Text, kind: z.enum(["contact", "channel"]) })),
+  entries: z
+    .array(z.strictObject({ ref: Ref, name: Name, kind: z.enum(["contact", "channel"]) }))
+    .max(LIMITS.rosterEntries),
 });
 
-export const SyncCompleteSchema = z.strictObject({ account: Id, conversation: Conversation.exactOptional() });
+export const SyncCompleteSchema = z.strictObject({ account: Id, conversation: ChannelRef.exactOptional() });
 
 /** One per account and batch; `ack_*` means persisted (or kept in quarantine) and nothing else. */
 export const AckSchema = z.strictObject({
   account: Id,
-  acked: z.array(
-    z.strictObject({
-      message_id: Digest,
-      status: z.enum(["persisted", "quarantined"]),
-      code: Code.exactOptional(),
-    }),
-  ),
-  cursor: OpenObject.exactOptional(),
+  acked: z
+    .array(
+      z.strictObject({
+        message_id: Digest,
+        status: z.enum(["persisted", "quarantined"]),
+        code: Code.exactOptional(),
+      }),
+    )
+    .max(LIMITS.acked),
+  cursor: Cursor.exactOptional(),
 });
 
 export type RequestHistory = PayloadOf<typeof RequestHistorySchema>;

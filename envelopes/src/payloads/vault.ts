@@ -1,25 +1,32 @@
 /** Leasing credentials: `bridge/vault/...`. Nothing in it is readable but by the daemon's seal key. */
 import { z } from "zod";
-import { Base64url, Count, Id, type PayloadOf, Positive } from "./values.ts";
+import { LIMITS } from "../limits.ts";
+import { Base64url, Count, Id, Millis, type PayloadOf, Positive, Ticket } from "./values.ts";
 
 export const SealedSchema = z
-  .strictObject({ enc: Base64url, ct: Base64url })
+  .strictObject({
+    enc: Base64url,
+    ct: z
+      .string()
+      .regex(/^[A-Za-z0-9_-]+$/)
+      .max(LIMITS.sealedChars),
+  })
   .meta({ description: "HPKE encapsulation and ciphertext" });
 
 export const CheckoutRequestSchema = z.strictObject({
-  ticket: Id,
+  ticket: Ticket,
   scope: z.enum(["session", "send", "sync"]),
 });
 
 export const CheckoutReplySchema = z.strictObject({
   lease_id: Id,
-  ttl_ms: Positive,
+  ttl_ms: Millis.min(1),
   version: Count.meta({ description: "0: the identity has no credential" }),
   sealed: SealedSchema.exactOptional(),
 });
 
 export const RenewRequestSchema = z.strictObject({ lease_id: Id });
-export const RenewReplySchema = z.strictObject({ ttl_ms: Positive });
+export const RenewReplySchema = z.strictObject({ ttl_ms: Millis.min(1) });
 export const ReleaseRequestSchema = z.strictObject({ lease_id: Id });
 export const ReleaseReplySchema = z.strictObject({});
 export const WriteBackRequestSchema = z.strictObject({

@@ -30,7 +30,7 @@ function make(schema: z.core.$ZodType): fc.Arbitrary<unknown> {
     case "string":
       return strings((def.checks ?? []).map((check) => check._zod.def as unknown as StringCheck));
     case "number":
-      return fc.integer({ min: smallest(def.checks ?? []), max: Number.MAX_SAFE_INTEGER });
+      return fc.integer({ min: smallest(def.checks ?? []), max: largest(def.checks ?? []) });
     case "boolean":
       return fc.boolean();
     case "literal":
@@ -41,12 +41,17 @@ function make(schema: z.core.$ZodType): fc.Arbitrary<unknown> {
       return fc.array(valuesOf(def.element), { minLength: smallest(def.checks ?? []), maxLength: 3 });
     case "union":
       return fc.oneof(...def.options.map(valuesOf));
+    case "custom":
+      return openObject;
     case "unknown":
       return fc.oneof(fc.string(), fc.maxSafeInteger(), fc.constant(null), openObject);
     case "record":
-      return fc.dictionary(fc.string(), valuesOf(def.valueType), { maxKeys: 3, noNullPrototype: true });
+      return fc.dictionary(valuesOf(def.keyType) as fc.Arbitrary<string>, valuesOf(def.valueType), {
+        maxKeys: 3,
+        noNullPrototype: true,
+      });
     case "object":
-      return objects(def.shape);
+      return objects(def.shape).filter((value) => refined(value, def.checks ?? []));
     default:
       throw new TypeError(`no values for a schema of type ${def.type}`);
   }
@@ -56,6 +61,7 @@ interface StringCheck {
   readonly check: string;
   readonly pattern?: RegExp;
   readonly minimum?: number;
+  readonly maximum?: number;
 }
 
 const instants = fc
@@ -71,13 +77,37 @@ function isLike(schema: z.core.$ZodType, model: z.core.$ZodType): boolean {
 
 function strings(checks: readonly StringCheck[]): fc.Arbitrary<string> {
   const pattern = checks.find((check) => check.pattern !== undefined)?.pattern;
-  if (pattern !== undefined) return fc.stringMatching(pattern);
-  return fc.string({ minLength: checks.some((check) => check.check === "min_length") ? 1 : 0 });
+  const maximum = Math.min(...checks.map((check) => check.maximum ?? 1_024));
+  if (pattern !== undefined) return fc.stringMatching(pattern).filter((text) => text.length <= maximum);
+  return fc.string({
+    maxLength: Math.min(maximum, 32),
+    minLength: checks.some((check) => check.check === "min_length") ? 1 : 0,
+  });
 }
 
 function smallest(checks: readonly z.core.$ZodCheck<never>[]): number {
-  const defs = checks.map((check) => check._zod.def as unknown as { value?: number; minimum?: number });
-  return defs.reduce((least, def) => Math.max(least, def.value ?? def.minimum ?? least), 0);
+  const defs = checks.map(
+    (check) => check._zod.def as unknown as { check?: string; value?: number; minimum?: number },
+  );
+  const least = (def: (typeof defs)[number]) =>
+    (def.check === "greater_than" ? def.value : undefined) ?? def.minimum ?? 0;
+  return defs.reduce((most, def) => Math.max(most, least(def)), 0);
+}
+
+function largest(checks: readonly z.core.$ZodCheck<never>[]): number {
+  const defs = checks.map((check) => check._zod.def as unknown as { check?: string; value?: number });
+  return defs.reduce(
+    (most, def) => (def.check === "less_than" && def.value !== undefined ? Math.min(most, def.value) : most),
+    Number.MAX_SAFE_INTEGER,
+  );
+}
+
+/** What an object's own refinements say of it. */
+function refined(value: unknown, checks: readonly z.core.$ZodCheck<never>[]): boolean {
+  return checks.every((check) => {
+    const { fn } = check._zod.def as unknown as { fn?: (value: unknown) => unknown };
+    return fn === undefined || fn(value) === true;
+  });
 }
 
 function objects(shape: Readonly<Record<string, z.core.$ZodType>>): fc.Arbitrary<unknown> {

@@ -19,46 +19,60 @@ export interface NewEvent {
   readonly account: string;
   readonly conversation: string | undefined;
   readonly fanOut: boolean;
+  /** The linked identity whose words they are. */
+  readonly senderIdentity?: string | undefined;
   readonly kid: string | undefined;
   readonly sig: string | undefined;
   readonly body: Uint8Array;
 }
 
+/** Where a stored event lies, until it is moved. Texts, because the driver's own types round them. */
+export interface EventPlace {
+  readonly id: string;
+  readonly xid: string;
+  readonly receivedAt: string;
+}
+
 const APPEND = `
 WITH input AS (
-  SELECT ordinality AS i, workspace_id, service, account, conversation, fan_out, kid, sig,
+  SELECT ordinality AS i, workspace_id, service, account, conversation, fan_out, kid, sig, sender_identity,
          substring($1::bytea FROM ((ordinality - 1) * 32 + 1)::int FOR 32) AS message_id,
          substring($2::bytea FROM ((ordinality - 1) * 32 + 1)::int FOR 32) AS content,
          substring($3::bytea FROM ((ordinality - 1) * 32 + 1)::int FOR 32) AS leaf,
          substring($4::bytea FROM body_from FOR body_length) AS body
-    FROM unnest($5::int[], $6::int[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bool[], $12::text[], $13::text[])
-         WITH ORDINALITY AS t (body_from, body_length, workspace_id, service, account, conversation, fan_out, kid, sig, ordinality)
+    FROM unnest($5::int[], $6::int[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bool[], $12::text[], $13::text[], $14::text[])
+         WITH ORDINALITY AS t (body_from, body_length, workspace_id, service, account, conversation, fan_out, kid, sig, sender_identity, ordinality)
 ), fresh AS (
   INSERT INTO inbox_keys (message_id, workspace_id, content)
   SELECT message_id, workspace_id, content FROM input
   ON CONFLICT DO NOTHING
   RETURNING message_id, workspace_id
 )
-INSERT INTO events (received_at, workspace_id, message_id, leaf, service, account, conversation, fan_out, kid, sig, body)
-SELECT now(), workspace_id, message_id, leaf, service, account, conversation, fan_out, kid, sig, body
+INSERT INTO events (received_at, workspace_id, message_id, leaf, service, account, conversation, fan_out, kid, sig, sender_identity, body)
+SELECT now(), workspace_id, message_id, leaf, service, account, conversation, fan_out, kid, sig, sender_identity, body
   FROM input JOIN fresh USING (message_id, workspace_id)
  ORDER BY i
-RETURNING encode(message_id, 'hex') AS message_id`;
+RETURNING encode(message_id, 'hex') AS message_id, workspace_id,
+          CASE WHEN NOT fan_out THEN ARRAY[id::text, xid::text, received_at::text] END AS place`;
 
 /**
  * Appends events whose key is new, in the given order. Keys within one call must differ.
  *
- * @returns hexadecimal message ids of the rows that were inserted
+ * @returns the rows that were inserted, as `<hexadecimal message id>@<workspace>`, each with its place where it is
+ *   not fanned out
  */
-export async function appendEvents(on: Queryable, events: readonly NewEvent[]): Promise<Set<string>> {
-  if (events.length === 0) return new Set();
+export async function appendEvents(
+  on: Queryable,
+  events: readonly NewEvent[],
+): Promise<Map<string, EventPlace | undefined>> {
+  if (events.length === 0) return new Map();
   const offsets: number[] = [];
   let offset = 1;
   for (const event of events) {
     offsets.push(offset);
     offset += event.body.length;
   }
-  const { rows } = await execute<{ message_id: string }>(
+  const { rows } = await execute<{ message_id: string; workspace_id: string; place: string[] | null }>(
     on,
     APPEND,
     [
@@ -75,10 +89,17 @@ export async function appendEvents(on: Queryable, events: readonly NewEvent[]): 
       events.map((event) => event.fanOut),
       events.map((event) => event.kid ?? null),
       events.map((event) => event.sig ?? null),
+      events.map((event) => event.senderIdentity ?? null),
     ],
     "events.append",
   );
-  return new Set(rows.map((row) => row.message_id));
+  return new Map(rows.map((row) => [`${row.message_id}@${row.workspace_id}`, toPlace(row.place)]));
+}
+
+function toPlace(place: readonly string[] | null): EventPlace | undefined {
+  const [id, xid, receivedAt] = place ?? [];
+  if (id === undefined || xid === undefined || receivedAt === undefined) return undefined;
+  return { id, xid, receivedAt };
 }
 
 export interface InboxKey {
@@ -128,6 +149,8 @@ export interface StoredEvent {
   readonly conversation: string | undefined;
   readonly receivedAt: Date;
   readonly fanOut: boolean;
+  /** The linked identity whose words they are: the account itself, or another of the same workspace. */
+  readonly senderIdentity?: string | undefined;
   readonly kid: string | undefined;
   readonly sig: string | undefined;
   /** The verified bytes, as received. */
@@ -146,13 +169,14 @@ export interface EventQuery {
 }
 
 const COLUMNS = `p.position, e.workspace_id, e.message_id, e.service, e.account, e.conversation, e.received_at,
-            e.fan_out, e.kid, e.sig, e.body`;
+            e.fan_out, e.sender_identity, e.kid, e.sig, e.body`;
 const PLACED_EVENTS = `event_positions p
        JOIN events e ON e.xid = p.xid AND e.id = p.event_id AND e.received_at = p.received_at`;
 
 /** Cuts a page where its bodies reach $1 bytes; their sizes are known without reading them. */
 function withinBytes(page: string): string {
-  return `SELECT position, workspace_id, message_id, service, account, conversation, received_at, fan_out, kid, sig, body
+  return `SELECT position, workspace_id, message_id, service, account, conversation, received_at, fan_out,
+    sender_identity, kid, sig, body
     FROM (SELECT page.*, sum(octet_length(body)) OVER (ORDER BY position) - octet_length(body) AS bytes_before
             FROM (${page}) page) sized
    WHERE bytes_before < $1 ORDER BY position`;
@@ -209,6 +233,7 @@ interface EventRow {
   conversation: string | null;
   received_at: Date;
   fan_out: boolean;
+  sender_identity: string | null;
   kid: string | null;
   sig: string | null;
   body: Buffer;
@@ -224,6 +249,7 @@ function toStoredEvent(row: EventRow): StoredEvent {
     conversation: row.conversation ?? undefined,
     receivedAt: row.received_at,
     fanOut: row.fan_out,
+    senderIdentity: row.sender_identity ?? undefined,
     kid: row.kid ?? undefined,
     sig: row.sig ?? undefined,
     body: row.body,

@@ -1,4 +1,4 @@
-/** Identities, link sessions, contacts and the reading account of each conversation. */
+/** Identities, link sessions and contacts. */
 import { sql } from "kysely";
 import { type Queryable, execute, run, runFirst, sqlFor } from "../database.ts";
 import type { AuthSessionState } from "../tables.ts";
@@ -121,6 +121,37 @@ export async function updateIdentity(
       })
       .where("id", "=", id),
   );
+}
+
+export interface ReportedState {
+  readonly account: string;
+  readonly state: string;
+  readonly detail: Record<string, unknown>;
+  /** Lease epoch under which it was reported; 0 where the reporter has none. */
+  readonly epoch: number;
+}
+
+/**
+ * Keeps a reported state unless one of a newer epoch is there. Within an epoch the later call wins.
+ *
+ * @returns what it replaced, or undefined when it was out of date
+ */
+export async function saveBridgeState(
+  on: Queryable,
+  { account, state, detail, epoch }: ReportedState,
+): Promise<Pick<Identity, "workspace_id" | "bridge_state"> | undefined> {
+  const { rows } = await execute<Pick<Identity, "workspace_id" | "bridge_state">>(
+    on,
+    `WITH before AS (
+       SELECT id, bridge_state FROM identities
+        WHERE id = $1 AND state <> 'unlinked' AND bridge_epoch <= $4 FOR UPDATE)
+     UPDATE identities i SET bridge_state = $2, bridge_detail = $3, bridge_epoch = $4, updated_at = now()
+       FROM before WHERE i.id = before.id
+     RETURNING i.workspace_id, before.bridge_state`,
+    [account, state, JSON.stringify(detail), epoch],
+    "identities.state",
+  );
+  return rows[0];
 }
 
 export interface AuthSession {
@@ -252,57 +283,4 @@ export function contactsOf(
     .limit(page.limit);
   if (page.after !== undefined) query = query.where("ref", ">", page.after);
   return run(on, query);
-}
-
-/** A conversation and the account that saw an event of it; one per conversation in a call. */
-export interface Sighting {
-  readonly workspaceId: string;
-  readonly ref: string;
-  readonly service: string;
-  readonly account: string;
-}
-
-/**
- * The account that reads each conversation: the first that saw it, until that one is no longer connected
- * and another sees something. Known conversations cost one read and no write.
- *
- * @returns `<workspace> <ref>` → account
- */
-export async function electReaders(
-  on: Queryable,
-  sightings: readonly Sighting[],
-): Promise<Map<string, string>> {
-  if (sightings.length === 0) return new Map();
-  const readers = await readersOf(on, sightings);
-  const contested = sightings.filter(
-    (seen) => readers.get(`${seen.workspaceId} ${seen.ref}`) !== seen.account,
-  );
-  if (contested.length === 0) return readers;
-  await execute(
-    on,
-    `INSERT INTO conversations AS c (workspace_id, ref, service, reader)
-     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
-     ON CONFLICT (workspace_id, ref) DO UPDATE SET reader = excluded.reader
-      WHERE NOT EXISTS (
-        SELECT 1 FROM identities i WHERE i.id = c.reader AND i.state = 'linked' AND i.bridge_state = 'connected')`,
-    [
-      contested.map((seen) => seen.workspaceId),
-      contested.map((seen) => seen.ref),
-      contested.map((seen) => seen.service),
-      contested.map((seen) => seen.account),
-    ],
-    "conversations.elect",
-  );
-  return readersOf(on, sightings);
-}
-
-async function readersOf(on: Queryable, sightings: readonly Sighting[]): Promise<Map<string, string>> {
-  const { rows } = await execute<{ key: string; reader: string }>(
-    on,
-    `SELECT c.workspace_id || ' ' || c.ref AS key, c.reader
-       FROM unnest($1::text[], $2::text[]) AS t (workspace_id, ref) JOIN conversations c USING (workspace_id, ref)`,
-    [sightings.map((seen) => seen.workspaceId), sightings.map((seen) => seen.ref)],
-    "conversations.readers",
-  );
-  return new Map(rows.map((row) => [row.key, row.reader]));
 }

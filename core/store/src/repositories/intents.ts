@@ -76,6 +76,19 @@ export function insertIntent(on: Queryable, intent: NewIntent): Promise<Intent |
   );
 }
 
+export type IntentOwner = Pick<Intent, "id" | "workspace_id" | "identity_id" | "service">;
+
+/** Whose the intents are; unknown ids are left out. */
+export function intentOwners(on: Queryable, ids: readonly string[]): Promise<IntentOwner[]> {
+  return run(
+    on,
+    sqlFor
+      .selectFrom("intents")
+      .select(["id", "workspace_id", "identity_id", "service"])
+      .where("id", "in", [...ids]),
+  );
+}
+
 export function intentById(on: Queryable, id: string): Promise<Intent | undefined> {
   return runFirst(on, sqlFor.selectFrom("intents").selectAll().where("id", "=", id));
 }

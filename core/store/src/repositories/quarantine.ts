@@ -16,7 +16,16 @@ export interface Refused {
   readonly body: Uint8Array;
 }
 
-/** The same bytes refused again for the same reason raise `seen` instead of making a row. */
+/** What a text column keeps of words that came with a refused envelope, characters. */
+const MAX_DETAIL = 2_048;
+/** The same for what the transport said of it: ids, keys, routes. */
+const MAX_NAME = 512;
+const MAX_SEEN = 2_147_483_647;
+
+/**
+ * The same bytes refused again for the same reason raise `seen` instead of making a row. One that was retried is
+ * open again then; one that was dropped stays so.
+ */
 export async function quarantine(on: Queryable, refused: Refused): Promise<string> {
   const row = await runFirst(
     on,
@@ -24,20 +33,22 @@ export async function quarantine(on: Queryable, refused: Refused): Promise<strin
       .insertInto("quarantine")
       .values({
         code: refused.code,
-        detail: refused.detail,
-        routing_key: refused.routingKey,
-        issuer: refused.issuer ?? null,
-        workspace_id: refused.workspaceId ?? null,
-        message_id: refused.messageId ?? null,
-        kid: refused.kid?.slice(0, 256) ?? null,
-        sig: refused.sig?.slice(0, 256) ?? null,
+        detail: storable(refused.detail, MAX_DETAIL),
+        routing_key: storable(refused.routingKey, MAX_NAME),
+        issuer: storable(refused.issuer),
+        workspace_id: storable(refused.workspaceId),
+        message_id: storable(refused.messageId),
+        kid: storable(refused.kid),
+        sig: storable(refused.sig),
         body: Buffer.from(refused.body),
         body_hash: createHash("sha256").update(refused.body).digest(),
       })
       .onConflict((conflict) =>
-        conflict
-          .columns(["body_hash", "code", "routing_key"])
-          .doUpdateSet({ seen: sql<number>`quarantine.seen + 1`, at: sql<Date>`now()` }),
+        conflict.columns(["body_hash", "code", "routing_key"]).doUpdateSet({
+          seen: sql<number>`least(quarantine.seen, ${MAX_SEEN - 1}) + 1`,
+          at: sql<Date>`now()`,
+          state: sql<QuarantineState>`CASE quarantine.state WHEN 'dropped' THEN 'dropped' ELSE 'open' END`,
+        }),
       )
       .returning("id"),
   );
@@ -80,19 +91,30 @@ export function quarantined(on: Queryable, id: string) {
   return runFirst(on, sqlFor.selectFrom("quarantine").selectAll().where("id", "=", id));
 }
 
+/**
+ * Settles a row that is not dropped yet.
+ *
+ * @param seen the count that the caller acted on: a row that was refused once more meanwhile stays as it is
+ */
 export async function resolveQuarantined(
   on: Queryable,
   id: string,
   state: "retried" | "dropped",
+  seen?: number,
 ): Promise<boolean> {
-  const rows = await run(
-    on,
-    sqlFor
-      .updateTable("quarantine")
-      .set({ state })
-      .where("id", "=", id)
-      .where("state", "=", "open")
-      .returning("id"),
-  );
+  let query = sqlFor
+    .updateTable("quarantine")
+    .set({ state })
+    .where("id", "=", id)
+    .where("state", "<>", "dropped");
+  if (seen !== undefined) query = query.where("seen", "=", seen);
+  const rows = await run(on, query.returning("id"));
   return rows.length === 1;
+}
+
+/** A text column holds no NUL, and no more of a stranger's words than anybody needs to read. */
+function storable(text: string, maxLength?: number): string;
+function storable(text: string | undefined, maxLength?: number): string | null;
+function storable(text: string | undefined, maxLength = MAX_NAME): string | null {
+  return text?.slice(0, maxLength).replaceAll("\0", "\uFFFD") ?? null;
 }

@@ -47,7 +47,14 @@ export async function askDaemon(
     { keys: core.keys, now: core.now(), signatures: "required" },
   );
   const { metadata, payload } = envelope;
-  if (metadata.in_reply_to !== messageId || metadata.workspace_id !== workspaceId || kid !== lease.kid) {
+  const asked =
+    metadata.in_reply_to === messageId &&
+    metadata.workspace_id === workspaceId &&
+    envelope.service === service &&
+    envelope.action === question.action &&
+    metadata.instance === instance &&
+    (metadata.epoch ?? lease.epoch) === lease.epoch;
+  if (!asked || kid !== lease.kid) {
     throw new FabricError("envelope.wrong_issuer", "the answer is not the asked daemon's");
   }
   const { error } = payload;

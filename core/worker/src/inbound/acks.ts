@@ -2,7 +2,8 @@
  * Telling daemons what is safe. One envelope per account and batch; it expires after a minute and nobody
  * waits for it, because a daemon that missed one asks again by `resume` or by sending the event once more.
  */
-import { NAMESPACE_WORKSPACE } from "@linkspan/envelopes";
+import { LIMITS, NAMESPACE_WORKSPACE } from "@linkspan/envelopes";
+import type { Outgoing } from "@linkspan/fabric";
 import type { Core } from "../core.ts";
 import { freshNoteId, outgoing } from "../send.ts";
 
@@ -17,8 +18,8 @@ export interface Acked {
 }
 
 const TTL_MS = 60_000;
-/** Bound on ids in one envelope; an ack of 1,000 is about 75 KB. */
-const MAX_PER_ENVELOPE = 1_000;
+/** While the broker takes nothing, acks beyond this many bytes are dropped: nobody depends on one. */
+const MAX_BYTES_IN_FLIGHT = 8 * 1_048_576;
 
 /** Msgr's names; other services use the canonical one. */
 const ACTION: Readonly<Record<string, string>> = {
@@ -28,10 +29,39 @@ const ACTION: Readonly<Record<string, string>> = {
   xmpp: "ack_receipt",
 };
 
-export function sendAcks(core: Core, acks: readonly Acked[]): void {
-  for (const group of byAccount(acks)) {
-    for (let from = 0; from < group.length; from += MAX_PER_ENVELOPE) {
-      publishAck(core, group.slice(from, from + MAX_PER_ENVELOPE));
+export class Acknowledger {
+  readonly #core: Core;
+  #bytesInFlight = 0;
+
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  /** Never fails and never waits: what cannot be told is told when it is asked for. */
+  send(acks: readonly Acked[]): void {
+    for (const group of byAccount(acks)) {
+      for (let from = 0; from < group.length; from += LIMITS.acked) {
+        this.#publish(group.slice(from, from + LIMITS.acked));
+      }
+    }
+  }
+
+  #publish(group: readonly Acked[]): void {
+    const { log, bus } = this.#core;
+    const dropped = (error: unknown) =>
+      log.debug({ event: "ack.dropped", service: group[0]?.service, err: error }, "an ack was not delivered");
+    try {
+      const message = ackOf(this.#core, group);
+      const bytes = message?.body.length ?? 0;
+      if (message === undefined || this.#bytesInFlight + bytes > MAX_BYTES_IN_FLIGHT) return;
+      this.#bytesInFlight += bytes;
+      bus
+        .publish(message)
+        .catch(dropped)
+        .finally(() => (this.#bytesInFlight -= bytes));
+    } catch (error) {
+      // Such as for a sender whose route names a service that is not ours.
+      dropped(error);
     }
   }
 }
@@ -47,11 +77,11 @@ function byAccount(acks: readonly Acked[]): Acked[][] {
   return [...groups.values()];
 }
 
-function publishAck(core: Core, group: readonly Acked[]): void {
+function ackOf(core: Core, group: readonly Acked[]): Outgoing | undefined {
   const [first] = group;
-  if (first === undefined) return;
+  if (first === undefined) return undefined;
   const action = ACTION[first.service] ?? "ack_event";
-  const message = outgoing(
+  return outgoing(
     core,
     {
       service: first.service,
@@ -70,7 +100,4 @@ function publishAck(core: Core, group: readonly Acked[]): void {
     },
     { mandatory: false, ttlMs: TTL_MS },
   );
-  core.bus.publish(message).catch((error: unknown) => {
-    core.log.debug({ event: "ack.dropped", service: first.service, err: error }, "an ack was not delivered");
-  });
 }

@@ -1,20 +1,40 @@
 /**
  * Who may say what: the checks that need the tables.
  *
- * An envelope is admitted when its issuer holds the instance (current epoch), the account it reports for is
- * one of that instance's identities in the same workspace, its ids are the ones its content implies, its
- * conversation belongs to the workspace, and the connector is switched on.
+ * An envelope is admitted when its issuer has authority over the account that it names (see authority.ts), its
+ * ids are the ones its content implies, the intent that it reports of was given to that account, its conversation
+ * belongs to the workspace and to no other account, and the connector is switched on.
  */
 import {
   type CanonicalEvent,
   eventId,
   FabricError,
+  type HistoryBatch,
+  InboundEventSchema,
+  isFabricError,
+  LIMITS,
   type Opened,
   toCanonicalEvent,
   traceIdOf,
 } from "@linkspan/envelopes";
 import type { Delivery } from "@linkspan/fabric";
-import { currentLease, type Identity, identitiesById, type Lease, type Queryable } from "@linkspan/store";
+import {
+  currentLease,
+  type Identity,
+  identitiesById,
+  type IntentOwner,
+  intentOwners,
+  type Lease,
+  type Queryable,
+} from "@linkspan/store";
+import {
+  type Claim,
+  claimOf,
+  objectionToIdentity,
+  objectionToLease,
+  type Speaker,
+  speakerOf,
+} from "../authority.ts";
 import { connectorSwitch } from "../flags/switch.ts";
 
 export interface Admitted {
@@ -26,98 +46,170 @@ export interface Admitted {
 
 export type Admission = Admitted & { readonly refused?: FabricError };
 
+/** @returns what was received, in order, but for last words of accounts that were unlinked */
 export async function admit(
   on: Queryable,
   received: readonly Omit<Admitted, "event">[],
 ): Promise<Admission[]> {
   if (received.length === 0) return [];
   const batch = received.map(withEvent);
-  const accounts = await accountsOf(on, batch);
-  const leases = await leasesOf(on, batch);
+  const facts: Facts = {
+    identities: await identitiesIn(on, batch),
+    leases: await leasesOf(on, batch),
+    owners: await ownersIn(on, batch),
+  };
   const enabled = connectorSwitch(on);
   const admissions: Admission[] = [];
   for (const item of batch) {
-    const refused = await objection(item, accounts, leases, enabled);
+    if (isLastWord(item, facts)) continue;
+    const refused = item.refused ?? (await objection(item, facts, enabled));
     admissions.push(refused === undefined ? item : { ...item, refused });
   }
   return admissions;
 }
 
-function withEvent(item: Omit<Admitted, "event">): Admitted {
+/** A payload under Msgr's name is mapped, and what comes of it is held to the canonical event's bounds. */
+function withEvent(item: Omit<Admitted, "event">): Admission {
   const { action, envelope } = item.opened;
   if (action.canonical !== "inbound_event") return item;
   const { metadata, payload, service } = envelope;
-  const event = toCanonicalEvent(service, action.name, payload, {
-    workspaceId: metadata.workspace_id,
-    instance: metadata.instance,
-    account: metadata.identity_id ?? metadata.user_id ?? metadata.instance,
-    occurredAt: envelope.occurred_at,
-    conversation: metadata.conversation,
-  });
-  return { ...item, event };
+  try {
+    const event = toCanonicalEvent(service, action.name, payload, {
+      workspaceId: metadata.workspace_id,
+      instance: metadata.instance,
+      account: metadata.identity_id ?? metadata.user_id ?? metadata.instance,
+      occurredAt: envelope.occurred_at,
+      conversation: metadata.conversation,
+    });
+    if (event.payload === payload || isWithinBounds(event)) return { ...item, event };
+    return { ...item, refused: refused("envelope.schema", "the event that it stands for is out of bounds") };
+  } catch (error) {
+    if (isFabricError(error)) return { ...item, refused: error };
+    throw error;
+  }
+}
+
+function isWithinBounds({ conversation, payload }: CanonicalEvent): boolean {
+  return (
+    InboundEventSchema.safeParse(payload).success &&
+    (conversation === undefined || Buffer.byteLength(conversation) <= LIMITS.refBytes)
+  );
+}
+
+interface Facts {
+  /** By id: the accounts that report, and those whose private conversations are named. */
+  readonly identities: ReadonlyMap<string, Identity>;
+  /** By `<service> <instance>`. */
+  readonly leases: ReadonlyMap<string, Lease | undefined>;
+  readonly owners: ReadonlyMap<string, IntentOwner>;
 }
 
 async function objection(
   item: Admitted,
-  accounts: ReadonlyMap<string, Identity>,
-  leases: ReadonlyMap<string, Lease | undefined>,
+  facts: Facts,
   enabled: ReturnType<typeof connectorSwitch>,
 ): Promise<FabricError | undefined> {
   const { opened } = item;
   const { metadata, service } = opened.envelope;
   // A foreign daemon on a development namespace: nothing is known of it, and its events say so.
   if (opened.kid === undefined) return undefined;
+  if (metadata.issuer !== `daemon:${service}:${metadata.instance}`) {
+    return refused("envelope.wrong_issuer", "only the instance's own daemon reports for it");
+  }
+  const claim = claimOf(opened.action.canonical);
+  const speaker = speakerOf(metadata.issuer, metadata.epoch, opened.kid);
   return (
-    wrongIssuer(opened, leases.get(`${service} ${metadata.instance}`)) ??
-    wrongAccount(item, accounts) ??
-    wrongConversation(opened) ??
-    wrongIdentity(item, accounts) ??
+    objectionToLease(claim, speaker, facts.leases.get(`${service} ${metadata.instance}`)) ??
+    wrongAccount(item, claim, speaker, facts) ??
+    wrongMembers(opened) ??
+    wrongIntent(opened, facts) ??
+    wrongConversation(item, facts) ??
+    wrongIdentity(item, facts) ??
     (await switchedOff(opened, enabled))
   );
 }
 
-function wrongIssuer(opened: Opened, lease: Lease | undefined): FabricError | undefined {
-  const { service, metadata } = opened.envelope;
-  if (metadata.issuer !== `daemon:${service}:${metadata.instance}`) {
-    return refused("envelope.wrong_issuer", "only the instance's own daemon reports for it");
-  }
-  if (lease === undefined) return undefined;
-  if (metadata.epoch === undefined && !lease.live) return undefined;
-  if (metadata.epoch === lease.epoch) return undefined;
-  return refused("envelope.wrong_issuer", "another process holds this instance now");
+/**
+ * What an account's own daemon still reports of it when it was unlinked meanwhile: that it hung up, and where it
+ * had got to. It changes nothing and nobody need look at it.
+ */
+function isLastWord(item: Admitted, { identities }: Facts): boolean {
+  const { envelope, action, kid } = item.opened;
+  const { issuer, epoch, workspace_id: workspaceId } = envelope.metadata;
+  const identity = identities.get(accountNamed(item) ?? "");
+  if (claimOf(action.canonical) !== "report" || identity?.state !== "unlinked") return false;
+  return objectionToIdentity("outcome", speakerOf(issuer, epoch, kid), workspaceId, identity) === undefined;
 }
 
-function wrongAccount(item: Admitted, accounts: ReadonlyMap<string, Identity>): FabricError | undefined {
-  const { service, metadata } = item.opened.envelope;
+/** An account that is named must be the speaker's; where one may be named twice, both are the same. */
+function wrongAccount(
+  item: Admitted,
+  claim: Claim,
+  speaker: Speaker,
+  { identities }: Facts,
+): FabricError | undefined {
+  const { metadata } = item.opened.envelope;
   const account = accountNamed(item);
-  if (account === undefined) return undefined;
-  const identity = accounts.get(account);
-  const served =
-    identity !== undefined &&
-    identity.workspace_id === metadata.workspace_id &&
-    identity.service === service &&
-    identity.instance === metadata.instance;
-  return served
-    ? undefined
-    : refused("envelope.wrong_issuer", "the instance does not serve this account here");
+  if (account === undefined) {
+    return claim === "outcome" ? refused("envelope.schema", "metadata.identity_id is missing") : undefined;
+  }
+  if (metadata.identity_id !== undefined && metadata.identity_id !== account) {
+    return refused("envelope.schema", "metadata.identity_id is not the account in the payload");
+  }
+  return objectionToIdentity(claim, speaker, metadata.workspace_id, identities.get(account));
 }
 
-function wrongConversation(opened: Opened): FabricError | undefined {
-  const { service, metadata } = opened.envelope;
-  if (metadata.conversation === undefined) return undefined;
-  if (metadata.conversation.startsWith(`msgr://channels/${metadata.workspace_id}/bridge/${service}/`))
-    return undefined;
-  return refused("envelope.schema", "the conversation is not one of this workspace and service");
+/** History is one account's, of one conversation. */
+function wrongMembers({ action, envelope }: Opened): FabricError | undefined {
+  if (action.canonical !== "history_batch") return undefined;
+  const { account, conversation, events } = envelope.payload as HistoryBatch;
+  const own =
+    events.every((event) => event.account === account) &&
+    (envelope.metadata.conversation ?? conversation) === conversation;
+  return own ? undefined : refused("envelope.schema", "a history is of one account and one conversation");
 }
 
-function wrongIdentity(item: Admitted, accounts: ReadonlyMap<string, Identity>): FabricError | undefined {
+/** What is reported of an intent is reported by the identity that it was given to. */
+function wrongIntent({ action, envelope }: Opened, { owners }: Facts): FabricError | undefined {
+  if (claimOf(action.canonical) !== "outcome") return undefined;
+  const { metadata, payload, service } = envelope;
+  const intentId = String(payload.intent_id);
+  if (metadata.in_reply_to !== undefined && metadata.in_reply_to !== intentId) {
+    return refused("envelope.schema", "metadata.in_reply_to is not the intent in the payload");
+  }
+  const owner = owners.get(intentId);
+  if (owner === undefined) return undefined;
+  const own =
+    owner.workspace_id === metadata.workspace_id &&
+    owner.identity_id === metadata.identity_id &&
+    owner.service === service;
+  return own ? undefined : refused("envelope.wrong_issuer", "the intent was given to another identity");
+}
+
+/** The conversation is one of this workspace and service, and no other account's private one. */
+function wrongConversation(item: Admitted, { identities }: Facts): FabricError | undefined {
+  const { service, metadata } = item.opened.envelope;
+  const prefix = `msgr://channels/${metadata.workspace_id}/bridge/${service}/`;
+  for (const conversation of conversationsIn(item)) {
+    if (!conversation.startsWith(prefix)) {
+      return refused("envelope.schema", "the conversation is not one of this workspace and service");
+    }
+    const owner = privateOwnerOf(conversation);
+    if (owner !== undefined && owner !== accountNamed(item) && identities.has(owner)) {
+      return refused("envelope.wrong_issuer", "the conversation is another account's private one");
+    }
+  }
+  return undefined;
+}
+
+function wrongIdentity(item: Admitted, { identities }: Facts): FabricError | undefined {
   if (item.event === undefined) return undefined;
   const { envelope } = item.opened;
   const { account, kind, remote_id: remoteId, revision } = item.event.payload;
   const expected = eventId({
     workspace: envelope.metadata.workspace_id,
     service: envelope.service,
-    home: accounts.get(account)?.home ?? envelope.metadata.instance,
+    home: identities.get(account)?.home ?? envelope.metadata.instance,
     account,
     kind,
     remoteId,
@@ -138,11 +230,24 @@ async function switchedOff(
   return refused("flag.disabled", `the ${service} connector is switched off for this workspace`);
 }
 
-async function accountsOf(on: Queryable, batch: readonly Admitted[]): Promise<Map<string, Identity>> {
-  const ids = new Set(batch.map(accountNamed).filter((id) => id !== undefined));
+async function identitiesIn(on: Queryable, batch: readonly Admitted[]): Promise<Map<string, Identity>> {
+  const ids = new Set<string>();
+  for (const item of batch) {
+    for (const id of [accountNamed(item), ...conversationsIn(item).map(privateOwnerOf)]) {
+      if (id !== undefined) ids.add(id);
+    }
+  }
   if (ids.size === 0) return new Map();
   const identities = await identitiesById(on, [...ids]);
   return new Map(identities.map((identity) => [identity.id, identity]));
+}
+
+async function ownersIn(on: Queryable, batch: readonly Admitted[]): Promise<Map<string, IntentOwner>> {
+  const ids = batch
+    .filter(({ opened }) => claimOf(opened.action.canonical) === "outcome")
+    .map(({ opened }) => String(opened.envelope.payload.intent_id));
+  if (ids.length === 0) return new Map();
+  return new Map((await intentOwners(on, ids)).map((owner) => [owner.id, owner]));
 }
 
 async function leasesOf(on: Queryable, batch: readonly Admitted[]): Promise<Map<string, Lease | undefined>> {
@@ -158,6 +263,18 @@ async function leasesOf(on: Queryable, batch: readonly Admitted[]): Promise<Map<
 function accountNamed({ opened, event }: Admitted): string | undefined {
   const { account } = event?.payload ?? opened.envelope.payload;
   return typeof account === "string" ? account : opened.envelope.metadata.identity_id;
+}
+
+function conversationsIn({ opened, event }: Admitted): string[] {
+  const { metadata, payload } = opened.envelope;
+  const named = [metadata.conversation, event?.conversation, payload.conversation];
+  return [...new Set(named.filter((one) => typeof one === "string"))];
+}
+
+/** A conversation that only one account can see names it as `~<account>`; the rest of its segments are remote. */
+function privateOwnerOf(conversation: string): string | undefined {
+  const segment = conversation.split("/").find((part, index) => index > 6 && part.startsWith("~"));
+  return segment?.slice(1);
 }
 
 function refused(

@@ -1,7 +1,7 @@
 /**
  * What daemons tell the core besides events. Each is applied in order, in the batch's transaction, and
- * repeating it changes nothing: statuses are keyed by message id, states by their time, checkpoints by the
- * lease epoch.
+ * repeating it changes nothing: statuses are keyed by message id, states are ordered by lease epoch and the order
+ * in which the core takes them in, checkpoints by the lease epoch.
  */
 import {
   type BridgeStateNote,
@@ -10,20 +10,21 @@ import {
   type Deferred,
   type DeliveryStatus,
   FabricError,
+  isFabricError,
   type Opened,
   type RosterSnapshot,
 } from "@linkspan/envelopes";
 import {
   audit,
   claimKey,
-  identityById,
   type Queryable,
+  saveBridgeState,
   saveCheckpoint,
-  updateIdentity,
   upsertContacts,
 } from "@linkspan/store";
 import type { Core } from "../core.ts";
 import { deferIntent, followDelivery } from "../outbound/follow.ts";
+import { keyOf } from "./keys.ts";
 import type { Outcome } from "./outcome.ts";
 
 /** @returns a conflict when this id was used for other content */
@@ -69,20 +70,33 @@ async function once(
   effect: () => Promise<void>,
 ): Promise<FabricError | undefined> {
   const { metadata } = opened.envelope;
+  const content = contentOf(opened);
+  if (isFabricError(content)) return content;
   const claim = await claimKey(on, {
     workspaceId: metadata.workspace_id,
-    messageId: Buffer.from(metadata.message_id, "base64url"),
-    content: contentHash(opened.envelope),
+    messageId: keyOf(opened.action.canonical, metadata.identity_id ?? "", metadata.message_id),
+    content,
   });
   if (claim === "conflict") return new FabricError("envelope.conflict", "this id was used for other content");
   if (claim === "new") await effect();
   return undefined;
 }
 
+/** @returns an error for content that has no canonical form, as only unsigned envelopes can have */
+function contentOf({ envelope }: Opened): Uint8Array | FabricError {
+  try {
+    return contentHash(envelope);
+  } catch (error) {
+    if (isFabricError(error)) return error;
+    throw error;
+  }
+}
+
 async function keepCheckpoint(on: Queryable, opened: Opened, checkpoint: Checkpoint): Promise<undefined> {
   await saveCheckpoint(on, checkpoint.account, checkpoint.cursor, opened.envelope.metadata.epoch ?? 0);
 }
 
+/** The daemon's clock is told to people, and decides nothing: what an older epoch reports is out of date. */
 async function keepState(
   core: Core,
   on: Queryable,
@@ -90,21 +104,20 @@ async function keepState(
   { envelope }: Opened,
   note: BridgeStateNote,
 ): Promise<undefined> {
-  const identity = await identityById(on, note.account);
-  const at = identity?.bridge_detail.at;
-  if (identity === undefined || (typeof at === "string" && at > envelope.occurred_at)) return;
   const { account, state, ...detail } = note;
-  await updateIdentity(on, account, {
-    bridge_state: state,
-    bridge_detail: { ...detail, at: envelope.occurred_at },
+  const before = await saveBridgeState(on, {
+    account,
+    state,
+    detail: { ...detail, at: envelope.occurred_at },
+    epoch: envelope.metadata.epoch ?? 0,
   });
-  if (identity.bridge_state === state) return;
+  if (before === undefined || before.bridge_state === state) return;
   await audit(on, {
-    workspaceId: identity.workspace_id,
+    workspaceId: before.workspace_id,
     actor: envelope.metadata.issuer,
     action: "identity.bridge_state",
     subject: account,
-    detail: { from: identity.bridge_state, to: state, ...(note.code !== undefined && { code: note.code }) },
+    detail: { from: before.bridge_state, to: state, ...(note.code !== undefined && { code: note.code }) },
   });
   outcome.reports.push(() =>
     core.log.info({ event: "identity.bridge_state", identity_id: account, state }, "a connection changed"),

@@ -101,6 +101,7 @@ export function fanOutNote(core: Core, event: StoredEvent, subscriber: string, m
     payload: {
       event: event.position,
       ...(marker !== undefined && { marker }),
+      ...(event.senderIdentity !== undefined && { sender_identity: event.senderIdentity }),
       envelope: JSON.parse(event.body.toString("utf8")) as Record<string, unknown>,
     },
   });

@@ -12,7 +12,7 @@ import { decodeBatch, type FabricError, isFabricError, type Opened, orderingKey 
 import { ACK, type Delivery, type Prepared } from "@linkspan/fabric";
 import type { Core } from "../core.ts";
 import { inboundQueue } from "../topology.ts";
-import { sendAcks } from "./acks.ts";
+import { Acknowledger } from "./acks.ts";
 import { applyBatch, type Received } from "./apply.ts";
 import { GroupCommit } from "./group-commit.ts";
 import { PartitionBalance } from "./partitions.ts";
@@ -25,7 +25,8 @@ export async function startIntake(core: Core, worker: string = randomUUID()): Pr
   await core.bus.declare(
     Array.from({ length: core.namespace.partitions }, (_, partition) => inboundQueue(partition)),
   );
-  const commits = new GroupCommit((received: readonly Received[]) => takeIn(core, received));
+  const acks = new Acknowledger(core);
+  const commits = new GroupCommit((received: readonly Received[]) => takeIn(core, acks, received));
   return PartitionBalance.start(core, {
     worker,
     open: (partition) =>
@@ -56,13 +57,13 @@ export function verify(core: Core, batch: readonly Delivery[]): Promise<readonly
   });
 }
 
-async function takeIn(core: Core, received: readonly Received[]): Promise<void> {
+async function takeIn(core: Core, acks: Acknowledger, received: readonly Received[]): Promise<void> {
   const startedAt = performance.now();
   const outcome = await core.database.transaction((client) => applyBatch(core, client, received));
   core.metrics.inboundBatch((performance.now() - startedAt) / 1_000, received.length);
   for (const wake of outcome.wakes) core.wakes.local(wake);
   for (const report of outcome.reports) report();
-  sendAcks(core, outcome.acks);
+  acks.send(outcome.acks);
 }
 
 function toReceived({ delivery, value }: Prepared<Verified>): Received {

@@ -15,13 +15,14 @@
 import { type AttemptReply, type AttemptRequest, type Envelope, FabricError } from "@linkspan/envelopes";
 import {
   audit,
-  currentLease,
   dequeue,
+  identityById,
   type Intent,
   lockIntent,
   moveIntent,
   type Queryable,
 } from "@linkspan/store";
+import { objectionToIdentity, requireAuthority, speakerOf } from "../authority.ts";
 import type { Core } from "../core.ts";
 import { objectionTo } from "../policy/decide.ts";
 import { isSettled } from "./states.ts";
@@ -29,27 +30,28 @@ import { isSettled } from "./states.ts";
 /** How long a daemon may touch the platform after asking. */
 export const WINDOW_MS = 15_000;
 
-/** @throws FabricError `lease.lost`, `request.not_found` */
-export function answerAttempt(core: Core, envelope: Envelope): Promise<AttemptReply> {
+/** @throws FabricError `lease.lost`, `envelope.wrong_issuer`, `request.not_found` */
+export function answerAttempt(
+  core: Core,
+  envelope: Envelope,
+  kid: string | undefined,
+): Promise<AttemptReply> {
   return core.database.transaction(async (client) => {
-    await requireLease(client, envelope);
+    const { issuer, epoch, workspace_id: workspaceId } = envelope.metadata;
+    const speaker = speakerOf(issuer, epoch, kid);
+    await requireAuthority(client, speaker);
     const ask = envelope.payload as AttemptRequest;
     const intent = await lockIntent(client, ask.intent_id);
-    if (intent === undefined || intent.workspace_id !== envelope.metadata.workspace_id) {
+    if (intent === undefined || intent.workspace_id !== workspaceId) {
       throw new FabricError("request.not_found", "no such intent");
     }
+    const identity = await identityById(client, intent.identity_id);
+    const objection = objectionToIdentity("outcome", speaker, workspaceId, identity);
+    if (objection !== undefined) throw objection;
     return (
       settled(intent, ask) ?? inDoubt(intent, envelope, ask) ?? decideNow(core, client, intent, envelope, ask)
     );
   });
-}
-
-async function requireLease(on: Queryable, { service, metadata }: Envelope): Promise<void> {
-  const [, issuerService, instance] = metadata.issuer.split(":");
-  const lease = service === "core" ? await currentLease(on, issuerService ?? "", instance ?? "") : undefined;
-  if (lease?.live !== true || lease.epoch !== metadata.epoch) {
-    throw new FabricError("lease.lost", "the instance is not held under this epoch");
-  }
 }
 
 function settled(intent: Intent, ask: AttemptRequest): AttemptReply | undefined {

@@ -18,7 +18,6 @@ import {
 import {
   checkpointOf,
   claimLease,
-  currentLease,
   identitiesAt,
   type Identity,
   type Lease,
@@ -26,6 +25,7 @@ import {
   type LeaseClaim,
   releaseLease,
 } from "@linkspan/store";
+import { requireAuthority, speakerOf } from "../authority.ts";
 import type { Core } from "../core.ts";
 import { CORE } from "../send.ts";
 import { POLICY_HASH } from "../policy/decide.ts";
@@ -40,7 +40,7 @@ export async function answerHello(
   envelope: Envelope,
   kid: string | undefined,
 ): Promise<HelloReply> {
-  const { service, instance } = daemonOf(envelope);
+  const { service, instance } = speakerOf(envelope.metadata.issuer, envelope.metadata.epoch, kid);
   const { boot_id, leaving } = envelope.payload as HelloRequest;
   if (kid === undefined) throw new FabricError("envelope.unsigned", "an unsigned daemon holds no lease");
   const claim = { service, instance, holder: boot_id, kid, ttlMs: LEASE_TTL_MS };
@@ -75,16 +75,13 @@ export async function answerResume(
   envelope: Envelope,
   kid: string | undefined,
 ): Promise<ResumeReply> {
-  const { service, instance } = daemonOf(envelope);
-  const lease = await currentLease(core.database.pool, service, instance);
-  if (lease?.live !== true || lease.epoch !== envelope.metadata.epoch || kid === undefined) {
-    throw new FabricError("lease.lost", "the instance is not held under this epoch");
-  }
-  const identities = await identitiesAt(core.database.pool, service, instance);
-  return { identities: await Promise.all(identities.map((identity) => resumed(core, identity, lease, kid))) };
+  const { issuer, epoch } = envelope.metadata;
+  const lease = await requireAuthority(core.database.pool, speakerOf(issuer, epoch, kid));
+  const identities = await identitiesAt(core.database.pool, lease.service, lease.instance);
+  return { identities: await Promise.all(identities.map((identity) => resumed(core, identity, lease))) };
 }
 
-async function resumed(core: Core, identity: Identity, lease: Lease, kid: string): Promise<ResumedIdentity> {
+async function resumed(core: Core, identity: Identity, lease: Lease): Promise<ResumedIdentity> {
   const checkpoint = await checkpointOf(core.database.pool, identity.id);
   return {
     identity_id: identity.id,
@@ -93,7 +90,7 @@ async function resumed(core: Core, identity: Identity, lease: Lease, kid: string
     home: identity.home,
     settings: identity.settings,
     ...(checkpoint !== undefined && { checkpoint }),
-    ticket: sessionTicket(core, identity, lease, kid),
+    ticket: sessionTicket(core, identity, lease, lease.kid),
     state: identity.bridge_state,
   };
 }
@@ -127,12 +124,4 @@ export function sessionTicket(
     },
     core.signer,
   );
-}
-
-function daemonOf({ metadata }: Envelope): { service: string; instance: string } {
-  const [kind, service, instance] = metadata.issuer.split(":");
-  if (kind !== "daemon" || service === undefined || instance === undefined) {
-    throw new FabricError("envelope.wrong_issuer", "only a daemon holds an instance");
-  }
-  return { service, instance };
 }

@@ -1,5 +1,5 @@
 /** What one identity tells of itself: bridge states, throttles and checkpoints; only the newest of each counts. */
-import { timestamp } from "@linkspan/envelopes";
+import { LIMITS, timestamp } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
 import type { Logger } from "pino";
 import type { Author } from "../author.ts";
@@ -66,7 +66,7 @@ export class Reporter {
   }
 
   throttle({ reason, retryAfterMs }: Throttle): void {
-    const retry_after_ms = Math.max(0, Math.ceil(retryAfterMs));
+    const retry_after_ms = Math.min(Math.max(0, Math.ceil(retryAfterMs)), LIMITS.timerMs);
     this.#options.log.warn({ event: "identity.throttled", retry_after_ms });
     this.#throttles.offer(this.#note("throttle", { reason, retry_after_ms }));
   }

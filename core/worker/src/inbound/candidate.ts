@@ -1,0 +1,53 @@
+/** An admitted event as the row that it may become. */
+import { createHash } from "node:crypto";
+import { contentHash, type InboundEvent } from "@linkspan/envelopes";
+import type { NewEvent } from "@linkspan/store";
+import type { Admitted } from "./admit.ts";
+import { keyOf } from "./keys.ts";
+
+export interface Candidate {
+  readonly admitted: Admitted;
+  /** `<hexadecimal message id>@<workspace>`. */
+  readonly key: string;
+  readonly row: Omit<NewEvent, "fanOut" | "senderIdentity">;
+  /** Absent on a batch of history. */
+  readonly event: InboundEvent | undefined;
+}
+
+export function toCandidate(admitted: Admitted): Candidate {
+  const { envelope, body, kid } = admitted.opened;
+  const { metadata } = envelope;
+  const { payload, conversation } = admitted.event ?? {
+    payload: envelope.payload,
+    conversation: metadata.conversation,
+  };
+  // A batch of history carries no id that its content implies.
+  const messageId =
+    admitted.event === undefined
+      ? keyOf(admitted.opened.action.canonical, String(payload.account), metadata.message_id)
+      : Buffer.from(metadata.message_id, "base64url");
+  return {
+    admitted,
+    key: `${messageId.toString("hex")}@${metadata.workspace_id}`,
+    event: admitted.event?.payload,
+    row: {
+      workspaceId: metadata.workspace_id,
+      messageId,
+      content: contentHash({ ...envelope, action: admitted.opened.action.canonical, payload }),
+      leaf: leafHash(body),
+      service: envelope.service,
+      account: String(payload.account),
+      conversation,
+      kid,
+      sig: kid === undefined ? undefined : admitted.delivery.sig,
+      body,
+    },
+  };
+}
+
+/** RFC 6962 section 2.1: SHA-256 over a zero byte and the entry. */
+function leafHash(body: Uint8Array): Uint8Array {
+  return createHash("sha256").update(LEAF_PREFIX).update(body).digest();
+}
+
+const LEAF_PREFIX = Uint8Array.of(0);
