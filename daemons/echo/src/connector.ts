@@ -87,6 +87,7 @@ class EchoConnection implements Connection {
   readonly #awayMs: number;
   readonly #closing = new AbortController();
   readonly #reading: Promise<void>;
+  readonly #listeners: Readonly<Record<"entry" | "drop", (account: string) => void>>;
   #seq: number;
   #up = false;
   #wake: () => void = () => undefined;
@@ -105,7 +106,11 @@ class EchoConnection implements Connection {
     this.#host = host;
     this.#awayMs = awayMs;
     this.#seq = seqOf(identity.checkpoint);
-    platform.on("entry", this.#onEntry).on("drop", this.#onDrop);
+    this.#listeners = {
+      entry: host.guard((account: string) => this.#onEntry(account)),
+      drop: host.guard((account: string) => this.#onDrop(account)),
+    };
+    platform.on("entry", this.#listeners.entry).on("drop", this.#listeners.drop);
     host.signal.addEventListener("abort", () => this.#close(), { once: true });
     this.#comeUp();
     this.#reading = this.#read();
@@ -163,19 +168,22 @@ class EchoConnection implements Connection {
     await this.#reading;
   }
 
-  readonly #onEntry = (account: string): void => {
+  #onEntry(account: string): void {
     if (account === this.#self.account) this.#wake();
-  };
+  }
 
-  readonly #onDrop = (account: string): void => {
+  #onDrop(account: string): void {
     if (account !== this.#self.account || !this.#up) return;
     this.#up = false;
     this.#host.state({
       state: "transient_disconnect",
       message: "The echo platform hung up; it is called again.",
     });
-    void delay(this.#awayMs).then(() => this.#comeUp());
-  };
+    setTimeout(
+      this.#host.guard(() => this.#comeUp()),
+      this.#awayMs,
+    );
+  }
 
   #comeUp(): void {
     if (this.#closing.signal.aborted) return;
@@ -207,7 +215,7 @@ class EchoConnection implements Connection {
 
   #close(): void {
     this.#closing.abort();
-    this.#platform.off("entry", this.#onEntry).off("drop", this.#onDrop);
+    this.#platform.off("entry", this.#listeners.entry).off("drop", this.#listeners.drop);
     this.#up = false;
     this.#wake();
   }

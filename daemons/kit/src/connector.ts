@@ -9,6 +9,10 @@ import type { FabricError, InboundEvent } from "@linkspan/envelopes";
 import type { Logger } from "pino";
 import type { Secrets } from "./secrets.ts";
 
+/**
+ * Whatever a connector throws or rejects with, and wherever, stays with the identity it happened to: the kit calls
+ * each method behind a barrier, and {@link IdentityHost.guard} puts the connector's own callbacks behind it.
+ */
 export interface Connector {
   /** Service segment of the topics, such as `irc`. */
   readonly service: string;
@@ -70,11 +74,20 @@ export interface LinkedIdentity {
 export interface IdentityHost {
   readonly log: Logger;
   readonly signal: AbortSignal;
+  /**
+   * Makes a callback that can be given to sockets, timers and event emitters: what it throws or rejects with ends this
+   * connection, which is opened again later, and reaches nobody else. Every callback that the platform's code, a
+   * timer or a shared emitter calls is wrapped in it; an `error` event that nobody listens to counts as thrown.
+   *
+   *     socket.on("data", host.guard((bytes) => this.#read(bytes)));
+   */
+  guard<A extends readonly unknown[]>(callback: (...args: A) => unknown): (...args: A) => void;
   /** Credential fields, leased from the vault and wiped on release. Empty when there are none. */
   readonly secrets: Secrets;
   /**
    * Hands over one event. Resolves once it is safe with the core or waits in the bounded window; while it
-   * does not resolve, stop reading the platform. Order of calls is order of events.
+   * does not resolve, stop reading the platform. Order of calls is order of events. Rejects when the connection ends,
+   * or with a fault of the event, which ends the connection; a rejection that is not looked at does no harm.
    */
   event(event: PlatformEvent): Promise<void>;
   /** Reports a bridge state that a person can read; repeated equal states are merged. */

@@ -36,6 +36,8 @@ export interface DaemonOptions {
   readonly bootId: string;
   readonly clock?: Clock;
   readonly tuning?: Partial<Tuning>;
+  /** Waiting time before a failed connection is opened again, milliseconds. Default 1,000 doubling to 300,000. */
+  readonly reopen?: { readonly firstMs: number; readonly maxMs: number };
 }
 
 export interface Tuning {
@@ -125,6 +127,7 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
   };
 
   const daemon: DaemonContext = {
+    reopen: { firstMs: 1_000, maxMs: 300_000 },
     ...options,
     clock,
     log,

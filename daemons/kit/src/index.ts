@@ -6,6 +6,8 @@ export { controlQueue, sendQueue } from "./control/queues.ts";
 export { type Daemon, type DaemonOptions, KIT_VERSION, runDaemon, type Tuning } from "./daemon.ts";
 export { type EnrolOptions, enrol } from "./enrolment.ts";
 export { type DaemonKeys, type KeyFile, KeyFileSchema, readKeyFile, writeKeyFile } from "./key-file.ts";
+export { claimStrayError } from "./identity/barrier.ts";
 export { RefuseToRun } from "./lease.ts";
 export type { Secrets } from "./secrets.ts";
 export { type RunningOptions, startDaemon } from "./start.ts";
+export { catchStrayErrors } from "./stray-errors.ts";

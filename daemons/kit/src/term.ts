@@ -93,6 +93,7 @@ class Term {
         log,
         spacing: new Spacing(tuning.openEveryMs, clock),
         checkpointEveryMs: tuning.checkpointEveryMs,
+        reopen: daemon.reopen,
         carried: daemon.carried,
         onChange: () => this.#health.offer(true),
       },

@@ -10,6 +10,7 @@ import {
 import type { Bus, ReplyAddress } from "@linkspan/fabric";
 import type { Identities } from "../identity/identities.ts";
 import type { HealthReport } from "./health.ts";
+import { clip } from "../clip.ts";
 import { type LinkContext, tryLink } from "./link.ts";
 
 export interface RequestContext extends LinkContext {
@@ -81,7 +82,7 @@ async function reauthenticate(envelope: Opened["envelope"], context: RequestCont
 
 function refusalOf(error: unknown) {
   const code = isFabricError(error) ? error.code : "internal";
-  const detail = isFabricError(error) ? error.message : CODES.internal.help;
+  const detail = isFabricError(error) ? clip(error.message) : CODES.internal.help;
   const retryAfterMs = isFabricError(error) ? error.retryAfterMs : undefined;
   return { error: { code, detail, ...(retryAfterMs !== undefined && { retry_after_ms: retryAfterMs }) } };
 }
