@@ -72,6 +72,8 @@ function compileCheck(def: $ZodCheckDef & Record<string, unknown>): Accepts | un
   }
   if (def.check === "min_length")
     return (value) => (value as { length: number }).length >= Number(def.minimum);
+  if (def.check === "max_length")
+    return (value) => (value as { length: number }).length <= Number(def.maximum);
   if (def.check === "greater_than" && def.inclusive === true)
     return (value) => Number(value) >= Number(def.value);
   if (def.check === "number_format") return def.format === "safeint" ? Number.isSafeInteger : undefined;

@@ -22,6 +22,8 @@ export interface Context {
 
 export interface ReadinessCheck {
   readonly name: string;
+  /** What a failure takes away: `core`, the default, the whole process; `instance`, some daemon's instance only. */
+  readonly scope?: "core" | "instance";
   /** Rejects, or tells `ok: false` with what to do. */
   readonly check: () => Promise<{ readonly ok: boolean; readonly detail: string }>;
 }

@@ -6,13 +6,14 @@ import {
   type Opened,
   type SubmitIntent,
 } from "@linkspan/envelopes";
-import { ACK, type Prepared, type Subscription } from "@linkspan/fabric";
+import { ACK, type Outgoing, type Prepared, type Subscription } from "@linkspan/fabric";
 import type { Core } from "./core.ts";
 import { type Verified, verify } from "./inbound/intake.ts";
 import { answerAttempt } from "./outbound/attempt.ts";
 import { recordIntent } from "./outbound/record.ts";
 import { answerTo, refusal } from "./send.ts";
-import { answerHello, answerResume } from "./sync/hello.ts";
+import { answerHello } from "./sync/hello.ts";
+import { answerResume } from "./sync/resume.ts";
 import { REQUESTS } from "./topology.ts";
 
 export async function startRequests(core: Core): Promise<Subscription> {
@@ -43,12 +44,27 @@ async function serve(core: Core, { delivery, value }: Prepared<Verified>): Promi
   }
   const payload = await answerOrRefusal(core, value);
   if (delivery.replyTo === undefined) return;
-  await core.bus.reply(delivery.replyTo, answerTo(core, value.envelope, payload)).catch((error: unknown) => {
+  try {
+    await core.bus.reply(delivery.replyTo, writtenAnswer(core, value, payload));
+  } catch (error) {
     core.log.debug(
       { event: "reply.dropped", action: delivery.route.action, err: error },
       "an answer was not delivered",
     );
-  });
+  }
+}
+
+/** An answer that no envelope holds fails its own request and no other one. */
+function writtenAnswer(core: Core, { action, envelope }: Opened, payload: Record<string, unknown>): Outgoing {
+  try {
+    return answerTo(core, envelope, payload);
+  } catch (error) {
+    core.log.error(
+      { event: "answer.unwritten", action: action.name, err: error },
+      "an answer was not written",
+    );
+    return answerTo(core, envelope, refusal(error));
+  }
 }
 
 async function answerOrRefusal(core: Core, opened: Opened): Promise<Record<string, unknown>> {

@@ -16,6 +16,9 @@ import type { Core } from "./core.ts";
 
 export const CORE = "core";
 
+/** Longest sentence in a refusal, code units. */
+const MAX_DETAIL = 1_000;
+
 /** An envelope of the core, but for its time and schema. */
 export interface Draft {
   readonly service: string;
@@ -78,7 +81,7 @@ export function refusal(error: unknown): {
   return {
     error: {
       code: error.code,
-      detail: error.message,
+      detail: error.message.slice(0, MAX_DETAIL).toWellFormed(),
       ...(error.retryAfterMs !== undefined && { retry_after_ms: error.retryAfterMs }),
     },
   };

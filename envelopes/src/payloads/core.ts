@@ -40,21 +40,38 @@ export const HelloReplySchema = z.strictObject({
   ]),
 });
 
-export const ResumeRequestSchema = z.strictObject({ boot_id: Id });
+/** Longest cursor of `resume`, characters: an identity's id. */
+const MAX_CURSOR = 256;
+/** Identities in one answer; an asker that knows no paging may get as many as the bytes allow. */
+const MAX_RESUMED = 4_096;
+
+export const ResumeRequestSchema = z.strictObject({
+  boot_id: Id,
+  cursor: z
+    .string()
+    .max(MAX_CURSOR)
+    .exactOptional()
+    .meta({ description: "empty for the first page, then as answered; absent: the asker knows no paging" }),
+});
 
 export const ResumeReplySchema = z.strictObject({
-  identities: z.array(
-    z.strictObject({
-      identity_id: Id,
-      workspace_id: z.string().regex(WORKSPACE),
-      user_id: Id,
-      home: z.string().regex(INSTANCE),
-      settings: OpenObject,
-      checkpoint: OpenObject.exactOptional(),
-      ticket: Id.meta({ description: "a session ticket" }),
-      state: Text,
-    }),
-  ),
+  identities: z
+    .array(
+      z.strictObject({
+        identity_id: Id,
+        workspace_id: z.string().regex(WORKSPACE),
+        user_id: Id,
+        home: z.string().regex(INSTANCE),
+        settings: OpenObject,
+        checkpoint: OpenObject.exactOptional(),
+        ticket: Id.meta({ description: "a session ticket" }),
+        state: Text,
+      }),
+    )
+    .max(MAX_RESUMED),
+  cursor: z.string().max(MAX_CURSOR).exactOptional().meta({
+    description: "asks for the next page; absent on the last one, and for who did not ask with one",
+  }),
 });
 
 export const AttemptRequestSchema = z.strictObject({

@@ -1,7 +1,17 @@
 /** What a daemon reports of its sends, its connections and itself. */
 import { z } from "zod";
 import { Instant } from "../envelope.ts";
-import { Code, Count, Id, OpenObject, type PayloadOf, Positive, Text } from "./values.ts";
+import {
+  boundedObject,
+  Code,
+  Count,
+  Id,
+  Note,
+  OpenObject,
+  type PayloadOf,
+  Positive,
+  Text,
+} from "./values.ts";
 
 export const DeliveryStatusSchema = z.strictObject({
   intent_id: Id,
@@ -22,7 +32,10 @@ export const DeferredSchema = z.strictObject({
   reason: Text,
 });
 
-export const CheckpointSchema = z.strictObject({ account: Id, cursor: OpenObject });
+/** Longest cursor of one account, bytes of JSON: `resume` hands it out again. */
+export const MAX_CURSOR_BYTES = 65_536;
+
+export const CheckpointSchema = z.strictObject({ account: Id, cursor: boundedObject(MAX_CURSOR_BYTES) });
 
 export const ThrottleSchema = z.strictObject({
   account: Id.exactOptional(),
@@ -57,7 +70,8 @@ export const CapabilitiesSchema = z.strictObject({ capabilities: OpenObject });
 export const HealthSchema = z.strictObject({
   status: z.enum(["ok", "degraded", "down"]),
   identities: Count,
-  detail: Text.exactOptional(),
+  detail: Note.exactOptional(),
+  code: Code.exactOptional().meta({ description: "why the instance cannot be served at all" }),
 });
 
 export type DeliveryStatus = PayloadOf<typeof DeliveryStatusSchema>;

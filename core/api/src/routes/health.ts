@@ -1,6 +1,6 @@
 /** Is it alive, can it serve, what does it measure. Open to all: nothing here is about a tenant. */
 import { isFabricError } from "@linkspan/envelopes";
-import { oldestTransaction } from "@linkspan/store";
+import { oldestTransaction, stuckInstances } from "@linkspan/store";
 import { VERSION } from "@linkspan/worker";
 import { z } from "zod";
 import type { Context, ReadinessCheck, Routes } from "../context.ts";
@@ -10,10 +10,14 @@ import { sendAsIs } from "../send-as-is.ts";
 
 const tags = ["health"];
 const CHECK_TIMEOUT_MS = 3_000;
+/** Instances that a failed check names. */
+const MAX_NAMED = 5;
 
 const Readiness = z
   .object({
-    status: z.enum(["ready", "not_ready"]),
+    status: z.enum(["ready", "degraded", "not_ready"]).meta({
+      description: "degraded: the core serves, but the daemon of some instance cannot serve its accounts",
+    }),
     checks: z.array(
       z.object({
         name: z.string(),
@@ -70,11 +74,13 @@ export const health: Routes = (app, context) => {
     },
     async (_request, reply) => {
       const checks = await Promise.all(context.checks.map(run));
-      const ready = !context.stopping.aborted && checks.every((check) => check.ok);
+      const failed = context.checks.filter((_, index) => checks[index]?.ok !== true);
+      const ready = !context.stopping.aborted && failed.every(({ scope }) => scope === "instance");
+      const whole = failed.length === 0 ? "ready" : "degraded";
       return reply
         .code(ready ? 200 : 503)
         .header("cache-control", "no-store")
-        .send({ status: ready ? "ready" : "not_ready", checks });
+        .send({ status: ready ? whole : "not_ready", checks });
     },
   );
 
@@ -132,6 +138,18 @@ export function checksOf({ core }: Pick<Context, "core">): ReadinessCheck[] {
         if (first === undefined) return { ok: true, detail: state };
         const example = `${first.messageId ?? "one"} in ${first.queue}: ${first.code}`;
         return { ok: true, detail: `up; ${stuck.length} messages fail again and again (${example})` };
+      },
+    },
+    {
+      name: "instances",
+      scope: "instance",
+      check: async () => {
+        const stuck = await stuckInstances(core.database.pool, MAX_NAMED);
+        if (stuck.length === 0) return { ok: true, detail: "every held instance can be served" };
+        const named = stuck.map(({ service, instance, code, detail }) => {
+          return `${service}/${instance} cannot be served (${code}): ${detail ?? "see its log"}`;
+        });
+        return { ok: false, detail: named.join("; ") };
       },
     },
     {

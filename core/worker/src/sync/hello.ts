@@ -1,9 +1,6 @@
 /**
- * `bridge/core/hello` and `bridge/core/resume`: how a daemon's process becomes the holder of an instance.
- *
- * Hello is handshake and heartbeat in one: it tells what a publisher must know and takes or renews the
- * lease. Resume, asked under that lease, lists the identities to serve, each with the cursor its stream may
- * start from and a ticket to connect with.
+ * `bridge/core/hello`: how a daemon's process becomes the holder of an instance. Handshake and heartbeat in one: it
+ * tells what a publisher must know and takes or renews the lease.
  */
 import {
   type Envelope,
@@ -11,15 +8,10 @@ import {
   type HelloReply,
   type HelloRequest,
   mintTicket,
-  type ResumedIdentity,
-  type ResumeReply,
   ticketStamp,
 } from "@linkspan/envelopes";
 import {
-  checkpointOf,
   claimLease,
-  currentLease,
-  identitiesAt,
   type Identity,
   type Lease,
   type LeaseAnswer,
@@ -69,35 +61,6 @@ async function giveBack(core: Core, claim: LeaseClaim): Promise<LeaseAnswer> {
   return { state: "taken", retryAfterMs: 0 };
 }
 
-/** @throws FabricError `lease.lost`, `envelope.wrong_issuer` */
-export async function answerResume(
-  core: Core,
-  envelope: Envelope,
-  kid: string | undefined,
-): Promise<ResumeReply> {
-  const { service, instance } = daemonOf(envelope);
-  const lease = await currentLease(core.database.pool, service, instance);
-  if (lease?.live !== true || lease.epoch !== envelope.metadata.epoch || kid === undefined) {
-    throw new FabricError("lease.lost", "the instance is not held under this epoch");
-  }
-  const identities = await identitiesAt(core.database.pool, service, instance);
-  return { identities: await Promise.all(identities.map((identity) => resumed(core, identity, lease, kid))) };
-}
-
-async function resumed(core: Core, identity: Identity, lease: Lease, kid: string): Promise<ResumedIdentity> {
-  const checkpoint = await checkpointOf(core.database.pool, identity.id);
-  return {
-    identity_id: identity.id,
-    workspace_id: identity.workspace_id,
-    user_id: identity.user_id,
-    home: identity.home,
-    settings: identity.settings,
-    ...(checkpoint !== undefined && { checkpoint }),
-    ticket: sessionTicket(core, identity, lease, kid),
-    state: identity.bridge_state,
-  };
-}
-
 /**
  * A ticket to connect and read as this identity; it names no conversation and says nothing.
  *
@@ -105,7 +68,7 @@ async function resumed(core: Core, identity: Identity, lease: Lease, kid: string
  */
 export function sessionTicket(
   core: Core,
-  identity: Identity,
+  identity: Pick<Identity, "id" | "workspace_id" | "service">,
   lease: Lease,
   kid: string,
   actions: readonly string[] = [],
@@ -129,7 +92,8 @@ export function sessionTicket(
   );
 }
 
-function daemonOf({ metadata }: Envelope): { service: string; instance: string } {
+/** @throws FabricError `envelope.wrong_issuer` */
+export function daemonOf({ metadata }: Envelope): { service: string; instance: string } {
   const [kind, service, instance] = metadata.issuer.split(":");
   if (kind !== "daemon" || service === undefined || instance === undefined) {
     throw new FabricError("envelope.wrong_issuer", "only a daemon holds an instance");

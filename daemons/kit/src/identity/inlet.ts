@@ -1,11 +1,11 @@
 /** Where one identity's events come in: written, put on its stream, and kept for the next term when this one is lost. */
-import { isFabricError } from "@linkspan/envelopes";
+import { isFabricError, MAX_CURSOR_BYTES } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
 import type { Logger } from "pino";
 import type { Author } from "../author.ts";
 import type { LinkedIdentity, PlatformEvent } from "../connector.ts";
 import type { Carried } from "./carried.ts";
-import type { EventStream } from "./event-stream.ts";
+import type { Cursor, EventStream } from "./event-stream.ts";
 
 export interface InletOptions {
   readonly identity: LinkedIdentity;
@@ -39,7 +39,7 @@ export class Inlet {
       throw new TypeError("an event must name the identity that saw it as its account");
     }
     const message = this.#written(event);
-    if (message !== undefined) await stream.put(message, event.payload.cursor, event);
+    if (message !== undefined) await stream.put(message, this.#cursorOf(event), event);
   }
 
   /** What an earlier term of this process did not get through goes first. */
@@ -58,6 +58,13 @@ export class Inlet {
     const { carried, identity, stream } = this.#options;
     carried.keep(identity.identityId, [...stream.left(), ...this.#earlier]);
     this.#earlier = [];
+  }
+
+  /** A cursor that `resume` could not hand out again is none: reading starts at an earlier one, and nothing is lost. */
+  #cursorOf({ payload: { cursor, kind } }: PlatformEvent): Cursor | undefined {
+    if (cursor === undefined || Buffer.byteLength(JSON.stringify(cursor)) <= MAX_CURSOR_BYTES) return cursor;
+    this.#options.log.error({ event: "cursor.refused", code: "envelope.too_large", kind });
+    return undefined;
   }
 
   #written(event: PlatformEvent): Outgoing | undefined {

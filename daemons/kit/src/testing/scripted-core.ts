@@ -71,6 +71,10 @@ export class ScriptedCore {
   /** Whether events are acknowledged. */
   acking = true;
   partitions = PARTITIONS;
+  /** Identities in one answer to `resume`. */
+  resumePage = 100;
+  /** What `resume` is refused with, if it is. */
+  resumption: FabricError | undefined;
   leaseTtlMs = 3_000;
   credentialTtlMs = 60_000;
   /** What `renew` is refused with, if it is. */
@@ -394,14 +398,7 @@ export class ScriptedCore {
       case "hello":
         return this.#hello(String(payload.boot_id));
       case "resume":
-        return {
-          identities: await Promise.all(
-            [...this.identities.values()].map(async (identity) => ({
-              ...identity,
-              ticket: await this.sessionTicket(identity.identity_id),
-            })),
-          ),
-        };
+        return this.#resume(String(payload.cursor ?? ""));
       case "attempt":
         return this.decide(payload as AttemptRequest, { payload, metadata } as Envelope);
       case "checkout":
@@ -417,6 +414,21 @@ export class ScriptedCore {
       default:
         return this.#writeBack(payload);
     }
+  }
+
+  async #resume(cursor: string) {
+    if (this.resumption !== undefined) throw this.resumption;
+    const left = [...this.identities.values()]
+      .filter(({ identity_id }) => identity_id > cursor)
+      .toSorted((a, b) => (a.identity_id < b.identity_id ? -1 : 1));
+    const identities = await Promise.all(
+      left.slice(0, this.resumePage).map(async (identity) => ({
+        ...identity,
+        ticket: await this.sessionTicket(identity.identity_id),
+      })),
+    );
+    const last = left[this.resumePage - 1]?.identity_id;
+    return { identities, ...(last !== undefined && { cursor: last }) };
   }
 
   #hello(bootId: string) {
