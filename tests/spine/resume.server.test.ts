@@ -46,7 +46,7 @@ describeWithServers(["postgres"], "resume", () => {
     if (lease.state !== "held") throw new Error("the lease was not free");
     epoch = lease.epoch;
   });
-  beforeEach(() => world.core.database.query("TRUNCATE identities, auth_sessions, checkpoints"));
+  beforeEach(() => world.core.database.query("TRUNCATE identities, auth_sessions, checkpoints CASCADE"));
   afterAll(async () => {
     await bus?.[Symbol.asyncDispose]();
     await world?.[Symbol.asyncDispose]();

@@ -17,7 +17,7 @@ import type {
   Window,
 } from "@linkspan/daemon-kit";
 import { channelRef, FabricError, parseRef } from "@linkspan/envelopes";
-import { CAPABILITIES } from "./capabilities.ts";
+import { CAPABILITIES, DECLARATION } from "./capabilities.ts";
 import type { EchoPlatform } from "./client.ts";
 import { failureOf, uncertainty } from "./errors.ts";
 import { type Self, seqOf, toEvent } from "./inbound.ts";
@@ -37,6 +37,7 @@ export function echoConnector(options: EchoOptions): Connector {
   return {
     service,
     capabilities: { ...CAPABILITIES, ...options.capabilities },
+    declaration: DECLARATION,
     open: (identity, host) => {
       refuseWrongLogin(host);
       return Promise.resolve(new EchoConnection(platform, selfOf(identity, service), identity, host, awayMs));
@@ -59,7 +60,10 @@ function refuseWrongLogin({ secrets }: IdentityHost): void {
 
 function link(identity: LinkedIdentity, host: IdentityHost, service: string): LinkOutcome {
   refuseWrongLogin(host);
-  if (identity.settings.ask_code === true && host.secrets.get("code") === undefined) {
+  if (
+    (identity.settings.ask_code === true || identity.settings.ask_code === "true") &&
+    host.secrets.get("code") === undefined
+  ) {
     return {
       status: "awaiting",
       step: "code",

@@ -5,7 +5,7 @@
  * The required part is small: connect one identity, report what happens, say one part of a message.
  * Anything a platform may lack is an optional member, mirrored as data in {@link Capabilities}.
  */
-import type { FabricError, InboundEvent } from "@linkspan/envelopes";
+import type { FabricError, InboundEvent, LinkDeclaration } from "@linkspan/envelopes";
 import type { Logger } from "pino";
 import type { Secrets } from "./secrets.ts";
 
@@ -17,6 +17,11 @@ export interface Connector {
   /** Service segment of the topics, such as `irc`. */
   readonly service: string;
   readonly capabilities: Capabilities;
+  /**
+   * What linking needs: each setting and each secret with its syntax. The core takes nothing else, and the kit holds
+   * both against it again before `open` and `link`. Absent: nothing can be linked.
+   */
+  readonly declaration?: LinkDeclaration;
   /**
    * Opens one linked identity's connection and keeps it: reconnects by itself with backoff, and reports
    * each change through `host.state`. Resolves as soon as the connection is being kept, not when it is up.
@@ -64,7 +69,7 @@ export interface LinkedIdentity {
   readonly userId: string;
   /** Instance at which it was first linked; part of every event's message id. */
   readonly home: string;
-  /** Closed by the daemon's own schema; holds no secret. */
+  /** Declared by the connector; holds no secret. */
   readonly settings: Readonly<Record<string, unknown>>;
   /** Where to start reading: the last cursor whose events the core has all acknowledged. */
   readonly checkpoint: Readonly<Record<string, unknown>> | undefined;

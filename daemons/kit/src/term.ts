@@ -128,7 +128,10 @@ class Term {
     await bus.declare([...sends, control]);
     await this.#subscribe(this.#controls, control, this.#inbox.control);
     await this.#subscribe(this.#controls, changes, this.#inbox.changed);
-    await this.#note("capabilities", { capabilities: asPlainData(connector.capabilities) });
+    await this.#note("capabilities", {
+      capabilities: asPlainData(connector.capabilities),
+      ...(connector.declaration !== undefined && { link: asPlainData(connector.declaration) }),
+    });
     await this.#open();
     for (const queue of sends) {
       await this.#subscribe(this.#sends, queue, this.#inbox.say);

@@ -1,17 +1,8 @@
 /** What a daemon reports of its sends, its connections and itself. */
 import { z } from "zod";
 import { Instant } from "../envelope.ts";
-import {
-  boundedObject,
-  Code,
-  Count,
-  Id,
-  Note,
-  OpenObject,
-  type PayloadOf,
-  Positive,
-  Text,
-} from "./values.ts";
+import { LinkDeclarationSchema } from "./declaration.ts";
+import { Code, Count, Id, OpenObject, type PayloadOf, Positive, Text } from "./values.ts";
 
 export const DeliveryStatusSchema = z.strictObject({
   intent_id: Id,
@@ -33,9 +24,9 @@ export const DeferredSchema = z.strictObject({
 });
 
 /** Longest cursor of one account, bytes of JSON: `resume` hands it out again. */
-export const MAX_CURSOR_BYTES = 65_536;
+export const MAX_CURSOR_BYTES = 16_384;
 
-export const CheckpointSchema = z.strictObject({ account: Id, cursor: boundedObject(MAX_CURSOR_BYTES) });
+export const CheckpointSchema = z.strictObject({ account: Id, cursor: OpenObject });
 
 export const ThrottleSchema = z.strictObject({
   account: Id.exactOptional(),
@@ -65,12 +56,15 @@ export const BridgeStateSchema = z.strictObject({
   retry_at: Instant.exactOptional(),
 });
 
-export const CapabilitiesSchema = z.strictObject({ capabilities: OpenObject });
+export const CapabilitiesSchema = z.strictObject({
+  capabilities: OpenObject,
+  link: LinkDeclarationSchema.exactOptional().meta({ description: "absent: nothing can be linked here" }),
+});
 
 export const HealthSchema = z.strictObject({
   status: z.enum(["ok", "degraded", "down"]),
   identities: Count,
-  detail: Note.exactOptional(),
+  detail: Text.exactOptional(),
   code: Code.exactOptional().meta({ description: "why the instance cannot be served at all" }),
 });
 

@@ -16,11 +16,7 @@ export const RefreshRosterSchema = z.strictObject({});
 
 export const RosterSnapshotSchema = z.strictObject({
   account: Id,
-  entries: z
-    .array(
-      z.strictObject({ ref: Id.max(2_048), name: Text.max(4_096), kind: z.enum(["contact", "channel"]) }),
-    )
-    .max(1_000),
+  entries: z.array(z.strictObject({ ref: Id, name: Text, kind: z.enum(["contact", "channel"]) })),
 });
 
 export const SyncCompleteSchema = z.strictObject({ account: Id, conversation: Conversation.exactOptional() });
@@ -28,15 +24,13 @@ export const SyncCompleteSchema = z.strictObject({ account: Id, conversation: Co
 /** One per account and batch; `ack_*` means persisted (or kept in quarantine) and nothing else. */
 export const AckSchema = z.strictObject({
   account: Id,
-  acked: z
-    .array(
-      z.strictObject({
-        message_id: Digest,
-        status: z.enum(["persisted", "quarantined"]),
-        code: Code.exactOptional(),
-      }),
-    )
-    .max(4_096),
+  acked: z.array(
+    z.strictObject({
+      message_id: Digest,
+      status: z.enum(["persisted", "quarantined"]),
+      code: Code.exactOptional(),
+    }),
+  ),
   cursor: OpenObject.exactOptional(),
 });
 

@@ -26,16 +26,5 @@ export const Base64url = z.string().regex(/^[A-Za-z0-9_-]+$/);
 export const IdentityRef = z.string().regex(IDENTITY_REF);
 export const Code = z.enum(Object.keys(CODES) as [ErrorCode, ...ErrorCode[]]);
 
-/** What a person reads of a state or of an answer, one or a few sentences. */
-export const Note = z.string().max(4_096);
-
-/** An open object of at most so many bytes of JSON. */
-export function boundedObject(maxBytes: number): z.ZodType<Record<string, unknown>> {
-  return OpenObject.refine(
-    (value) => Buffer.byteLength(JSON.stringify(value)) <= maxBytes,
-    `larger than ${maxBytes} bytes`,
-  ).meta({ type: "object", description: `open object of at most ${maxBytes} bytes of JSON` });
-}
-
 /** Msgr writes platform ids as numbers while they are safe, and qualified ids as strings. */
 export const PlatformId = z.union([z.int(), Id]);

@@ -2,9 +2,11 @@
 import { FabricError } from "@linkspan/envelopes";
 import { identitiesOf } from "@linkspan/store";
 import {
-  CATALOG,
+  catalog,
+  catalogEntry,
   cancelSession,
   type Core,
+  isLinkable,
   openSession,
   readSession,
   submitCredentials,
@@ -45,9 +47,9 @@ export const bridges: Routes = (app, { core }) => {
         response: answers({ 200: z.object({ data: z.array(CatalogView) }) }),
       },
     },
-    (request) => {
+    async (request) => {
       const { status } = request.query;
-      const entries = CATALOG.map(catalogView);
+      const entries = (await catalog(core.database.pool)).map(catalogView);
       return { data: status === undefined ? entries : entries.filter((entry) => entry.status === status) };
     },
   );
@@ -75,7 +77,7 @@ export const bridges: Routes = (app, { core }) => {
         actor: caller.actor,
         ...(instance !== undefined && { instance }),
       });
-      return { data: sessionView(opened) };
+      return { data: sessionView(opened, await catalogEntry(core.database.pool, opened.service)) };
     },
   );
 
@@ -92,7 +94,7 @@ export const bridges: Routes = (app, { core }) => {
     },
     async (request) => {
       const session = await readSession(core, callerOf(request).workspaceId, request.params.id);
-      return { data: sessionView(session) };
+      return { data: sessionView(session, await catalogEntry(core.database.pool, session.service)) };
     },
   );
 
@@ -118,7 +120,7 @@ export const bridges: Routes = (app, { core }) => {
         fields: fieldsOf(request.body),
         actor: caller.actor,
       });
-      return { data: sessionView(session) };
+      return { data: sessionView(session, await catalogEntry(core.database.pool, session.service)) };
     },
   );
 
@@ -158,7 +160,7 @@ export const bridges: Routes = (app, { core }) => {
       const caller = callerOf(request);
       const { workspaceId, actor } = caller;
       const { id } = request.params;
-      const ids = CATALOG.some(({ service }) => service === id)
+      const ids = isLinkable(id)
         ? await accountsOf(core, workspaceId, id, userOf(caller, request.query.user_id))
         : [id];
       for (const identity of ids) await unlink(core, workspaceId, identity, actor);

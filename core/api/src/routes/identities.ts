@@ -1,7 +1,7 @@
 /** Linked accounts: where each stands, and whom it knows. */
 import { FabricError } from "@linkspan/envelopes";
 import { contactsOf, identitiesOf, identityById } from "@linkspan/store";
-import { unlink } from "@linkspan/worker";
+import { catalog, catalogEntry, unlink } from "@linkspan/worker";
 import { z } from "zod";
 import { callerOf } from "../auth/caller.ts";
 import type { Routes } from "../context.ts";
@@ -29,7 +29,8 @@ export const identities: Routes = (app, { core }) => {
         ...(user_id !== undefined && { userId: user_id }),
         ...(service !== undefined && { service }),
       });
-      return { identities: rows.map(identityView) };
+      const entries = new Map((await catalog(core.database.pool)).map((entry) => [entry.service, entry]));
+      return { identities: rows.map((row) => identityView(row, entries.get(row.service))) };
     },
   );
 
@@ -51,7 +52,8 @@ export const identities: Routes = (app, { core }) => {
         throw new FabricError("request.not_found", "no such identity in this workspace");
       }
       const contacts = await contactsOf(core.database.pool, workspaceId, identity.id);
-      return { ...identityView(identity), contacts: contacts.map(contactView) };
+      const entry = await catalogEntry(core.database.pool, identity.service);
+      return { ...identityView(identity, entry), contacts: contacts.map(contactView) };
     },
   );
 

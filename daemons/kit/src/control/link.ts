@@ -23,7 +23,7 @@ import { Barrier } from "../identity/barrier.ts";
 import { Credentials } from "../identity/credentials.ts";
 import { failureOf } from "../identity/failure.ts";
 import { hostOf } from "../identity/host.ts";
-import { closeConnection, openConnection } from "../identity/opening.ts";
+import { checkDeclared, closeConnection, openConnection } from "../identity/opening.ts";
 import { aborted, childOf } from "../signals.ts";
 
 export interface LinkContext {
@@ -127,6 +127,7 @@ async function outcomeOf(
     },
     throttle: () => undefined,
   });
+  checkDeclared(connector, credentials);
   if (connector.link !== undefined) {
     const linking = barrier.call(() => connector.link?.(identity, host));
     const outcome = await untilAborted(linking, signal);

@@ -5,7 +5,7 @@ import type { Logger } from "pino";
 import type { Author } from "../author.ts";
 import type { LinkedIdentity, PlatformEvent } from "../connector.ts";
 import type { Carried } from "./carried.ts";
-import type { Cursor, EventStream } from "./event-stream.ts";
+import type { EventStream } from "./event-stream.ts";
 
 export interface InletOptions {
   readonly identity: LinkedIdentity;
@@ -38,8 +38,9 @@ export class Inlet {
     if (event.payload.account !== identity.identityId) {
       throw new TypeError("an event must name the identity that saw it as its account");
     }
-    const message = this.#written(event);
-    if (message !== undefined) await stream.put(message, this.#cursorOf(event), event);
+    const fitting = this.#withFittingCursor(event);
+    const message = this.#written(fitting);
+    if (message !== undefined) await stream.put(message, fitting.payload.cursor, fitting);
   }
 
   /** What an earlier term of this process did not get through goes first. */
@@ -61,10 +62,11 @@ export class Inlet {
   }
 
   /** A cursor that `resume` could not hand out again is none: reading starts at an earlier one, and nothing is lost. */
-  #cursorOf({ payload: { cursor, kind } }: PlatformEvent): Cursor | undefined {
-    if (cursor === undefined || Buffer.byteLength(JSON.stringify(cursor)) <= MAX_CURSOR_BYTES) return cursor;
-    this.#options.log.error({ event: "cursor.refused", code: "envelope.too_large", kind });
-    return undefined;
+  #withFittingCursor(event: PlatformEvent): PlatformEvent {
+    const { cursor, ...payload } = event.payload;
+    if (cursor === undefined || Buffer.byteLength(JSON.stringify(cursor)) <= MAX_CURSOR_BYTES) return event;
+    this.#options.log.error({ event: "cursor.refused", code: "envelope.too_large", kind: payload.kind });
+    return { ...event, payload };
   }
 
   #written(event: PlatformEvent): Outgoing | undefined {

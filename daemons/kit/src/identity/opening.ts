@@ -1,8 +1,9 @@
 /** Opening and closing a connector's connection, each within a time. A connection that comes too late is closed. */
-import { FabricError } from "@linkspan/envelopes";
+import { checkField, FabricError, fieldOf } from "@linkspan/envelopes";
 import type { Logger } from "pino";
 import { type Clock, pause } from "../clock.ts";
 import type { Connection, Connector, IdentityHost, LinkedIdentity } from "../connector.ts";
+import type { Secrets } from "../secrets.ts";
 import { childOf, within } from "../signals.ts";
 import type { Barrier } from "./barrier.ts";
 
@@ -28,6 +29,7 @@ export async function openConnection(
   { connector, barrier, clock, log }: OpeningOptions,
   signal: AbortSignal,
 ): Promise<Connection> {
+  checkDeclared(connector, host.secrets);
   const over = childOf(signal);
   let isLate = false;
   const opening = barrier
@@ -49,6 +51,23 @@ export async function openConnection(
   } finally {
     late.catch(() => undefined);
     over.abort();
+  }
+}
+
+/**
+ * Holds the secrets against the platform's syntax, as the connector declared it: one that was stored before, or came
+ * another way, must not reach the code that writes to the platform.
+ *
+ * @throws FabricError `request.invalid` naming the field
+ */
+export function checkDeclared({ declaration }: Connector, secrets: Secrets): void {
+  if (declaration === undefined) return;
+  for (const name of secrets.names) {
+    const field = fieldOf(declaration, name);
+    const bytes = secrets.get(name);
+    if (field === undefined || bytes === undefined) continue;
+    if (!field.secret) throw new FabricError("request.invalid", `${name} is stored as a secret, but is none`);
+    checkField(field, name, new TextDecoder().decode(bytes));
   }
 }
 
