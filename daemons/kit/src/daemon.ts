@@ -4,7 +4,7 @@
  * Everything durable is the core's; a daemon may be killed at any moment and another process goes on.
  */
 import { type HelloReply, KeyRing, type KeyRecord, type SealKeys, type Signer } from "@linkspan/envelopes";
-import type { Bus, LeaseAnswer } from "@linkspan/fabric";
+import type { Bus, LeaseAnswer, Tenure } from "@linkspan/fabric";
 import type { Logger } from "pino";
 import { Author } from "./author.ts";
 import { type Clock, systemClock } from "./clock.ts";
@@ -62,6 +62,8 @@ export interface DaemonContext extends Required<Omit<DaemonOptions, "keys" | "ge
 export interface Daemon extends AsyncDisposable {
   /** Lease epoch while the instance is held. */
   readonly epoch: number | undefined;
+  /** Whether it keeps its connections without saying or asking anything, because its lease was not renewed. */
+  readonly isMute: boolean;
   /** Whether it takes in everything: the term has begun. */
   readonly isServing: boolean;
   /** Resolves when the daemon has stopped; rejects when it refuses to run. */
@@ -75,7 +77,7 @@ export interface Daemon extends AsyncDisposable {
 export function runDaemon(options: DaemonOptions, signal: AbortSignal): Daemon {
   const stopping = new AbortController();
   const stop = AbortSignal.any([signal, stopping.signal]);
-  const standing: Standing = { epoch: undefined, isServing: false };
+  const standing: Standing = { epoch: undefined, isServing: false, tenure: undefined };
   const done = live(options, stop, standing);
   done.catch(() => undefined);
   return {
@@ -84,6 +86,9 @@ export function runDaemon(options: DaemonOptions, signal: AbortSignal): Daemon {
     },
     get isServing() {
       return standing.isServing;
+    },
+    get isMute() {
+      return standing.tenure?.isHeld() === false;
     },
     done,
     [Symbol.asyncDispose]: async () => {
@@ -95,6 +100,7 @@ export function runDaemon(options: DaemonOptions, signal: AbortSignal): Daemon {
 
 interface Standing {
   epoch: number | undefined;
+  tenure: Tenure | undefined;
   isServing: boolean;
 }
 
@@ -115,6 +121,7 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
     const hello = {
       boot_id: bootId,
       version: KIT_VERSION,
+      stays: true,
       ...(epoch !== undefined && { epoch }),
       ...(leaving && { leaving }),
     };
@@ -149,6 +156,7 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
       beat: (epoch) => sayHello(epoch),
       work: async (tenure, stopped) => {
         standing.epoch = tenure.epoch;
+        standing.tenure = tenure;
         log.info({ event: "lease.held", epoch: tenure.epoch });
         try {
           await serveTerm(daemon, tenure, stopped, () => {
@@ -156,6 +164,7 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
           });
         } finally {
           standing.epoch = undefined;
+          standing.tenure = undefined;
           standing.isServing = false;
           kept = tenure.signal.aborted ? undefined : tenure.epoch;
           log.info({ event: "lease.left", epoch: tenure.epoch, lost: tenure.signal.aborted });
@@ -172,7 +181,8 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
 
 function leaseOf({ lease }: HelloReply): LeaseAnswer {
   if (lease.state === "taken") return { state: "taken", retryAfterMs: lease.retry_after_ms };
-  return { state: "held", epoch: lease.epoch, ttlMs: lease.ttl_ms };
+  const { epoch, ttl_ms: ttlMs, stay_ms: stayMs } = lease;
+  return { state: "held", epoch, ttlMs, ...(stayMs !== undefined && { stayMs }) };
 }
 
 function refuseOtherNamespace(reply: HelloReply, { partitions, generation }: DaemonOptions): void {

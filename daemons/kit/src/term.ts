@@ -5,6 +5,8 @@
  *        the identities · take what is to be said
  * end:   stop taking what is to be said, finish what is being said · close the identities, so that nothing new comes
  *        in · wait for confirmations and acknowledgements, keep the checkpoints · stop the rest
+ * mute:  the lease has run out and nobody else holds it, as in an outage of the broker: connections stay, what is read
+ *        waits in its bounded window, and nothing is said or asked until it is renewed
  * lost:  all of it stops at once; nothing more is written, and what was not settled goes to the next holder
  */
 import {
@@ -83,7 +85,8 @@ class Term {
     this.#ending = childOf(tenure.signal);
     const { signal } = this.#ending;
     this.#author = new Author({ ...daemon, epoch: tenure.epoch });
-    this.#calls = new CoreCalls(daemon.bus, this.#author, daemon.keyRing, clock);
+    const mayAsk = () => tenure.isHeld();
+    this.#calls = new CoreCalls(daemon.bus, this.#author, daemon.keyRing, clock, mayAsk);
     const onError = (error: unknown) => log.warn({ event: "report.unpublished", err: error });
     const latest = { clock, signal, onError };
     const send = () => this.#note("health", this.#report());
@@ -112,6 +115,7 @@ class Term {
       daemon,
       identities: this.#identities,
       isHeld: () => tenure.isHeld(),
+      heldUntilMs: () => tenure.heldUntil(),
       health: () => this.#report(),
       onAssignments: () => this.#refresh.offer(true),
     });

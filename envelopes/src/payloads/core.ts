@@ -27,6 +27,7 @@ export const HelloRequestSchema = z.strictObject({
     .literal(true)
     .exactOptional()
     .meta({ description: "gives the lease back; the last word of a process" }),
+  stays: z.literal(true).exactOptional().meta({ description: "knows a lease with two ends" }),
 });
 
 export const HelloReplySchema = z.strictObject({
@@ -35,7 +36,17 @@ export const HelloReplySchema = z.strictObject({
   partitions: Positive,
   keys: z.array(KeyRecordSchema),
   lease: z.discriminatedUnion("state", [
-    z.strictObject({ state: z.literal("held"), epoch: Positive, ttl_ms: Positive }),
+    z.strictObject({
+      state: z.literal("held"),
+      epoch: Positive,
+      ttl_ms: Positive.meta({
+        description: "`write_until`, counted by the holder from before it asked: after it, it says nothing",
+      }),
+      stay_ms: Positive.exactOptional().meta({
+        description:
+          "`stay_until`, counted alike: after it, it leaves its platform; for who asked with `stays`",
+      }),
+    }),
     z.strictObject({ state: z.literal("taken"), retry_after_ms: Count }),
   ]),
 });

@@ -24,6 +24,8 @@ import { POLICY_HASH } from "../policy/decide.ts";
 
 /** A holder that falls silent is followed by another after this. */
 export const LEASE_TTL_MS = 6_000;
+/** A holder that knows two ends stays this long on its platform, mute, while it cannot reach the core. */
+export const LEASE_STAY_MS = 300_000;
 export const VERSION = "0.1.0";
 
 /** @throws FabricError `envelope.wrong_issuer` when the sender is no daemon */
@@ -33,9 +35,17 @@ export async function answerHello(
   kid: string | undefined,
 ): Promise<HelloReply> {
   const { service, instance } = daemonOf(envelope);
-  const { boot_id, leaving } = envelope.payload as HelloRequest;
+  const { boot_id, leaving, stays } = envelope.payload as HelloRequest;
+  const stay = stays === true ? LEASE_STAY_MS : undefined;
   if (kid === undefined) throw new FabricError("envelope.unsigned", "an unsigned daemon holds no lease");
-  const claim = { service, instance, holder: boot_id, kid, ttlMs: LEASE_TTL_MS };
+  const claim = {
+    service,
+    instance,
+    holder: boot_id,
+    kid,
+    ttlMs: LEASE_TTL_MS,
+    ...(stay !== undefined && { stayMs: stay }),
+  };
   const answer = leaving === true ? await giveBack(core, claim) : await claimLease(core.database.pool, claim);
   if (answer.state === "held" && answer.changed) {
     core.log.info(
@@ -51,7 +61,12 @@ export async function answerHello(
     keys: core.keys.records().filter((record) => record.issuers.includes(CORE)),
     lease:
       answer.state === "held"
-        ? { state: "held", epoch: answer.epoch, ttl_ms: LEASE_TTL_MS }
+        ? {
+            state: "held",
+            epoch: answer.epoch,
+            ttl_ms: LEASE_TTL_MS,
+            ...(stay !== undefined && { stay_ms: stay }),
+          }
         : { state: "taken", retry_after_ms: answer.retryAfterMs },
   };
 }

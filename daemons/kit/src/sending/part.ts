@@ -38,6 +38,7 @@ export interface PartContext {
   readonly pace: Pace;
   readonly connection: () => GuardedConnection | undefined;
   readonly isHeld: () => boolean;
+  readonly heldUntilMs: () => number;
   readonly signal: AbortSignal;
   readonly intentId: string;
   readonly workspaceId: string;
@@ -129,11 +130,11 @@ async function perform(
   { connection, barrier }: GuardedConnection,
   part: Part,
   untilMs: number,
-  { clock, signal, key, memory }: PartContext,
+  { clock, signal, key, memory, heldUntilMs }: PartContext,
 ): Promise<Said> {
   const closing = childOf(signal);
   const window: Window = { untilMs, signal: closing.signal };
-  const closes = pause(clock, untilMs - clock.monotonicMs(), closing.signal).then(() => closing.abort());
+  const closes = windowEnd(untilMs, heldUntilMs, clock, closing.signal).then(() => closing.abort());
   const overrun = closes.then(async () => {
     await pause(clock, GRACE_MS, signal);
     throw new UncertainSend("the connector did not come back from its window");
@@ -146,6 +147,20 @@ async function perform(
     overrun.catch(() => undefined);
     performed.catch(() => undefined);
     closing.abort();
+  }
+}
+
+/** Resolves when the window is over, or when the lease runs out before it: whoever does not hold it says nothing. */
+async function windowEnd(
+  untilMs: number,
+  heldUntilMs: () => number,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    const leftMs = Math.min(untilMs, heldUntilMs()) - clock.monotonicMs();
+    if (leftMs <= 0) return;
+    await pause(clock, leftMs, signal);
   }
 }
 

@@ -33,6 +33,8 @@ export interface SendContext {
   readonly log: Logger;
   /** Whether the instance is held this very moment. */
   readonly isHeld: () => boolean;
+  /** Until when it is, on the monotonic clock; a renewal moves it. */
+  readonly heldUntilMs: () => number;
   readonly signal: AbortSignal;
 }
 

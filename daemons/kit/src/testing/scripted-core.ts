@@ -76,6 +76,10 @@ export class ScriptedCore {
   /** What `resume` is refused with, if it is. */
   resumption: FabricError | undefined;
   leaseTtlMs = 3_000;
+  /** How long a holder may stay, mute; undefined: as an older core, which knows one end only. */
+  leaseStayMs: number | undefined;
+  /** Answers nothing, as when the broker or the core is away. */
+  silent = false;
   credentialTtlMs = 60_000;
   /** What `renew` is refused with, if it is. */
   renewal: FabricError | undefined;
@@ -374,6 +378,7 @@ export class ScriptedCore {
   async #answer(delivery: Delivery): Promise<void> {
     const request = this.#opened(delivery, delivery.route);
     this.asked.push(request);
+    if (this.silent) return;
     let payload: Payload;
     try {
       payload = (await this.#replyTo(request)) as Payload;
@@ -436,11 +441,16 @@ export class ScriptedCore {
     const free =
       this.#holder === undefined || this.#holder.untilMs <= nowMs || this.#holder.bootId === bootId;
     if (free) {
-      if (this.#holder?.bootId !== bootId || this.#holder.untilMs <= nowMs) this.#epoch += 1;
+      if (this.#holder?.bootId !== bootId) this.#epoch += 1;
       this.#holder = { bootId, untilMs: nowMs + this.leaseTtlMs };
     }
     const lease = free
-      ? { state: "held", epoch: this.#epoch, ttl_ms: this.leaseTtlMs }
+      ? {
+          state: "held",
+          epoch: this.#epoch,
+          ttl_ms: this.leaseTtlMs,
+          ...(this.leaseStayMs !== undefined && { stay_ms: this.leaseStayMs }),
+        }
       : { state: "taken", retry_after_ms: 100 };
     return { version: "test", generation: 1, partitions: this.partitions, keys: this.records(), lease };
   }
