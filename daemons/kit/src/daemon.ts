@@ -116,6 +116,8 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
     ...options.tuning,
   };
 
+  /** Questions since the last answer: each of them may have been granted the lease. */
+  let unanswered = 0;
   const sayHello = async (epoch: number | undefined, leaving = false): Promise<LeaseAnswer> => {
     const author = new Author({ ...options, clock, ...(epoch !== undefined && { epoch }) });
     const hello = {
@@ -127,7 +129,9 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
     };
     const calls = new CoreCalls(options.bus, author, keyRing, clock);
     const to = { workspaceId: "_", timeoutMs: tuning.helloTimeoutMs };
+    unanswered += 1;
     const reply = await calls.call("core", "hello", hello, to);
+    unanswered = 0;
     refuseOtherNamespace(reply, options);
     withCoreKeys(keyRing, reply.keys, log);
     return leaseOf(reply);
@@ -174,7 +178,7 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
     stop,
   );
   // So that the next holder need not wait for the lease to run out.
-  if (kept !== undefined) {
+  if (kept !== undefined || unanswered > 0) {
     await sayHello(kept, true).catch((error: unknown) => log.info({ event: "lease.kept", err: error }));
   }
 }

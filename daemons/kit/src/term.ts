@@ -55,12 +55,14 @@ export async function serveTerm(
 ): Promise<void> {
   const lost = tenure.signal;
   const term = new Term(daemon, tenure);
+  const over = childOf(stop, lost);
   try {
     await Promise.race([term.begin(), aborted(lost)]);
     if (!lost.aborted) onBegun();
-    await Promise.race([aborted(stop), aborted(lost)]);
+    await aborted(over.signal);
     if (!lost.aborted) await Promise.race([term.end(), aborted(lost)]);
   } finally {
+    over.abort();
     await term.stop();
   }
 }

@@ -72,6 +72,8 @@ export class Keeper {
   readonly #reporter: Reporter;
   readonly #inlet: Inlet;
   readonly #closing: AbortController;
+  /** Aborted when the last word is said, or the term ends. */
+  readonly #over: AbortController;
   readonly #waiting = new Set<() => void>();
   #identity: LinkedIdentity;
   #turn: AbortController;
@@ -85,7 +87,8 @@ export class Keeper {
     this.#log = context.log.child({ identity_id: identity.identityId });
     this.#closing = childOf(context.signal);
     this.#turn = childOf(this.#closing.signal);
-    const shared = { publish, clock, log: this.#log, signal: context.signal };
+    this.#over = childOf(context.signal);
+    const shared = { publish, clock, log: this.#log, signal: this.#over.signal };
     this.#reporter = new Reporter(identity, { ...shared, author, checkpointEveryMs });
     this.stream = new EventStream({
       ...shared,
@@ -132,8 +135,10 @@ export class Keeper {
   async up(withinMs: number, signal: AbortSignal): Promise<void> {
     if (this.isUp) return;
     const over = childOf(signal);
-    const woken = new Promise<void>((resolve) => this.#waiting.add(resolve));
-    await Promise.race([woken, pause(this.#context.clock, withinMs, over.signal)]);
+    const wake = () => over.abort();
+    this.#waiting.add(wake);
+    await pause(this.#context.clock, withinMs, over.signal);
+    this.#waiting.delete(wake);
     over.abort();
   }
 
@@ -144,8 +149,7 @@ export class Keeper {
   #changed(): void {
     this.#context.onChange();
     if (!this.isUp) return;
-    for (const resolve of this.#waiting) resolve();
-    this.#waiting.clear();
+    for (const wake of this.#waiting) wake();
   }
 
   /** Closes the connection, waits for confirmations within bounds, gives the credentials back; never rejects. */
@@ -160,6 +164,7 @@ export class Keeper {
     await within(CLOSE_WITHIN_MS, this.stream.confirmed());
     await within(LAST_ACKS_WITHIN_MS, this.stream.acknowledgedAll());
     await within(CLOSE_WITHIN_MS, this.#reporter.flush());
+    this.#over.abort(new Restart());
   }
 
   async #run(): Promise<void> {
@@ -167,6 +172,7 @@ export class Keeper {
       this.#turn = childOf(this.#closing.signal);
       const openedMs = this.#context.clock.monotonicMs();
       const error = await this.#serve(this.#turn);
+      this.#turn.abort(new Restart());
       if (this.#closing.signal.aborted) return;
       if (error instanceof Restart) failures = 0;
       else {
@@ -270,6 +276,7 @@ export class Keeper {
     const pauseMs = failure.retryAfterMs ?? backoffMs(failures, reopen);
     this.report({ state, message, code, retryAt: new Date(clock.now().getTime() + pauseMs) });
     await pause(clock, pauseMs, this.#turn.signal);
+    this.#turn.abort(new Restart());
   }
 }
 

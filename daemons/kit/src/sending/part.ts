@@ -135,8 +135,9 @@ async function perform(
   const closing = childOf(signal);
   const window: Window = { untilMs, signal: closing.signal };
   const closes = windowEnd(untilMs, heldUntilMs, clock, closing.signal).then(() => closing.abort());
+  const over = childOf(signal);
   const overrun = closes.then(async () => {
-    await pause(clock, GRACE_MS, signal);
+    await pause(clock, GRACE_MS, over.signal);
     throw new UncertainSend("the connector did not come back from its window");
   });
   memory.remember(key, { kind: "doubtful" });
@@ -147,6 +148,7 @@ async function perform(
     overrun.catch(() => undefined);
     performed.catch(() => undefined);
     closing.abort();
+    over.abort();
   }
 }
 

@@ -78,6 +78,8 @@ export class ScriptedCore {
   leaseTtlMs = 3_000;
   /** How long a holder may stay, mute; undefined: as an older core, which knows one end only. */
   leaseStayMs: number | undefined;
+  /** Seals credentials to a key that nobody has. */
+  sealsWrongly = false;
   /** Answers nothing, as when the broker or the core is away. */
   silent = false;
   credentialTtlMs = 60_000;
@@ -471,7 +473,7 @@ export class ScriptedCore {
     this.#leases.set(lease.lease_id, { ...context, identity });
     const credential = this.credentials.get(identity);
     if (credential === undefined) return { ...lease, version: 0 };
-    const { sealKeys } = await this.enrol();
+    const { sealKeys } = this.sealsWrongly ? { sealKeys: await generateSealKeys() } : await this.enrol();
     const sealed = await seal(sealKeys.publicKey, sealInfo(context), credential.fields);
     return { ...lease, version: credential.version, sealed };
   }
