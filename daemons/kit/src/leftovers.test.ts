@@ -78,10 +78,6 @@ test("credentials that cannot be opened are given back", async () => {
 });
 
 test("links that fail leave no credential lease", async () => {
-  await using world = await World.make();
-  const { core } = world;
-  await world.start(new StubConnector());
-  await eventually(() => core.payloads("health").length > 0);
   const ends: (() => Promise<never>)[] = [
     () => Promise.reject(new FabricError("platform.auth_expired", "wrong")),
     () => Promise.reject(new Error("a bug")),
