@@ -119,7 +119,7 @@ describeWithServers(["postgres"], "resume", () => {
   );
 
   test("large ones share pages by their bytes, and keep nobody out", async () => {
-    await identities(12, "large", 60_000);
+    await identities(12, "large", 30_000);
     await identities(50, "small");
     const { ids, largest } = await resume();
     expect(ids).toHaveLength(62);
@@ -161,8 +161,8 @@ describeWithServers(["postgres"], "resume", () => {
 
   test("an answer that no envelope holds fails its own request; those beside it are answered", async () => {
     await identities(2, "i");
-    // Nothing bounds a user's name in this table: the one member that can still break an answer.
-    await world.core.database.query("UPDATE identities SET user_id = repeat('u', 1100000) WHERE id = 'i1'");
+    // Nothing bounds this member in the table: it can still break an answer.
+    await world.core.database.query("UPDATE identities SET home = repeat('u', 1100000) WHERE id = 'i1'");
     const hello = () => ask("hello", { boot_id: "boot", version: "1" });
     const asked = Array.from({ length: 20 }, async (_, i) =>
       i === 7 ? ask("resume", { boot_id: "boot", cursor: "" }) : hello(),
