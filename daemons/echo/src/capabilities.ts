@@ -36,7 +36,8 @@ export const DECLARATION: LinkDeclaration = {
   name: "Echo",
   description: "A fake platform that answers everything; for trying things out and for tests.",
   fields: [
-    field("name", "Name to appear under", "line", { example: "echo" }),
+    field("nick", "Name to appear under", "line", { example: "echo" }),
+    field("name", "The same, under another name", "line", { advanced: true }),
     field("password", "Any password", "line", { secret: true }),
     field("code", "Code that you were sent", "word", { secret: true, advanced: true }),
     field("ask_code", "Ask for a code when linking", "boolean", { advanced: true }),

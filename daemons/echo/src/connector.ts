@@ -47,7 +47,8 @@ export function echoConnector(options: EchoOptions): Connector {
 }
 
 function selfOf({ identityId, workspaceId, settings }: LinkedIdentity, service: string): Self {
-  const name = typeof settings.name === "string" ? settings.name : identityId;
+  const given = settings.name ?? settings.nick;
+  const name = typeof given === "string" ? given : identityId;
   return { service, workspaceId, account: identityId, name };
 }
 
