@@ -81,6 +81,24 @@ test("a sentence of any length from a platform is told shortened", async () => {
   );
 });
 
+test("an answer to a link that no envelope holds is refused at once", async () => {
+  await using world = await World.make();
+  world.core.link("id-1");
+  const connector = new StubConnector();
+  connector.link = async () => ({
+    status: "linked",
+    remote: "r",
+    name: "n",
+    settings: Object.fromEntries(
+      Array.from({ length: 100 }, (_, index) => [`s${index}`, "x".repeat(20_000)]),
+    ),
+  });
+  await world.up(connector);
+  const ticket = await world.core.sessionTicket("new");
+  const answer = await world.core.request("link_account", { settings: {} }, { identity_id: "new", ticket });
+  expect(answer.payload.error).toMatchObject({ code: expect.stringMatching(/^envelope\./) as string });
+});
+
 test("a cursor that resume could not hand out again is no checkpoint; its event and the next cursor are kept", async () => {
   await using world = await World.make();
   world.core.link("id-1");
