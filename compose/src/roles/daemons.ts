@@ -6,14 +6,7 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { FabricError, sealKeysFrom } from "@linkspan/envelopes";
 import type { Bus } from "@linkspan/fabric";
-import {
-  catchStrayErrors,
-  type Connector,
-  type Daemon,
-  type DaemonConfig,
-  runDaemon,
-  startDaemon,
-} from "@linkspan/daemon-kit";
+import { type Connector, type Daemon, type DaemonConfig, runDaemon, startDaemon } from "@linkspan/daemon-kit";
 import { currentLease, releaseLease } from "@linkspan/store";
 import type { Core } from "@linkspan/worker";
 import type { Logger } from "pino";
@@ -41,7 +34,6 @@ export async function runBeside(
     services: [service],
   };
   await registerKey(core, ownRecord(signer, { ...holder, seal: sealKeys.publicKey }, core.now()));
-  stack.use(catchStrayErrors(log));
   const daemon = runDaemon(
     {
       bus,

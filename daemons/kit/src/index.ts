@@ -10,4 +10,3 @@ export { claimStrayError } from "./identity/barrier.ts";
 export { RefuseToRun } from "./lease.ts";
 export type { Secrets } from "./secrets.ts";
 export { type RunningOptions, startDaemon } from "./start.ts";
-export { catchStrayErrors } from "./stray-errors.ts";

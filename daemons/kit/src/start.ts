@@ -9,7 +9,6 @@ import type { Connector } from "./connector.ts";
 import { type Daemon, runDaemon } from "./daemon.ts";
 import { enrol } from "./enrolment.ts";
 import { type DaemonKeys, readKeyFile } from "./key-file.ts";
-import { catchStrayErrors } from "./stray-errors.ts";
 
 export interface RunningOptions {
   readonly config: DaemonConfig;
@@ -32,12 +31,8 @@ export async function startDaemon(
   const { signer, sealKeys, coreKeys, partitions, generation } = keys;
   const bootId = randomUUID();
   const own = { signer, sealKeys, keys: coreKeys, partitions, generation };
-  const strays = catchStrayErrors(log);
   const options = { bus, connector, service: connector.service, instance, ...own, log, bootId };
-  const daemon = runDaemon(options, signal);
-  const end = () => strays[Symbol.dispose]();
-  daemon.done.then(end, end);
-  return daemon;
+  return runDaemon(options, signal);
 }
 
 async function enrolNow(config: DaemonConfig, signal: AbortSignal): Promise<DaemonKeys> {

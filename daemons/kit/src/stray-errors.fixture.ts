@@ -9,7 +9,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { EmbeddedBroker } from "@linkspan/fabric";
 import pino from "pino";
 import { runDaemon } from "./daemon.ts";
-import { catchStrayErrors } from "./stray-errors.ts";
+import { claimStrayError } from "./identity/barrier.ts";
+import { watchFaults } from "./process/faults.ts";
 import { PARTITIONS, ScriptedCore } from "./testing/scripted-core.ts";
 import { StubConnector } from "./testing/stub-connector.ts";
 
@@ -40,7 +41,11 @@ const PLACES: Readonly<Record<string, () => void>> = {
     void setTimeout(() => new EventEmitter().emit("error", new Error("emitted")), 1),
 };
 
-using _strays = catchStrayErrors(pino({ level: "silent" }));
+using _faults = watchFaults({
+  log: pino({ level: "silent" }),
+  fail: () => process.exit(1),
+  claim: claimStrayError,
+});
 const broker = new EmbeddedBroker();
 const core = await ScriptedCore.start(broker);
 core.link("good");

@@ -17,30 +17,3 @@ test("what an identity's code throws where nobody catches it ends that identity'
     isServing: true,
   });
 }, 70_000);
-
-test("an exception that is no identity's is logged with its origin and ends the process; a rejection is logged", async () => {
-  const code = `
-    import pino from "pino";
-    import { catchStrayErrors } from ${JSON.stringify(fixture("stray-errors.ts"))};
-    catchStrayErrors(pino(pino.destination({ sync: true })));
-    Promise.reject(new Error("a rejection of nobody"));
-    setTimeout(() => { throw new Error("an exception of nobody"); }, 5);
-    setTimeout(() => console.log("still here"), 2_000);
-  `;
-  const cwd = fixture("..");
-  const ended = run(process.execPath, ["--input-type=module", "-e", code], { cwd, timeout: 60_000 });
-  const { stdout, code: exit } = await ended.then(
-    () => ({ stdout: "", code: 0 }),
-    (error: unknown) => error as { stdout: string; code: number },
-  );
-  expect(exit).toBe(1);
-  const lines = stdout
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line) as { event: string; err: { stack: string } });
-  expect(lines.map(({ event }) => event)).toEqual([
-    "process.rejection_unhandled",
-    "process.exception_uncaught",
-  ]);
-  expect(lines[1]?.err.stack).toContain("an exception of nobody");
-}, 70_000);

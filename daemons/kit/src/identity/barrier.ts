@@ -4,7 +4,7 @@
  *
  * Calls of the kit go through {@link Barrier.call}; callbacks that a connector gives to its platform, to timers and
  * to event emitters go through {@link Barrier.guard}. What is thrown outside of both is still attributed to the
- * identity, because every call runs in the barrier's asynchronous context: see stray-errors.ts.
+ * identity, because every call runs in the barrier's asynchronous context: see {@link claimStrayError}.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { FabricError, isFabricError } from "@linkspan/envelopes";
@@ -39,6 +39,11 @@ export class Barrier implements Disposable {
   /** The same for what answers at once. @throws what `work` throws */
   callNow<T>(work: () => T): T {
     return running.run(this, work);
+  }
+
+  /** Code of the kit and of the bus that a connector called: what fails there is not the connector's. */
+  outside<T>(work: () => T): T {
+    return running.exit(work);
   }
 
   /** A callback that never throws and never rejects: its failure is the connection's. */
@@ -88,7 +93,7 @@ function asFailure(error: unknown): ConnectorFailure {
 }
 
 /** For the log: whatever was thrown, as an error. */
-export function asError(error: unknown): Error {
+function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(`not an error but ${typeof error}`);
 }
 

@@ -30,20 +30,21 @@ export function hostOf(options: HostOptions): IdentityHost {
     guard: (callback) => barrier.guard(callback),
     event: (event) => quiet(takeEvent(event, options)),
     state: barrier.guard((state: BridgeState) => {
-      if (!signal.aborted) options.state(state);
+      if (!signal.aborted) barrier.outside(() => options.state(state));
     }),
     throttle: barrier.guard((throttle: Throttle) => {
       const retryAfterMs = soundMs(throttle.retryAfterMs) ?? SLOW_DOWN_MS;
-      if (!signal.aborted) options.throttle({ reason: String(throttle.reason), retryAfterMs });
+      if (signal.aborted) return;
+      barrier.outside(() => options.throttle({ reason: String(throttle.reason), retryAfterMs }));
     }),
-    writeBack: (fields) => quiet(credentials.writeBack(fields)),
+    writeBack: (fields) => quiet(barrier.outside(() => credentials.writeBack(fields))),
   };
 }
 
 async function takeEvent(event: PlatformEvent, { signal, barrier, ...options }: HostOptions): Promise<void> {
   signal.throwIfAborted();
   try {
-    await options.event(event);
+    await barrier.outside(() => options.event(event));
   } catch (error) {
     if (!signal.aborted) barrier.fail(error);
     throw error;
