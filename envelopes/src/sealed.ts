@@ -37,7 +37,9 @@ export const MAX_CREDENTIAL_BYTES = 48_000;
 const MAX_FIELDS = 64;
 const PAD_TO = 256;
 const PKCS8_PREFIX = Buffer.from("302e020100300506032b656e04220420", "hex");
-const FIELD_NAME = /^[a-z][a-z0-9_]{0,63}$/;
+/** As connectors declare secrets: `password`, `sasl.password`, `channel_key:#linkspan`. */
+const FIELD_NAME =
+  /^[a-z][A-Za-z0-9_]{0,63}(?:\.[a-z][A-Za-z0-9_]{0,63}){0,3}(?::[^\0-\x1F\x7F\u0085\u2028\u2029]{1,264})?$/;
 
 const suite = new CipherSuite({
   kem: new DhkemX25519HkdfSha256(),

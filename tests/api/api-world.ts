@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
 import { type Api, type ApiOptions, hashToken, newToken, prometheusMetrics, startApi } from "@linkspan/api";
+import { DECLARATION as ECHO } from "@linkspan/daemon-echo";
+import { DECLARATION as IRC } from "@linkspan/daemon-irc";
 import {
   encode,
   eventId,
@@ -26,6 +28,7 @@ import {
   migrate,
   openNamespace,
   type Role,
+  saveDeclaration,
   saveKeyRecord,
   updateIdentity,
 } from "@linkspan/store";
@@ -84,6 +87,12 @@ export class ApiWorld implements AsyncDisposable {
     const logged: string[] = [];
     const core = await openCore(database, registry, logged, directory, stack);
     stack.use(await startWorker(core));
+    for (const [service, link] of [
+      ["irc", IRC],
+      ["echo", ECHO],
+    ] as const) {
+      await saveDeclaration(core.database.pool, { service, instance: "primary" }, { capabilities: {}, link });
+    }
     const owner = await tokenIn(core, { name: "root", role: "owner", workspace: "*" });
     const api = stack.use(await startApi(core, { host: "127.0.0.1", port: 0, registry, ...options }));
     return new ApiWorld({ core, api, logged, owner }, stack.move());

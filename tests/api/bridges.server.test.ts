@@ -1,6 +1,6 @@
 /** Linking as Msgr's clients call it: catalogue, sessions, credentials, unlinking. */
 import { randomUUID } from "node:crypto";
-import { identityById } from "@linkspan/store";
+import { identityById, saveDeclaration } from "@linkspan/store";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
@@ -117,7 +117,8 @@ describeWithServers(["postgres"], "linking over HTTP", () => {
     expect((await give(data.id, wrap(fields))).body.code).toBe("request.invalid");
 
     const identity = await identityById(world.core.database.pool, data.identity_id);
-    expect(identity?.settings).toMatchObject({ nick: "alice", port: 6697 });
+    // It failed, so that nothing of it is left.
+    expect(identity).toMatchObject({ state: "unlinked", settings: {} });
     expect(JSON.stringify([identity, failed]) + world.logged.join("")).not.toContain(secret);
   });
 
@@ -143,6 +144,56 @@ describeWithServers(["postgres"], "linking over HTTP", () => {
     const { data } = (await open({ user_id: "u1" })).body;
     expect((await give(data.id, body)).body.code).toBe("request.invalid");
     expect((await read(data.id)).body.data.state).toBe("awaiting_user");
+  });
+
+  test.each([
+    ["nested, under a name that is none of ours", { auth: { password: "S3CRET" } }, "auth.password"],
+    ["under a name that does not look like one", { passphrase: "S3CRET" }, "passphrase"],
+    ["as a member of a declared object", { sasl: { pin: "S3CRET" } }, "sasl.pin"],
+    ["in `credentials`", { credentials: { sasl: { password: "S3CRET" } } }, "sasl.password"],
+    ["that the platform's syntax cannot hold", { server_password: "S3CRET\r\nQUIT" }, "server_password"],
+  ])("a secret %s is refused by its field's name, and stored nowhere", async (_name, body, named) => {
+    const { data } = (await open({ user_id: "u1" })).body;
+    const refused = await give(data.id, body);
+    expect(refused.body.code).toBe("request.invalid");
+    expect(JSON.stringify(refused.body)).toContain(named);
+    expect((await read(data.id)).body.data.state).toBe("awaiting_user");
+    const { pool } = world.core.database;
+    const rows: unknown[] = [refused.body, await identityById(pool, data.identity_id)];
+    for (const table of ["identities", "auth_sessions", "audit_entries"]) {
+      rows.push((await pool.query(`SELECT t::text FROM ${table} t`)).rows);
+    }
+    expect(JSON.stringify(rows) + world.logged.join("")).not.toContain("S3CRET");
+  });
+
+  test("the documented key of a channel is a credential like any other", async () => {
+    const { data } = (await open({ user_id: "u1" })).body;
+    const fields = { network: "libera", nick: "alice", "channel_key:#k": "sesame" };
+    expect((await give(data.id, { credentials: fields })).body.data.state).toBe("completing");
+  });
+
+  test("a service whose daemon announced nothing yet is refused for now, and one that announced is in the catalogue", async () => {
+    const early = await world.ask<{ code: string }>("POST", "/api/bridges/xmpp/sessions", {
+      as: backend,
+      body: {},
+    });
+    expect([early.status, early.body.code]).toEqual([503, "platform.unavailable"]);
+    const elsewhere = await open({ instance: "second" });
+    expect(elsewhere.status).toBe(503);
+    const { pool } = world.core.database;
+    const link = { name: "XMPP", description: "", fields: [] };
+    await saveDeclaration(pool, { service: "xmpp", instance: "primary" }, { capabilities: {}, link });
+    expect((await open({}, "xmpp")).status).toBe(200);
+  });
+
+  test("a session that is given up leaves neither settings nor an account", async () => {
+    const { data } = (await open({ user_id: "u1" })).body;
+    const path = `/api/bridges/irc/sessions/${data.id}`;
+    expect((await world.ask("DELETE", path, { as: backend })).status).toBe(204);
+    expect(await identityById(world.core.database.pool, data.identity_id)).toMatchObject({
+      state: "unlinked",
+      settings: {},
+    });
   });
 
   test("an account is unlinked by its id, or by service and user", async () => {

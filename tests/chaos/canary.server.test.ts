@@ -53,8 +53,14 @@ test("no log, no row, no file and no answer shows a password", { timeout: 120_00
   answers.push(await session());
   // A second session of the same user fails with the wrong password; its error must not repeat it either.
   const again = await client.send<Session>("POST", "/api/bridges/echo/sessions", { user_id: "u" });
-  const wrong = { credentials: { password: "wrong", [`x-${SECRET.slice(0, 4)}`]: "y" } };
-  answers.push(await client.send("POST", `/api/bridges/echo/sessions/${again.data.id}/credentials`, wrong));
+  const undeclared = { credentials: { auth: { password: SECRET }, passphrase: SECRET } };
+  const againPath = `/api/bridges/echo/sessions/${again.data.id}/credentials`;
+  await client.send("POST", againPath, undeclared).then(
+    () => expect.unreachable("a field that was not declared was taken"),
+    (error: unknown) => answers.push(String(error)),
+  );
+  const wrong = { credentials: { password: "wrong" } };
+  answers.push(await client.send("POST", againPath, wrong));
   const failed = () => client.get<Session>(`/api/bridges/sessions/${again.data.id}`);
   await until(async () => (await failed()).data.state === "failed", {
     what: "the wrong password to be refused",

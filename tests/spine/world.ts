@@ -88,7 +88,7 @@ export async function openWorld(options: WorldOptions): Promise<World> {
 async function link(core: Core, userId: string, fields: Record<string, unknown>): Promise<Identity> {
   await until(
     async () => {
-      const { rows } = await core.database.query("SELECT 1 FROM instance_leases WHERE expires_at > now()");
+      const { rows } = await core.database.query("SELECT 1 FROM instances WHERE declaration IS NOT NULL");
       return rows.length > 0;
     },
     { what: "a daemon to hold the instance" },

@@ -4,7 +4,7 @@ import {
   deleteAged,
   endPendingIdentities,
   expireAuthSessions,
-  identitiesAt,
+  identityPage,
   identitiesOf,
   listQuarantine,
   lockUnsettledIntents,
@@ -91,11 +91,13 @@ describeWithServers(["postgres"], "plans at 10^5 rows", () => {
     return most;
   }
 
+  const PAGE = { after: "", count: 200, bytes: 262_144, identityBytes: 40_960 };
+
   test.each<[string, (on: Queryable) => Promise<unknown>]>([
     ["what unlinking ends", (on) => lockUnsettledIntents(on, "i7")],
     ["identities of a workspace", (on) => identitiesOf(on, { workspaceId: "ws7", limit: 100 })],
     ["identities of a user", (on) => identitiesOf(on, { workspaceId: "ws7", userId: "u7", limit: 100 })],
-    ["identities of an instance", (on) => identitiesAt(on, "irc", "shard-7")],
+    ["identities of an instance", (on) => identityPage(on, { service: "irc", instance: "shard-7" }, PAGE)],
     ["link sessions that ran out", (on) => expireAuthSessions(on)],
     ["identities that were never linked", (on) => endPendingIdentities(on)],
     ["quarantine of a workspace", (on) => listQuarantine(on, { workspaceId: "ws7", limit: 50 })],

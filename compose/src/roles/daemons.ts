@@ -64,7 +64,7 @@ async function ownSigner(core: Core, data: string, name: string): Promise<Signer
 /** A holder from before, which may have been killed, is waited for only where it could still be alive. */
 async function freeInstance(core: Core, service: string, instance: string): Promise<void> {
   const lease = await currentLease(core.database.pool, service, instance);
-  if (lease?.live === true) await releaseLease(core.database.pool, lease);
+  if (lease !== undefined) await releaseLease(core.database.pool, lease);
 }
 
 /**

@@ -1,5 +1,6 @@
 /** Faults that reached the process: counted, shown in health, and given to the daemon whose code threw. */
 import type { ReadinessCheck } from "@linkspan/api";
+import { claimStrayError } from "@linkspan/daemon-kit";
 import { type FaultKind, watchFaults } from "@linkspan/daemon-kit/process";
 import type { Logger } from "pino";
 import { Counter, type Registry } from "prom-client";
@@ -21,6 +22,7 @@ export class Faults {
       log,
       fail,
       partOf: () => daemonRunning()?.name,
+      claim: (error) => !isShared(error) && claimStrayError(error),
       contain: (error) => {
         const daemon = isShared(error) ? undefined : daemonRunning();
         daemon?.fault(error);

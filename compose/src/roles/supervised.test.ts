@@ -25,6 +25,7 @@ function scripted(): Scripted {
     daemon: {
       epoch: 1,
       isServing: true,
+      isMute: false,
       done: promise,
       [Symbol.asyncDispose]: () => {
         one.closed = true;

@@ -27,6 +27,8 @@ export interface Context {
 
 export interface ReadinessCheck {
   readonly name: string;
+  /** What a failure takes away: `core`, the default, the whole process; `instance`, some daemon's instance only. */
+  readonly scope?: "core" | "instance";
   /** What to do when it is not ok; told to everybody, so it is the same for all causes. */
   readonly help?: string;
   /** Rejects, or tells `ok: false`; the detail is told to the staff of the installation only. */

@@ -1,6 +1,7 @@
 /** The shapes that Msgr's clients read: catalogue entries and link sessions, each within `data`. */
 import type { AuthSession } from "@linkspan/store";
-import { type CatalogEntry, catalogEntry, type LinkField } from "@linkspan/worker";
+import type { LinkField } from "@linkspan/envelopes";
+import type { CatalogEntry } from "@linkspan/worker";
 import { z } from "zod";
 import { Open, Written } from "./schemas.ts";
 
@@ -66,7 +67,11 @@ export function catalogView(entry: CatalogEntry): z.output<typeof CatalogView> {
     display_name: entry.name,
     description: entry.description,
     status: "available",
-    auth: { method: METHOD, auth_surface: SURFACE, form: { fields: entry.fields.map(fieldView) } },
+    auth: {
+      method: METHOD,
+      auth_surface: SURFACE,
+      form: { fields: entry.fields.filter(({ advanced }) => advanced !== true).map(fieldView) },
+    },
     capabilities: { messaging: { directions: ["inbound", "outbound"], media: ["text"] } },
     categories: [],
     prerequisites: [],
@@ -78,8 +83,11 @@ export function catalogView(entry: CatalogEntry): z.output<typeof CatalogView> {
   };
 }
 
-export function sessionView(session: AuthSession): z.output<typeof SessionView> {
-  const entry = catalogEntry(session.service);
+/** @param entry of its service; undefined when no daemon announces it any more */
+export function sessionView(
+  session: AuthSession,
+  entry: CatalogEntry | undefined,
+): z.output<typeof SessionView> {
   const changed = session.changed_at.toISOString();
   return {
     id: session.id,

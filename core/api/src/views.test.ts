@@ -1,10 +1,23 @@
 import { signerFromSeed } from "@linkspan/envelopes";
 import type { AuthSession, Identity, Intent, StoredEvent } from "@linkspan/store";
+import type { CatalogEntry } from "@linkspan/worker";
 import { expect, test } from "vitest";
 import { sessionView, SessionView } from "./msgr-views.ts";
 import { eventJson, EventView, identityView, IdentityView, intentView, IntentView } from "./views.ts";
 
 const at = new Date("2026-11-20T12:00:00.000Z");
+
+const field = { label: "x", required: false, syntax: "line", max_bytes: 100 } as const;
+const irc: CatalogEntry = {
+  service: "irc",
+  name: "IRC",
+  description: "",
+  fields: [
+    { ...field, name: "nick", secret: false },
+    { ...field, name: "password", secret: true },
+    { ...field, name: "realname", secret: false, advanced: true },
+  ],
+};
 
 const identity: Identity = {
   id: "i1",
@@ -16,7 +29,7 @@ const identity: Identity = {
   remote: null,
   name: null,
   state: "linked",
-  settings: { nick: "alice", password: "hunter2", sasl_pass: "hunter2" },
+  settings: { nick: "alice", realname: "Alice", password: "hunter2", sasl_pass: "hunter2" },
   bridge_state: "connected",
   bridge_detail: {},
   capabilities: {},
@@ -52,7 +65,7 @@ const intent: Intent = {
 };
 
 test("an identity shows what the catalogue asks for in the open, and nothing else that was entered", () => {
-  const view = IdentityView.parse(identityView(identity));
+  const view = IdentityView.parse(identityView(identity, irc));
   expect(view.settings).toEqual({ nick: "alice" });
   expect(JSON.stringify(view)).not.toContain("hunter2");
   expect(view).not.toHaveProperty("remote");
@@ -107,5 +120,5 @@ test("a session of a service that left the catalogue is still shown", () => {
     changed_at: at,
     expires_at: at,
   };
-  expect(SessionView.parse(sessionView(session)).catalog_snapshot).toEqual({});
+  expect(SessionView.parse(sessionView(session, undefined)).catalog_snapshot).toEqual({});
 });

@@ -4,7 +4,7 @@
  */
 import { ENVELOPE_TYPE } from "@linkspan/envelopes";
 import type { contactsOf, Identity, Intent, quarantined, StoredEvent, stepsOf } from "@linkspan/store";
-import { catalogEntry } from "@linkspan/worker";
+import type { CatalogEntry } from "@linkspan/worker";
 import { z } from "zod";
 import { Open, Written } from "./schemas.ts";
 
@@ -160,7 +160,11 @@ export const IdentityDetailView = z
   })
   .meta({ id: "IdentityDetail" });
 
-export function identityView(identity: Identity): z.output<typeof IdentityView> {
+/** @param entry of its service; undefined when no daemon announces it any more */
+export function identityView(
+  identity: Identity,
+  entry: CatalogEntry | undefined,
+): z.output<typeof IdentityView> {
   const { remote, name } = identity;
   return {
     id: identity.id,
@@ -173,7 +177,7 @@ export function identityView(identity: Identity): z.output<typeof IdentityView> 
     bridge_state: identity.bridge_state,
     bridge_detail: identity.bridge_detail,
     capabilities: identity.capabilities,
-    settings: shownSettings(identity),
+    settings: shownSettings(identity, entry),
     created_at: identity.created_at.toISOString(),
     updated_at: identity.updated_at.toISOString(),
     ...present({ remote, name }),
@@ -181,8 +185,8 @@ export function identityView(identity: Identity): z.output<typeof IdentityView> 
 }
 
 /** Only what the catalogue asks for in the open: what a daemon learned by itself is not shown. */
-function shownSettings({ service, settings }: Identity): Record<string, unknown> {
-  const open = catalogEntry(service)?.fields.filter((field) => !field.secret) ?? [];
+function shownSettings({ settings }: Identity, entry: CatalogEntry | undefined): Record<string, unknown> {
+  const open = entry?.fields.filter(({ secret, advanced }) => !secret && advanced !== true) ?? [];
   return Object.fromEntries(
     open.flatMap(({ name }) => (Object.hasOwn(settings, name) ? [[name, settings[name]]] : [])),
   );

@@ -97,6 +97,33 @@ test("gives up before the authority does when renewals hang", async () => {
   await done;
 });
 
+test("after its first end it acts no more and stays; a renewal gives it back, and only the second end loses it", async () => {
+  let isAway = false;
+  const { clock, stop, tenures, done } = bench(async () => {
+    if (isAway) throw new FabricError("bus.unavailable", "down");
+    return { state: "held", epoch: 1, ttlMs: TTL_MS, stayMs: 300_000 };
+  });
+  const mute = () => tenures[0]?.tenure.isHeld() === false;
+  await clock.run({ until: () => tenures.length === 1 });
+  isAway = true;
+  await clock.run({ until: () => clock.now() > 120_000 });
+  expect(mute()).toBe(true);
+  expect(tenures[0]?.tenure.signal.aborted).toBe(false);
+
+  isAway = false;
+  await clock.run({ until: () => clock.now() > 130_000 });
+  expect(mute()).toBe(false);
+  expect(tenures).toHaveLength(1);
+
+  isAway = true;
+  await clock.run({ until: () => tenures[0]?.to !== undefined });
+  expect(clock.now()).toBeGreaterThan(130_000 + 250_000);
+  expect(clock.now()).toBeLessThan(130_000 + 300_000);
+  expect(tenures[0]?.tenure.signal.reason).toMatchObject({ code: "lease.lost" });
+  stop.abort();
+  await done;
+});
+
 test("survives renewals that fail, as long as one succeeds in time", async () => {
   let count = 0;
   const { clock, stop, tenures, done } = bench(async () => {

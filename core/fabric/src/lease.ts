@@ -3,13 +3,23 @@
  * epoch; here is only the discipline of a holder: it renews at a third of the time, and stops thinking of
  * itself as the holder before anybody else may, counted on its own monotonic clock from before it asked,
  * whether or not an answer ever comes.
+ *
+ * A lease has two ends. After the first the holder acts no more, but a renewal in the same epoch gives it back: an
+ * outage of the authority mutes holders. After the second, or when somebody else is said to hold it, it is lost.
  */
 import { FabricError } from "@linkspan/envelopes";
 import { backoffMs } from "./backoff.ts";
 import { type Clock, type Random, sleep, systemClock } from "./clock.ts";
 
 export type LeaseAnswer =
-  | { readonly state: "held"; readonly epoch: number; readonly ttlMs: number }
+  | {
+      readonly state: "held";
+      readonly epoch: number;
+      /** How long the holder may act. */
+      readonly ttlMs: number;
+      /** How long it may stay where it is, without acting; absent: no longer than that. */
+      readonly stayMs?: number;
+    }
   | { readonly state: "taken"; readonly retryAfterMs: number };
 
 /** One uninterrupted time as the holder. */
@@ -17,8 +27,10 @@ export interface Tenure {
   readonly epoch: number;
   /** Aborted with FabricError `lease.lost`, or with the outer signal's reason. */
   readonly signal: AbortSignal;
-  /** By the clock, now: also right when the process was stopped and timers are late. */
+  /** Whether the holder may act, by the clock, now: also right when the process was stopped and timers are late. */
   isHeld(): boolean;
+  /** Until when it may act, on the clock; a renewal moves it. */
+  heldUntil(): number;
 }
 
 export interface HoldLeaseOptions {
@@ -90,11 +102,12 @@ class Holding {
   readonly #over = new AbortController();
   #ttlMs: number;
   #until: number;
+  #stayUntil: number;
 
   constructor(
     options: HoldLeaseOptions,
     clock: Clock,
-    answer: { readonly epoch: number; readonly ttlMs: number },
+    answer: Extract<LeaseAnswer, { state: "held" }>,
     askedAt: number,
   ) {
     this.#options = options;
@@ -102,6 +115,7 @@ class Holding {
     this.#epoch = answer.epoch;
     this.#ttlMs = answer.ttlMs;
     this.#until = this.#deadline(askedAt, answer.ttlMs);
+    this.#stayUntil = this.#stayDeadline(askedAt, answer);
   }
 
   /** @returns whether the holder is done; false: the lease is lost, ask again */
@@ -117,6 +131,7 @@ class Holding {
         epoch: this.#epoch,
         signal: this.#over.signal,
         isHeld: () => !this.#over.signal.aborted && this.#clock.now() < this.#until,
+        heldUntil: () => this.#until,
       });
       return !isLost(this.#over.signal.reason);
     } catch (error) {
@@ -149,16 +164,17 @@ class Holding {
     if (this.#over.signal.aborted) return;
     if (answer.state === "taken") this.#lose("another process holds it");
     else if (answer.epoch !== this.#epoch) this.#lose(`it is in epoch ${answer.epoch} now`);
-    else if (this.#clock.now() < this.#until) {
+    else if (this.#clock.now() < this.#stayUntil) {
       this.#ttlMs = answer.ttlMs;
       this.#until = Math.max(this.#until, this.#deadline(askedAt, answer.ttlMs));
+      this.#stayUntil = Math.max(this.#stayUntil, this.#stayDeadline(askedAt, answer));
     }
   }
 
   async #expire(): Promise<void> {
     const { signal } = this.#over;
     while (!signal.aborted) {
-      const leftMs = this.#until - this.#clock.now();
+      const leftMs = this.#stayUntil - this.#clock.now();
       if (leftMs <= 0) this.#lose("it was not renewed in time");
       else await sleep(this.#clock, leftMs, signal);
     }
@@ -166,6 +182,10 @@ class Holding {
 
   #deadline(askedAt: number, ttlMs: number): number {
     return askedAt + ttlMs - (this.#options.marginMs ?? ttlMs / 10);
+  }
+
+  #stayDeadline(askedAt: number, { ttlMs, stayMs = ttlMs }: Extract<LeaseAnswer, { state: "held" }>): number {
+    return Math.max(this.#deadline(askedAt, ttlMs), this.#deadline(askedAt, stayMs));
   }
 
   #lose(why: string): void {

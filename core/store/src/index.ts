@@ -7,6 +7,7 @@ export * from "./repositories/audit.ts";
 export * from "./repositories/checkpoints.ts";
 export * from "./repositories/events.ts";
 export * from "./repositories/identities.ts";
+export * from "./repositories/instances.ts";
 export * from "./repositories/intents.ts";
 export * from "./repositories/keys.ts";
 export * from "./repositories/leases.ts";

@@ -42,7 +42,22 @@ export interface Tables {
     holder: string;
     kid: string;
     epoch: Big;
+    /** Until then the holder may write. */
     expires_at: Date;
+    /** Until then it may stay on its platform. */
+    stay_until: Generated<Date>;
+    heard_since: Date | null;
+    heard_at: Date | null;
+  };
+  instances: {
+    service: string;
+    instance: string;
+    declaration: JsonDefault | null;
+    announced_at: Date | null;
+    health: "ok" | "degraded" | "down" | null;
+    health_code: string | null;
+    health_detail: string | null;
+    health_at: Date | null;
   };
   worker_leases: { namespace: string; worker: string; epoch: Big; expires_at: Date };
   partition_owners: { namespace: string; partition: number; owner: string | null };

@@ -14,7 +14,8 @@ import { type Verified, verify } from "./inbound/intake.ts";
 import { answerAttempt } from "./outbound/attempt.ts";
 import { recordIntent } from "./outbound/record.ts";
 import { answerTo, refusal } from "./send.ts";
-import { answerHello, answerResume } from "./sync/hello.ts";
+import { answerHello } from "./sync/hello.ts";
+import { answerResume } from "./sync/resume.ts";
 import { REQUESTS } from "./topology.ts";
 
 export async function startRequests(core: Core): Promise<Subscription> {
@@ -46,12 +47,14 @@ async function serve(core: Core, { delivery, value }: Prepared<Verified>): Promi
   }
   const payload = await answerOrRefusal(core, value);
   if (delivery.replyTo === undefined) return;
-  await core.bus.reply(delivery.replyTo, answerOf(core, value.envelope, payload)).catch((error: unknown) => {
+  try {
+    await core.bus.reply(delivery.replyTo, answerOf(core, value.envelope, payload));
+  } catch (error) {
     core.log.debug(
       { event: "reply.dropped", action: delivery.route.action, err: error },
       "an answer was not delivered",
     );
-  });
+  }
 }
 
 /** An answer that no envelope can hold fails its own request, and no other. */

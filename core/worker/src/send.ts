@@ -17,6 +17,9 @@ import type { Core } from "./core.ts";
 
 export const CORE = "core";
 
+/** Longest sentence in a refusal, code units: within the schema's bytes whatever they are. */
+const MAX_DETAIL = 1_000;
+
 /** An envelope of the core, but for its time and schema. */
 export interface Draft {
   readonly service: string;
@@ -71,9 +74,6 @@ export function answerTo(core: Core, request: Envelope, payload: Record<string, 
   });
 }
 
-/** Characters of a detail: within the schema's bytes whatever they are. */
-const MAX_DETAIL = 1_024;
-
 /** What an error tells a requester: the code and the detail, never a cause. */
 export function refusal(error: unknown): {
   error: { code: string; detail: string; retry_after_ms?: number };
@@ -82,7 +82,7 @@ export function refusal(error: unknown): {
   return {
     error: {
       code: error.code,
-      detail: error.message.slice(0, MAX_DETAIL),
+      detail: error.message.slice(0, MAX_DETAIL).toWellFormed(),
       ...(error.retryAfterMs !== undefined && {
         retry_after_ms: Math.min(Math.max(0, Math.ceil(error.retryAfterMs)), LIMITS.timerMs),
       }),

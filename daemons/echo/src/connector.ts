@@ -17,7 +17,7 @@ import type {
   Window,
 } from "@linkspan/daemon-kit";
 import { channelRef, FabricError, parseRef } from "@linkspan/envelopes";
-import { CAPABILITIES } from "./capabilities.ts";
+import { CAPABILITIES, DECLARATION } from "./capabilities.ts";
 import type { EchoPlatform } from "./client.ts";
 import { failureOf, uncertainty } from "./errors.ts";
 import { type Self, seqOf, toEvent } from "./inbound.ts";
@@ -37,6 +37,7 @@ export function echoConnector(options: EchoOptions): Connector {
   return {
     service,
     capabilities: { ...CAPABILITIES, ...options.capabilities },
+    declaration: DECLARATION,
     open: (identity, host) => {
       refuseWrongLogin(host);
       return Promise.resolve(new EchoConnection(platform, selfOf(identity, service), identity, host, awayMs));
@@ -46,7 +47,8 @@ export function echoConnector(options: EchoOptions): Connector {
 }
 
 function selfOf({ identityId, workspaceId, settings }: LinkedIdentity, service: string): Self {
-  const name = typeof settings.name === "string" ? settings.name : identityId;
+  const given = settings.name ?? settings.nick;
+  const name = typeof given === "string" ? given : identityId;
   return { service, workspaceId, account: identityId, name };
 }
 
@@ -59,7 +61,10 @@ function refuseWrongLogin({ secrets }: IdentityHost): void {
 
 function link(identity: LinkedIdentity, host: IdentityHost, service: string): LinkOutcome {
   refuseWrongLogin(host);
-  if (identity.settings.ask_code === true && host.secrets.get("code") === undefined) {
+  if (
+    (identity.settings.ask_code === true || identity.settings.ask_code === "true") &&
+    host.secrets.get("code") === undefined
+  ) {
     return {
       status: "awaiting",
       step: "code",
@@ -87,6 +92,7 @@ class EchoConnection implements Connection {
   readonly #awayMs: number;
   readonly #closing = new AbortController();
   readonly #reading: Promise<void>;
+  readonly #listeners: Readonly<Record<"entry" | "drop", (account: string) => void>>;
   #seq: number;
   #up = false;
   #wake: () => void = () => undefined;
@@ -105,7 +111,11 @@ class EchoConnection implements Connection {
     this.#host = host;
     this.#awayMs = awayMs;
     this.#seq = seqOf(identity.checkpoint);
-    platform.on("entry", this.#onEntry).on("drop", this.#onDrop);
+    this.#listeners = {
+      entry: host.guard((account: string) => this.#onEntry(account)),
+      drop: host.guard((account: string) => this.#onDrop(account)),
+    };
+    platform.on("entry", this.#listeners.entry).on("drop", this.#listeners.drop);
     host.signal.addEventListener("abort", () => this.#close(), { once: true });
     this.#comeUp();
     this.#reading = this.#read();
@@ -163,19 +173,22 @@ class EchoConnection implements Connection {
     await this.#reading;
   }
 
-  readonly #onEntry = (account: string): void => {
+  #onEntry(account: string): void {
     if (account === this.#self.account) this.#wake();
-  };
+  }
 
-  readonly #onDrop = (account: string): void => {
+  #onDrop(account: string): void {
     if (account !== this.#self.account || !this.#up) return;
     this.#up = false;
     this.#host.state({
       state: "transient_disconnect",
       message: "The echo platform hung up; it is called again.",
     });
-    void delay(this.#awayMs).then(() => this.#comeUp());
-  };
+    setTimeout(
+      this.#host.guard(() => this.#comeUp()),
+      this.#awayMs,
+    );
+  }
 
   #comeUp(): void {
     if (this.#closing.signal.aborted) return;
@@ -207,7 +220,7 @@ class EchoConnection implements Connection {
 
   #close(): void {
     this.#closing.abort();
-    this.#platform.off("entry", this.#onEntry).off("drop", this.#onDrop);
+    this.#platform.off("entry", this.#listeners.entry).off("drop", this.#listeners.drop);
     this.#up = false;
     this.#wake();
   }

@@ -1,4 +1,4 @@
-export { CAPABILITIES } from "./capabilities.ts";
+export { CAPABILITIES, DECLARATION } from "./capabilities.ts";
 export { type Deed, type Entry, EchoPlatform, PEER } from "./client.ts";
 export { EchoConfigSchema } from "./config.ts";
 export { type EchoOptions, echoConnector } from "./connector.ts";

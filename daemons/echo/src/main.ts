@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { parseConfig, startDaemon } from "@linkspan/daemon-kit";
+import { claimStrayError, parseConfig, startDaemon } from "@linkspan/daemon-kit";
 import { LOG_OPTIONS, logDestination, stopOnSignals, watchFaults } from "@linkspan/daemon-kit/process";
 import { AmqpBus } from "@linkspan/fabric";
 import pino from "pino";
@@ -10,7 +10,7 @@ import { echoConnector } from "./connector.ts";
 const config = parseConfig(process.env, EchoConfigSchema);
 const log = pino({ ...LOG_OPTIONS, level: config.logLevel }, logDestination());
 const stop = stopOnSignals();
-watchFaults({ log, fail: stop.fail });
+watchFaults({ log, fail: stop.fail, claim: claimStrayError });
 
 const { service, instance, busUrl: url } = config;
 await using bus = await AmqpBus.connect({ service, instance, bootId: crypto.randomUUID(), url });

@@ -22,7 +22,7 @@ import {
   type Window,
 } from "@linkspan/daemon-kit";
 import { FabricError } from "@linkspan/envelopes";
-import { CAPABILITIES, PACE } from "./capabilities.ts";
+import { CAPABILITIES, DECLARATION, PACE } from "./capabilities.ts";
 import { parseSettings, type Settings } from "./config.ts";
 import { SERVICE, type Self } from "./conversation.ts";
 import type { Ending } from "./errors.ts";
@@ -72,6 +72,7 @@ export function ircConnector(options: IrcConnectorOptions = {}): Connector {
   return {
     service: SERVICE,
     capabilities: CAPABILITIES,
+    declaration: DECLARATION,
     open: async (identity, host) =>
       new IrcConnection(identity, parseSettings(identity.settings), host, context),
   };

@@ -1,3 +1,3 @@
-export { CAPABILITIES } from "./capabilities.ts";
+export { CAPABILITIES, DECLARATION } from "./capabilities.ts";
 export { type IrcConfig, IrcConfigSchema, parseSettings, type Settings, SettingsSchema } from "./config.ts";
 export { ircConnector, type IrcConnectorOptions } from "./connector.ts";

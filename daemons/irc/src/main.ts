@@ -1,6 +1,6 @@
 /** The IRC daemon on its own, against a message broker. */
 import { randomUUID } from "node:crypto";
-import { parseConfig, startDaemon } from "@linkspan/daemon-kit";
+import { claimStrayError, parseConfig, startDaemon } from "@linkspan/daemon-kit";
 import { LOG_OPTIONS, logDestination, stopOnSignals, watchFaults } from "@linkspan/daemon-kit/process";
 import { AmqpBus } from "@linkspan/fabric";
 import pino from "pino";
@@ -11,7 +11,7 @@ import { SERVICE } from "./conversation.ts";
 const config = parseConfig(process.env, IrcConfigSchema);
 const log = pino({ ...LOG_OPTIONS, level: config.logLevel }, logDestination());
 const stop = stopOnSignals();
-watchFaults({ log, fail: stop.fail });
+watchFaults({ log, fail: stop.fail, claim: claimStrayError });
 
 const { busUrl: url, instance } = config;
 await using bus = await AmqpBus.connect({ url, service: SERVICE, instance, bootId: randomUUID() });

@@ -5,14 +5,23 @@
  * The required part is small: connect one identity, report what happens, say one part of a message.
  * Anything a platform may lack is an optional member, mirrored as data in {@link Capabilities}.
  */
-import type { FabricError, InboundEvent } from "@linkspan/envelopes";
+import type { FabricError, InboundEvent, LinkDeclaration } from "@linkspan/envelopes";
 import type { Logger } from "pino";
 import type { Secrets } from "./secrets.ts";
 
+/**
+ * Whatever a connector throws or rejects with, and wherever, stays with the identity it happened to: the kit calls
+ * each method behind a barrier, and {@link IdentityHost.guard} puts the connector's own callbacks behind it.
+ */
 export interface Connector {
   /** Service segment of the topics, such as `irc`. */
   readonly service: string;
   readonly capabilities: Capabilities;
+  /**
+   * What linking needs: each setting and each secret with its syntax. The core takes nothing else, and the kit holds
+   * both against it again before `open` and `link`. Absent: nothing can be linked.
+   */
+  readonly declaration?: LinkDeclaration;
   /**
    * Opens one linked identity's connection and keeps it: reconnects by itself with backoff, and reports
    * each change through `host.state`. Resolves as soon as the connection is being kept, not when it is up.
@@ -60,7 +69,7 @@ export interface LinkedIdentity {
   readonly userId: string;
   /** Instance at which it was first linked; part of every event's message id. */
   readonly home: string;
-  /** Closed by the daemon's own schema; holds no secret. */
+  /** Declared by the connector; holds no secret. */
   readonly settings: Readonly<Record<string, unknown>>;
   /** Where to start reading: the last cursor whose events the core has all acknowledged. */
   readonly checkpoint: Readonly<Record<string, unknown>> | undefined;
@@ -70,11 +79,20 @@ export interface LinkedIdentity {
 export interface IdentityHost {
   readonly log: Logger;
   readonly signal: AbortSignal;
+  /**
+   * Makes a callback that can be given to sockets, timers and event emitters: what it throws or rejects with ends this
+   * connection, which is opened again later, and reaches nobody else. Every callback that the platform's code, a
+   * timer or a shared emitter calls is wrapped in it; an `error` event that nobody listens to counts as thrown.
+   *
+   *     socket.on("data", host.guard((bytes) => this.#read(bytes)));
+   */
+  guard<A extends readonly unknown[]>(callback: (...args: A) => unknown): (...args: A) => void;
   /** Credential fields, leased from the vault and wiped on release. Empty when there are none. */
   readonly secrets: Secrets;
   /**
    * Hands over one event. Resolves once it is safe with the core or waits in the bounded window; while it
-   * does not resolve, stop reading the platform. Order of calls is order of events.
+   * does not resolve, stop reading the platform. Order of calls is order of events. Rejects when the connection ends,
+   * or with a fault of the event, which ends the connection; a rejection that is not looked at does no harm.
    */
   event(event: PlatformEvent): Promise<void>;
   /** Reports a bridge state that a person can read; repeated equal states are merged. */

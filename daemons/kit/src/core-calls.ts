@@ -43,8 +43,11 @@ export class CoreCalls {
   readonly #author: Author;
   readonly #keys: KeyRing;
   readonly #clock: Clock;
+  readonly #mayAsk: () => boolean;
 
-  constructor(bus: Bus, author: Author, keys: KeyRing, clock: Clock) {
+  /** @param mayAsk false: the instance is not held at this moment, and whoever does not hold it asks for nothing */
+  constructor(bus: Bus, author: Author, keys: KeyRing, clock: Clock, mayAsk: () => boolean = () => true) {
+    this.#mayAsk = mayAsk;
     this.#bus = bus;
     this.#author = author;
     this.#keys = keys;
@@ -61,7 +64,7 @@ export class CoreCalls {
     return this.#author.request(service, action, payload, { workspaceId, expiresInMs: QUESTION_LIFE_MS });
   }
 
-  /** @throws FabricError the code in an error reply, `bus.*`, or `envelope.*` for an answer that is not proven */
+  /** @throws FabricError `lease.lost`, the code in an error reply, `bus.*`, or `envelope.*` for an answer that is not proven */
   async call<A extends keyof Replies>(
     service: "core" | "vault",
     action: A,
@@ -78,6 +81,7 @@ export class CoreCalls {
     options: Omit<CallOptions, "workspaceId">,
   ): Promise<Replies[A]> {
     const { timeoutMs = TIMEOUT_MS, signal } = options;
+    if (!this.#mayAsk()) throw new FabricError("lease.lost", "the instance is not held at this moment");
     const delivery = await this.#bus.request(question, {
       timeoutMs,
       ...(signal !== undefined && { signal }),

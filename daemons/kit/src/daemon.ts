@@ -4,7 +4,7 @@
  * Everything durable is the core's; a daemon may be killed at any moment and another process goes on.
  */
 import { type HelloReply, KeyRing, type KeyRecord, type SealKeys, type Signer } from "@linkspan/envelopes";
-import type { Bus, LeaseAnswer } from "@linkspan/fabric";
+import type { Bus, LeaseAnswer, Tenure } from "@linkspan/fabric";
 import type { Logger } from "pino";
 import { Author } from "./author.ts";
 import { type Clock, systemClock } from "./clock.ts";
@@ -36,6 +36,8 @@ export interface DaemonOptions {
   readonly bootId: string;
   readonly clock?: Clock;
   readonly tuning?: Partial<Tuning>;
+  /** Waiting time before a failed connection is opened again, milliseconds. Default 1,000 doubling to 300,000. */
+  readonly reopen?: { readonly firstMs: number; readonly maxMs: number };
 }
 
 export interface Tuning {
@@ -60,6 +62,8 @@ export interface DaemonContext extends Required<Omit<DaemonOptions, "keys" | "ge
 export interface Daemon extends AsyncDisposable {
   /** Lease epoch while the instance is held. */
   readonly epoch: number | undefined;
+  /** Whether it keeps its connections without saying or asking anything, because its lease was not renewed. */
+  readonly isMute: boolean;
   /** Whether it takes in everything: the term has begun. */
   readonly isServing: boolean;
   /** Resolves when the daemon has stopped; rejects when it refuses to run. */
@@ -73,7 +77,7 @@ export interface Daemon extends AsyncDisposable {
 export function runDaemon(options: DaemonOptions, signal: AbortSignal): Daemon {
   const stopping = new AbortController();
   const stop = AbortSignal.any([signal, stopping.signal]);
-  const standing: Standing = { epoch: undefined, isServing: false };
+  const standing: Standing = { epoch: undefined, isServing: false, tenure: undefined };
   const done = live(options, stop, standing);
   done.catch(() => undefined);
   return {
@@ -82,6 +86,9 @@ export function runDaemon(options: DaemonOptions, signal: AbortSignal): Daemon {
     },
     get isServing() {
       return standing.isServing;
+    },
+    get isMute() {
+      return standing.tenure?.isHeld() === false;
     },
     done,
     [Symbol.asyncDispose]: async () => {
@@ -93,6 +100,7 @@ export function runDaemon(options: DaemonOptions, signal: AbortSignal): Daemon {
 
 interface Standing {
   epoch: number | undefined;
+  tenure: Tenure | undefined;
   isServing: boolean;
 }
 
@@ -108,23 +116,29 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
     ...options.tuning,
   };
 
+  /** Questions since the last answer: each of them may have been granted the lease. */
+  let unanswered = 0;
   const sayHello = async (epoch: number | undefined, leaving = false): Promise<LeaseAnswer> => {
     const author = new Author({ ...options, clock, ...(epoch !== undefined && { epoch }) });
     const hello = {
       boot_id: bootId,
       version: KIT_VERSION,
+      stays: true,
       ...(epoch !== undefined && { epoch }),
       ...(leaving && { leaving }),
     };
     const calls = new CoreCalls(options.bus, author, keyRing, clock);
     const to = { workspaceId: "_", timeoutMs: tuning.helloTimeoutMs };
+    unanswered += 1;
     const reply = await calls.call("core", "hello", hello, to);
+    unanswered = 0;
     refuseOtherNamespace(reply, options);
     withCoreKeys(keyRing, reply.keys, log);
     return leaseOf(reply);
   };
 
   const daemon: DaemonContext = {
+    reopen: { firstMs: 1_000, maxMs: 300_000 },
     ...options,
     clock,
     log,
@@ -146,6 +160,7 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
       beat: (epoch) => sayHello(epoch),
       work: async (tenure, stopped) => {
         standing.epoch = tenure.epoch;
+        standing.tenure = tenure;
         log.info({ event: "lease.held", epoch: tenure.epoch });
         try {
           await serveTerm(daemon, tenure, stopped, () => {
@@ -153,6 +168,7 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
           });
         } finally {
           standing.epoch = undefined;
+          standing.tenure = undefined;
           standing.isServing = false;
           kept = tenure.signal.aborted ? undefined : tenure.epoch;
           log.info({ event: "lease.left", epoch: tenure.epoch, lost: tenure.signal.aborted });
@@ -162,14 +178,15 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
     stop,
   );
   // So that the next holder need not wait for the lease to run out.
-  if (kept !== undefined) {
+  if (kept !== undefined || unanswered > 0) {
     await sayHello(kept, true).catch((error: unknown) => log.info({ event: "lease.kept", err: error }));
   }
 }
 
 function leaseOf({ lease }: HelloReply): LeaseAnswer {
   if (lease.state === "taken") return { state: "taken", retryAfterMs: lease.retry_after_ms };
-  return { state: "held", epoch: lease.epoch, ttlMs: lease.ttl_ms };
+  const { epoch, ttl_ms: ttlMs, stay_ms: stayMs } = lease;
+  return { state: "held", epoch, ttlMs, ...(stayMs !== undefined && { stayMs }) };
 }
 
 function refuseOtherNamespace(reply: HelloReply, { partitions, generation }: DaemonOptions): void {

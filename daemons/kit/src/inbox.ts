@@ -20,6 +20,7 @@ export interface InboxOptions {
   readonly identities: Identities;
   readonly publish: (message: Outgoing) => Promise<void>;
   readonly isHeld: () => boolean;
+  readonly heldUntilMs: () => number;
   readonly health: () => HealthReport;
   readonly onAssignments: () => void;
   /** Aborted when the term ends. */

@@ -13,6 +13,7 @@ export {
   requirePublicPeer,
 } from "./net/addresses.ts";
 export { type DaemonKeys, type KeyFile, KeyFileSchema, readKeyFile, writeKeyFile } from "./key-file.ts";
+export { claimStrayError } from "./identity/barrier.ts";
 export { RefuseToRun } from "./lease.ts";
 export type { Secrets } from "./secrets.ts";
 export { type RunningOptions, startDaemon } from "./start.ts";

@@ -5,6 +5,7 @@
  * and readers never see an older value after a newer one. A failed send is tried again with backoff,
  * with the newest value.
  */
+import { isFabricError } from "@linkspan/envelopes";
 import { backoffMs } from "./backoff.ts";
 import { type Clock, pause } from "./clock.ts";
 
@@ -58,6 +59,8 @@ export class Latest<T> {
       } catch (error) {
         if (signal.aborted) return;
         onError(error);
+        // What no envelope can hold will not be held the next time either; a newer value may be.
+        if (isFabricError(error) && error.code.startsWith("envelope.")) continue;
         this.#next ??= { value };
         await pause(clock, backoffMs(++failures, { firstMs: 100, maxMs: 5_000 }), signal);
       }

@@ -32,7 +32,8 @@ export async function startDaemon(
   const { signer, sealKeys, coreKeys, partitions, generation } = keys;
   const bootId = randomUUID();
   const own = { signer, sealKeys, keys: coreKeys, partitions, generation };
-  return runDaemon({ bus, connector, service: connector.service, instance, ...own, log, bootId }, signal);
+  const options = { bus, connector, service: connector.service, instance, ...own, log, bootId };
+  return runDaemon(options, signal);
 }
 
 /** @throws FabricError as {@link startDaemon} */

@@ -5,9 +5,17 @@
  *        the identities · take what is to be said
  * end:   stop taking what is to be said, finish what is being said · close the identities, so that nothing new comes
  *        in · wait for confirmations and acknowledgements, keep the checkpoints · stop the rest
+ * mute:  the lease has run out and nobody else holds it, as in an outage of the broker: connections stay, what is read
+ *        waits in its bounded window, and nothing is said or asked until it is renewed
  * lost:  all of it stops at once; nothing more is written, and what was not settled goes to the next holder
  */
-import { FabricError } from "@linkspan/envelopes";
+import {
+  CODES,
+  FabricError,
+  isFabricError,
+  type ResumedIdentity,
+  type ResumeReply,
+} from "@linkspan/envelopes";
 import type {
   Delivery,
   Outgoing,
@@ -18,6 +26,7 @@ import type {
   Verdict,
 } from "@linkspan/fabric";
 import { Author } from "./author.ts";
+import { clip } from "./clip.ts";
 import { pause } from "./clock.ts";
 import { type HealthReport, healthOf } from "./control/health.ts";
 import { changesQueue, controlQueue, sendQueue } from "./control/queues.ts";
@@ -31,6 +40,7 @@ import { Latest } from "./latest.ts";
 import { aborted, childOf, within } from "./signals.ts";
 
 const FINISH_WITHIN_MS = 10_000;
+const TELL_WITHIN_MS = 2_000;
 const HEALTH_EVERY_MS = 30_000;
 const REFRESH_EVERY_MS = 60_000;
 const ASK_AGAIN_EVERY_MS = 5_000;
@@ -45,12 +55,14 @@ export async function serveTerm(
 ): Promise<void> {
   const lost = tenure.signal;
   const term = new Term(daemon, tenure);
+  const over = childOf(stop, lost);
   try {
     await Promise.race([term.begin(), aborted(lost)]);
     if (!lost.aborted) onBegun();
-    await Promise.race([aborted(stop), aborted(lost)]);
+    await aborted(over.signal);
     if (!lost.aborted) await Promise.race([term.end(), aborted(lost)]);
   } finally {
+    over.abort();
     await term.stop();
   }
 }
@@ -75,7 +87,8 @@ class Term {
     this.#ending = childOf(tenure.signal);
     const { signal } = this.#ending;
     this.#author = new Author({ ...daemon, epoch: tenure.epoch });
-    this.#calls = new CoreCalls(daemon.bus, this.#author, daemon.keyRing, clock);
+    const mayAsk = () => tenure.isHeld();
+    this.#calls = new CoreCalls(daemon.bus, this.#author, daemon.keyRing, clock, mayAsk);
     const onError = (error: unknown) => log.warn({ event: "report.unpublished", err: error });
     const latest = { clock, signal, onError };
     const send = () => this.#note("health", this.#report());
@@ -93,6 +106,7 @@ class Term {
         log,
         spacing: new Spacing(tuning.openEveryMs, clock),
         checkpointEveryMs: tuning.checkpointEveryMs,
+        reopen: daemon.reopen,
         carried: daemon.carried,
         onChange: () => this.#health.offer(true),
       },
@@ -103,6 +117,7 @@ class Term {
       daemon,
       identities: this.#identities,
       isHeld: () => tenure.isHeld(),
+      heldUntilMs: () => tenure.heldUntil(),
       health: () => this.#report(),
       onAssignments: () => this.#refresh.offer(true),
     });
@@ -119,11 +134,15 @@ class Term {
     await bus.declare([...sends, control]);
     await this.#subscribe(this.#controls, control, this.#inbox.control);
     await this.#subscribe(this.#controls, changes, this.#inbox.changed);
-    await this.#note("capabilities", { capabilities: asPlainData(connector.capabilities) });
-    await this.#identities.refresh();
+    await this.#note("capabilities", {
+      capabilities: asPlainData(connector.capabilities),
+      ...(connector.declaration !== undefined && { link: asPlainData(connector.declaration) }),
+    });
+    await this.#open();
     for (const queue of sends) {
       await this.#subscribe(this.#sends, queue, this.#inbox.say);
     }
+    this.#health.offer(true);
     this.#daemon.log.info({ event: "term.begun", identities: this.#identities.all.length });
     void this.#repeatedly(HEALTH_EVERY_MS, () => this.#health.offer(true));
     // `changed` may be lost, so the assignments are also asked for now and then.
@@ -170,11 +189,34 @@ class Term {
     if (this.#ending.signal.aborted) await subscription[Symbol.asyncDispose]();
   }
 
-  async #resume() {
+  /** Page after page, so that no answer grows with the number of identities. */
+  async #resume(): Promise<readonly ResumedIdentity[]> {
     const { bootId } = this.#daemon;
-    const request = { workspaceId: "_", signal: this.#ending.signal };
-    const { identities } = await this.#calls.call("core", "resume", { boot_id: bootId }, request);
-    return identities;
+    const options = { workspaceId: "_", signal: this.#ending.signal };
+    const all: ResumedIdentity[] = [];
+    for (let cursor: string | undefined = ""; cursor !== undefined; ) {
+      const request = { boot_id: bootId, cursor };
+      const page: ResumeReply = await this.#calls.call("core", "resume", request, options);
+      all.push(...page.identities);
+      if (page.cursor === cursor) throw new FabricError("internal", "the core answered the same page again");
+      ({ cursor } = page);
+    }
+    return all;
+  }
+
+  /** The first `resume`. While it fails nobody is served, which only this daemon can tell. */
+  async #open(): Promise<void> {
+    try {
+      await this.#identities.refresh();
+    } catch (error) {
+      const code = isFabricError(error) ? error.code : "internal";
+      const detail = clip(isFabricError(error) ? error.message : CODES.internal.help);
+      const note = this.#note("health", { status: "down", identities: 0, code, detail });
+      await within(TELL_WITHIN_MS, note).catch((failure: unknown) => {
+        this.#daemon.log.warn({ event: "report.unpublished", err: failure });
+      });
+      throw error;
+    }
   }
 
   #report(): HealthReport {

@@ -46,6 +46,7 @@ export const HelloRequestSchema = z.strictObject({
     .literal(true)
     .exactOptional()
     .meta({ description: "gives the lease back; the last word of a process" }),
+  stays: z.literal(true).exactOptional().meta({ description: "knows a lease with two ends" }),
 });
 
 export const HelloReplySchema = z.strictObject({
@@ -54,12 +55,32 @@ export const HelloReplySchema = z.strictObject({
   partitions: Positive,
   keys: z.array(KeyRecordSchema).max(LIMITS.keys),
   lease: z.discriminatedUnion("state", [
-    z.strictObject({ state: z.literal("held"), epoch: Positive, ttl_ms: Millis.min(1) }),
+    z.strictObject({
+      state: z.literal("held"),
+      epoch: Positive,
+      ttl_ms: Millis.min(1).meta({
+        description: "`write_until`, counted by the holder from before it asked: after it, it says nothing",
+      }),
+      stay_ms: Millis.min(1).exactOptional().meta({
+        description:
+          "`stay_until`, counted alike: after it, it leaves its platform; for who asked with `stays`",
+      }),
+    }),
     z.strictObject({ state: z.literal("taken"), retry_after_ms: Millis }),
   ]),
 });
 
-export const ResumeRequestSchema = z.strictObject({ boot_id: Word });
+/** Longest cursor of `resume`, characters: an identity's id. */
+const MAX_CURSOR = 256;
+
+export const ResumeRequestSchema = z.strictObject({
+  boot_id: Word,
+  cursor: z
+    .string()
+    .max(MAX_CURSOR)
+    .exactOptional()
+    .meta({ description: "empty for the first page, then as answered; absent: the asker knows no paging" }),
+});
 
 export const ResumeReplySchema = z.strictObject({
   identities: z
@@ -76,6 +97,9 @@ export const ResumeReplySchema = z.strictObject({
       }),
     )
     .max(LIMITS.identities),
+  cursor: z.string().max(MAX_CURSOR).exactOptional().meta({
+    description: "asks for the next page; absent on the last one, and for who did not ask with one",
+  }),
 });
 
 export const AttemptRequestSchema = z

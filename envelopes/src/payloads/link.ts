@@ -17,6 +17,9 @@ export function orError<S extends z.ZodType>(reply: S): z.ZodUnion<[S, typeof Er
   return z.union([reply, ErrorReplySchema]);
 }
 
+/** Settings of one identity, bytes of JSON: `resume` hands out many of them in one answer. */
+export const MAX_SETTINGS_BYTES = 16_384;
+
 /** Credentials are not in it: the daemon checks them out of the vault with the envelope's ticket. */
 export const LinkRequestSchema = z.strictObject({
   session_id: Id.exactOptional(),

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { Digest, Instant } from "../envelope.ts";
 import { LIMITS } from "../limits.ts";
+import { LinkDeclarationSchema } from "./declaration.ts";
 import {
   AttemptNumber,
   Code,
@@ -39,6 +40,9 @@ export const DeferredSchema = z.strictObject({
   reason: Sentence,
 });
 
+/** Longest cursor of one account, bytes of JSON: `resume` hands it out again. */
+export const MAX_CURSOR_BYTES = LIMITS.cursorBytes;
+
 export const CheckpointSchema = z.strictObject({ account: Id, cursor: Cursor });
 
 export const ThrottleSchema = z.strictObject({
@@ -69,12 +73,16 @@ export const BridgeStateSchema = z.strictObject({
   retry_at: Instant.exactOptional(),
 });
 
-export const CapabilitiesSchema = z.strictObject({ capabilities: openObject(LIMITS.capabilitiesBytes) });
+export const CapabilitiesSchema = z.strictObject({
+  capabilities: openObject(LIMITS.capabilitiesBytes),
+  link: LinkDeclarationSchema.exactOptional().meta({ description: "absent: nothing can be linked here" }),
+});
 
 export const HealthSchema = z.strictObject({
   status: z.enum(["ok", "degraded", "down"]),
   identities: Count,
   detail: Sentence.exactOptional(),
+  code: Code.exactOptional().meta({ description: "why the instance cannot be served at all" }),
 });
 
 export type DeliveryStatus = PayloadOf<typeof DeliveryStatusSchema>;

@@ -2,9 +2,11 @@
 import { FabricError } from "@linkspan/envelopes";
 import { identitiesOf } from "@linkspan/store";
 import {
-  CATALOG,
+  catalog,
+  catalogEntry,
   cancelSession,
   type Core,
+  isLinkable,
   openSession,
   readSession,
   submitCredentials,
@@ -48,9 +50,9 @@ export const bridges: Routes = (app, { core }) => {
         response: answers({ 200: z.object({ data: z.array(CatalogView) }) }),
       },
     },
-    (request) => {
+    async (request) => {
       const { status } = request.query;
-      const entries = CATALOG.map(catalogView);
+      const entries = (await catalog(core.database.pool)).map(catalogView);
       return { data: status === undefined ? entries : entries.filter((entry) => entry.status === status) };
     },
   );
@@ -78,7 +80,7 @@ export const bridges: Routes = (app, { core }) => {
         actor: caller.actor,
         ...(instance !== undefined && { instance }),
       });
-      return { data: sessionView(opened) };
+      return { data: sessionView(opened, await catalogEntry(core.database.pool, opened.service)) };
     },
   );
 
@@ -95,7 +97,7 @@ export const bridges: Routes = (app, { core }) => {
     },
     async (request) => {
       const session = await readSession(core, callerOf(request).workspaceId, request.params.id);
-      return { data: sessionView(session) };
+      return { data: sessionView(session, await catalogEntry(core.database.pool, session.service)) };
     },
   );
 
@@ -122,7 +124,7 @@ export const bridges: Routes = (app, { core }) => {
         fields: fieldsOf(request.body),
         actor: caller.actor,
       });
-      return { data: sessionView(session) };
+      return { data: sessionView(session, await catalogEntry(core.database.pool, session.service)) };
     },
   );
 
@@ -162,7 +164,7 @@ export const bridges: Routes = (app, { core }) => {
       const caller = callerOf(request);
       const { workspaceId, actor } = caller;
       const { id } = request.params;
-      const ids = CATALOG.some(({ service }) => service === id)
+      const ids = isLinkable(id)
         ? await accountsOf(core, workspaceId, id, userOf(caller, request.query.user_id))
         : [id];
       for (const identity of ids) await unlink(core, workspaceId, identity, actor);

@@ -1,5 +1,5 @@
 /** Is it alive, can it serve, what does it measure. Open to all: nothing here is about a tenant. */
-import { oldestTransaction } from "@linkspan/store";
+import { oldestTransaction, stuckInstances } from "@linkspan/store";
 import { VERSION } from "@linkspan/worker";
 import { z } from "zod";
 import { callerOf, requireUnbound } from "../auth/caller.ts";
@@ -10,10 +10,14 @@ import { answers } from "../schemas.ts";
 import { sendAsIs } from "../send-as-is.ts";
 
 const tags = ["health"];
+/** Instances that a failed check names. */
+const MAX_NAMED = 5;
 
 const Readiness = z
   .object({
-    status: z.enum(["ready", "not_ready"]),
+    status: z.enum(["ready", "degraded", "not_ready"]).meta({
+      description: "degraded: the core serves, but the daemon of some instance cannot serve its accounts",
+    }),
     checks: z.array(
       z.object({
         name: z.string(),
@@ -59,6 +63,14 @@ export const healthRoutes: Routes = (app, context) => {
     () => ({ status: "live" as const }),
   );
 
+  const read = async () => {
+    const checks = await Promise.all(context.checks.map((check) => health.of(check)));
+    const failed = context.checks.filter((_, index) => checks[index]?.ok !== true);
+    const whole = failed.length === 0 ? ("ready" as const) : ("degraded" as const);
+    const serves = !context.stopping.aborted && failed.every(({ scope }) => scope === "instance");
+    return { status: serves ? whole : ("not_ready" as const), checks };
+  };
+
   app.get(
     "/health/ready",
     {
@@ -70,13 +82,12 @@ export const healthRoutes: Routes = (app, context) => {
       },
     },
     async (_request, reply) => {
-      const checks = await Promise.all(context.checks.map((check) => health.of(check)));
-      const ready = !context.stopping.aborted && checks.every((check) => check.ok);
+      const { status, checks } = await read();
       return reply
-        .code(ready ? 200 : 503)
+        .code(status === "not_ready" ? 503 : 200)
         .header("cache-control", "no-store")
         .send({
-          status: ready ? "ready" : "not_ready",
+          status,
           checks: checks.map(({ name, ok, help }) => ({ name, ok, detail: ok ? "answers" : help })),
         });
     },
@@ -94,12 +105,8 @@ export const healthRoutes: Routes = (app, context) => {
     },
     async (request) => {
       requireUnbound(callerOf(request));
-      const checks = await Promise.all(context.checks.map((check) => health.of(check)));
-      const ready = !context.stopping.aborted && checks.every((check) => check.ok);
-      return {
-        status: ready ? ("ready" as const) : ("not_ready" as const),
-        checks: checks.map(({ name, ok, detail }) => ({ name, ok, detail })),
-      };
+      const { status, checks } = await read();
+      return { status, checks: checks.map(({ name, ok, detail }) => ({ name, ok, detail })) };
     },
   );
 
@@ -142,6 +149,19 @@ export function checksOf({ core }: Pick<Context, "core">): ReadinessCheck[] {
         if (first === undefined) return { ok: true, detail: state };
         const example = `${first.messageId ?? "one"} in ${first.queue}: ${first.code}`;
         return { ok: true, detail: `up; ${stuck.length} messages fail again and again (${example})` };
+      },
+    },
+    {
+      name: "instances",
+      scope: "instance",
+      help: "a daemon's instance cannot be served; GET /v1/health names it",
+      check: async () => {
+        const stuck = await stuckInstances(core.database.pool, MAX_NAMED);
+        if (stuck.length === 0) return { ok: true, detail: "every held instance can be served" };
+        const named = stuck.map(({ service, instance, code, detail }) => {
+          return `${service}/${instance} cannot be served (${code}): ${detail ?? "see its log"}`;
+        });
+        return { ok: false, detail: named.join("; ") };
       },
     },
     {

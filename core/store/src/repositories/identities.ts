@@ -83,20 +83,6 @@ export function identitiesOf(
   return run(on, query);
 }
 
-/** What an instance serves: its linked identities. */
-export function identitiesAt(on: Queryable, service: string, instance: string): Promise<Identity[]> {
-  return run(
-    on,
-    sqlFor
-      .selectFrom("identities")
-      .selectAll()
-      .where("service", "=", service)
-      .where("instance", "=", instance)
-      .where("state", "=", "linked")
-      .orderBy("created_at"),
-  );
-}
-
 export async function updateIdentity(
   on: Queryable,
   id: string,

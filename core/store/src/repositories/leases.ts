@@ -13,37 +13,59 @@ export interface LeaseClaim {
   /** Key it signs with; what tickets for it are bound to. */
   readonly kid: string;
   readonly ttlMs: number;
+  /** How long it may stay on its platform, unheard; absent: no longer than `ttlMs`. */
+  readonly stayMs?: number;
 }
 
-/** Takes a free or run-out lease, or renews one's own. */
+/**
+ * Takes a free or run-out lease, or renews one's own.
+ *
+ * After its first end a lease is still kept for its holder until the second one, unless the holder had every chance to
+ * renew it: others who asked for it were answered all the while, for as long as a lease lasts and without a pause
+ * longer than half of that. So an outage of the broker or of the core takes no lease from anybody, and a holder that
+ * was killed is followed as soon as its lease has run out.
+ */
 export async function claimLease(on: Queryable, claim: LeaseClaim): Promise<LeaseAnswer> {
   const taken = await execute<{ epoch: string; changed: boolean }>(
     on,
-    `INSERT INTO instance_leases AS l (service, instance, holder, kid, epoch, expires_at)
-     VALUES ($1, $2, $3, $5, 1, now() + make_interval(secs => $4 / 1000.0))
+    `INSERT INTO instance_leases AS l (service, instance, holder, kid, epoch, expires_at, stay_until)
+     VALUES ($1, $2, $3, $5, 1, now() + make_interval(secs => $4 / 1000.0),
+             coalesce(now() + make_interval(secs => $6 / 1000.0), '-infinity'))
      ON CONFLICT (service, instance) DO UPDATE
         SET epoch = l.epoch + (l.holder <> excluded.holder)::int, holder = excluded.holder,
-            kid = excluded.kid, expires_at = excluded.expires_at
-      WHERE l.holder = excluded.holder OR l.expires_at <= now()
+            kid = excluded.kid, expires_at = excluded.expires_at, stay_until = excluded.stay_until,
+            heard_since = NULL, heard_at = NULL
+      WHERE l.holder = excluded.holder
+         OR (l.expires_at <= now()
+             AND (l.stay_until <= now()
+                  OR (l.heard_since <= now() - make_interval(secs => $4 / 1000.0)
+                      AND l.heard_at > now() - make_interval(secs => $4 / 2000.0))))
      RETURNING epoch, xmax = 0 OR epoch <> (SELECT epoch FROM instance_leases WHERE service = $1 AND instance = $2) AS changed`,
-    [claim.service, claim.instance, claim.holder, claim.ttlMs, claim.kid],
+    [claim.service, claim.instance, claim.holder, claim.ttlMs, claim.kid, claim.stayMs ?? null],
   );
   const row = taken.rows[0];
   if (row !== undefined) return { state: "held", epoch: Number(row.epoch), changed: row.changed };
   const { rows } = await execute<{ ms: number }>(
     on,
-    `SELECT greatest(0, extract(epoch FROM expires_at - now()) * 1000)::int AS ms
-       FROM instance_leases WHERE service = $1 AND instance = $2`,
-    [claim.service, claim.instance],
+    `UPDATE instance_leases
+        SET heard_since = CASE WHEN heard_at > now() - make_interval(secs => $4 / 2000.0) THEN heard_since ELSE now() END,
+            heard_at = now()
+      WHERE service = $1 AND instance = $2 AND holder <> $3
+     RETURNING greatest(0, extract(epoch FROM expires_at - now()) * 1000)::int AS ms`,
+    [claim.service, claim.instance, claim.holder, claim.ttlMs],
   );
-  return { state: "taken", retryAfterMs: rows[0]?.ms ?? 0 };
+  return { state: "taken", retryAfterMs: Math.max(rows[0]?.ms ?? 0, LEAST_PAUSE_MS) };
 }
+
+/** Between two questions of who waits. */
+const LEAST_PAUSE_MS = 500;
 
 /** Gives a lease back, so that the next holder need not wait. Ignored when somebody else holds it. */
 export async function releaseLease(on: Queryable, claim: Omit<LeaseClaim, "ttlMs" | "kid">): Promise<void> {
   await execute(
     on,
-    "UPDATE instance_leases SET expires_at = now() WHERE service = $1 AND instance = $2 AND holder = $3",
+    `UPDATE instance_leases SET expires_at = now(), stay_until = '-infinity'
+      WHERE service = $1 AND instance = $2 AND holder = $3`,
     [claim.service, claim.instance, claim.holder],
   );
 }

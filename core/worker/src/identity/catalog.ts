@@ -1,61 +1,55 @@
-/** What may be linked, and what a person is asked for. Served to clients as the bridge catalogue. */
+/**
+ * What may be linked, and what a person is asked for: as each connector announced it (contract section 6). The core
+ * has no list of its own; a service whose daemon has announced nothing yet cannot be linked yet.
+ */
+import { FabricError, type LinkDeclaration, LinkDeclarationSchema, SERVICES } from "@linkspan/envelopes";
+import { declarationOf, declarations, type InstanceKey, type Queryable } from "@linkspan/store";
 
-export interface LinkField {
-  readonly name: string;
-  readonly label: string;
-  readonly required: boolean;
-  /** Kept in the vault, never in a row or an envelope. */
-  readonly secret: boolean;
-  readonly example?: string;
-}
-
-export interface CatalogEntry {
+export interface CatalogEntry extends LinkDeclaration {
   /** Service segment of the topics. */
   readonly service: string;
-  readonly name: string;
-  readonly description: string;
-  readonly fields: readonly LinkField[];
 }
 
-const text = (name: string, label: string, example?: string): LinkField => ({
-  name,
-  label,
-  required: false,
-  secret: false,
-  ...(example !== undefined && { example }),
-});
-const required = (field: LinkField): LinkField => ({ ...field, required: true });
-const secret = (name: string, label: string): LinkField => ({ name, label, required: false, secret: true });
+/** Services of the fabric itself; nobody has an account there. */
+const INTERNAL: ReadonlySet<string> = new Set(["core", "vault"]);
+const ASK_AGAIN_MS = 5_000;
 
-export const CATALOG: readonly CatalogEntry[] = [
-  {
-    service: "irc",
-    name: "IRC",
-    description: "Any IRC network, one connection per linked account.",
-    fields: [
-      required(text("network", "Name of the network, as it appears in channel references", "libera")),
-      required(text("host", "Server host", "irc.libera.chat")),
-      text("port", "Server port; 6697 with TLS, 6667 without", "6697"),
-      text("tls", "Encrypt the connection: true or false", "true"),
-      required(text("nick", "Nickname", "alice")),
-      text("channels", "Channels to join, separated by commas", "#linkspan,#help"),
-      text("account", "Account name for SASL, when it differs from the nickname"),
-      secret("password", "Account password (SASL or NickServ)"),
-    ],
-  },
-  {
-    service: "echo",
-    name: "Echo",
-    description: "A fake platform that answers everything; for trying things out and for tests.",
-    fields: [text("nick", "Name to appear under", "echo"), secret("password", "Any password")],
-  },
-];
-
-export function catalogEntry(service: string): CatalogEntry | undefined {
-  return CATALOG.find((entry) => entry.service === service);
+/** Every service that announced what linking needs. */
+export async function catalog(on: Queryable): Promise<CatalogEntry[]> {
+  const announced = await declarations(on);
+  return announced.flatMap(({ service, declaration }) => {
+    const link = linkOf(declaration);
+    return link === undefined ? [] : [{ ...link, service }];
+  });
 }
 
-/** Contract section 8: by their names, wherever they appear. */
-export function isSecretField(name: string): boolean {
-  return /token|secret|password|session|key/i.test(name);
+export async function catalogEntry(on: Queryable, service: string): Promise<CatalogEntry | undefined> {
+  return (await catalog(on)).find((entry) => entry.service === service);
+}
+
+/** Whether the name is a service's, announced or not. */
+export function isLinkable(service: string): boolean {
+  return SERVICES.includes(service) && !INTERNAL.has(service);
+}
+
+/**
+ * What the connector of an instance declared.
+ *
+ * @throws FabricError `request.not_found` for what is no service, `platform.unavailable` while nothing was announced
+ */
+export async function requireDeclaration(on: Queryable, key: InstanceKey): Promise<CatalogEntry> {
+  const { service, instance } = key;
+  if (!isLinkable(service)) throw new FabricError("request.not_found", `no connector is called ${service}`);
+  const link = linkOf((await declarationOf(on, key)) ?? {});
+  if (link !== undefined) return { ...link, service };
+  throw new FabricError(
+    "platform.unavailable",
+    `no ${service} daemon has announced itself as ${instance}; start one and try again`,
+    { retryAfterMs: ASK_AGAIN_MS },
+  );
+}
+
+/** What some other version announced, and this one cannot read, is as good as nothing. */
+function linkOf({ link }: Record<string, unknown>): LinkDeclaration | undefined {
+  return LinkDeclarationSchema.safeParse(link).data;
 }

@@ -3,12 +3,23 @@
  *
  *   initiated → awaiting_user → completing → linked | failed | expired | cancelled
  *
- * A session makes a pending identity. What the person enters is split: settings go to the identity,
- * secrets are handed over to the vault and become the credential once they were found good. The daemon that holds the instance is asked to link with a session ticket; it fetches the
- * secrets itself, tries them, and says `linked`, `failed` or what it needs next.
+ * A session makes a pending identity. What the person enters is held against the connector's declaration before
+ * anything is stored: settings go to the identity, secrets are handed over to the vault and become the credential
+ * once they were found good, and a field that is not declared is refused. The daemon that holds the instance is
+ * asked to link with a session ticket; it fetches the secrets itself, tries them, and says `linked`, `failed` or what
+ * it needs next. A link that fails or is given up leaves neither settings nor secrets.
  */
 import { randomUUID } from "node:crypto";
-import { FabricError, isFabricError, type LinkReply } from "@linkspan/envelopes";
+import {
+  FabricError,
+  fieldOf,
+  isFabricError,
+  type LinkField,
+  type LinkFields,
+  type LinkReply,
+  MAX_SETTINGS_BYTES,
+  takeLinkFields,
+} from "@linkspan/envelopes";
 import {
   audit,
   type AuthSession,
@@ -27,7 +38,7 @@ import { CREDENTIAL } from "@linkspan/vault";
 import type { Core } from "../core.ts";
 import { tellChanged } from "../sync/changed.ts";
 import { askDaemon } from "./ask.ts";
-import { catalogEntry, isSecretField } from "./catalog.ts";
+import { type CatalogEntry, requireDeclaration } from "./catalog.ts";
 
 /** Contract section 9. */
 const SESSION_LIFE_MS = 15 * 60_000;
@@ -42,18 +53,21 @@ export interface NewSession {
   readonly actor: string;
 }
 
-/** @throws FabricError `request.not_found` for a service that cannot be linked */
+/**
+ * @throws FabricError `request.not_found` for what is no service, `platform.unavailable` while its daemon has
+ *   announced nothing
+ */
 export async function openSession(core: Core, wanted: NewSession): Promise<AuthSession> {
-  const entry = catalogEntry(wanted.service);
-  if (entry === undefined)
-    throw new FabricError("request.not_found", `no connector is called ${wanted.service}`);
+  const instance = wanted.instance ?? "primary";
+  const entry = await requireDeclaration(core.database.pool, { service: wanted.service, instance });
+  const fields = entry.fields.filter(({ advanced }) => advanced !== true).map(shown);
   return core.database.transaction(async (client) => {
     const identity = await insertIdentity(client, {
       id: randomUUID(),
       workspace_id: wanted.workspaceId,
       user_id: wanted.userId,
       service: wanted.service,
-      instance: wanted.instance ?? "primary",
+      instance,
       settings: {},
     });
     if (identity === undefined) throw new Error("an insert with RETURNING gave no row");
@@ -67,8 +81,8 @@ export async function openSession(core: Core, wanted: NewSession): Promise<AuthS
       expires_at: new Date(core.now().getTime() + SESSION_LIFE_MS),
     });
     await note(client, session, wanted.actor, "session.opened");
-    await moveAuthSession(client, session.id, "awaiting_user", { fields: entry.fields });
-    return { ...session, state: "awaiting_user", step: { fields: entry.fields } };
+    await moveAuthSession(client, session.id, "awaiting_user", { fields });
+    return { ...session, state: "awaiting_user", step: { fields } };
   });
 }
 
@@ -83,22 +97,23 @@ export interface Credentials {
 /**
  * Takes what the person entered and starts linking; poll the session for the outcome.
  *
- * @throws FabricError `request.not_found`, `request.invalid`, `vault.*`
+ * @throws FabricError `request.not_found`, `request.invalid` naming the field, `platform.unavailable`, `vault.*`
  */
 export async function submitCredentials(core: Core, given: Credentials): Promise<AuthSession> {
-  const { secrets, settings } = split(given.fields);
   const waiting = openFor(
     core,
     await authSessionById(core.database.pool, given.sessionId),
     given.workspaceId,
   );
+  const taken = takeLinkFields(await declarationFor(core, waiting), given.fields);
+  const secrets = bytesOf(taken.secrets);
   // First the vault: if it cannot take them, the session still waits and the person can try again.
   if (Object.keys(secrets).length > 0) await core.vault.handOver(credentialRef(waiting), secrets);
   for (const value of Object.values(secrets)) value.fill(0);
   const session = await core.database.transaction(async (client) => {
     const open = openFor(core, await lockAuthSession(client, given.sessionId), given.workspaceId);
     const identity = await identityById(client, open.identity_id);
-    await updateIdentity(client, open.identity_id, { settings: { ...identity?.settings, ...settings } });
+    await updateIdentity(client, open.identity_id, { settings: merged(identity?.settings, taken.settings) });
     await moveAuthSession(client, open.id, "completing", {});
     await note(client, open, given.actor, "session.credentials_given");
     return { ...open, state: "completing" as const, step: {} };
@@ -121,12 +136,14 @@ export async function cancelSession(
   id: string,
   actor: string,
 ): Promise<void> {
-  await core.database.transaction(async (client) => {
+  const ended = await core.database.transaction(async (client) => {
     const session = openFor(core, await lockAuthSession(client, id), workspaceId);
     await moveAuthSession(client, id, "cancelled", {});
-    await updateIdentity(client, session.identity_id, { state: "unlinked" });
+    await updateIdentity(client, session.identity_id, NOTHING_LEFT);
     await note(client, session, actor, "session.cancelled");
+    return session;
   });
+  await core.vault.drop(credentialRef(ended));
 }
 
 /** Where an identity's credential lies in the vault. */
@@ -182,19 +199,20 @@ async function settleLink(
     case "linked": {
       const remote = "remote" in reply ? reply.remote : identity.id;
       const name = "name" in reply ? reply.name : identity.id;
+      const learned = await learnedFrom(core, session, reply);
       await core.vault.keepHandOver(credentialRef(session));
-      const learned = split({
-        ...("settings" in reply ? reply.settings : {}),
-        ...("session" in reply && reply.session !== undefined && { session: JSON.stringify(reply.session) }),
-      });
       if (Object.keys(learned.secrets).length > 0)
         await core.vault.put(credentialRef(session), learned.secrets);
       await core.database.transaction(async (client) => {
+        const open = await lockAuthSession(client, session.id);
+        if (open?.state !== "completing") {
+          throw new FabricError("request.invalid", `the session is ${open?.state ?? "gone"}; open a new one`);
+        }
         await updateIdentity(client, identity.id, {
           state: "linked",
           remote,
           name,
-          settings: { ...identity.settings, ...learned.settings },
+          settings: merged(identity.settings, learned.settings),
         });
         await moveAuthSession(client, session.id, "linked", { identity_id: identity.id });
         await note(client, session, daemonName(identity), "identity.linked", { remote });
@@ -202,21 +220,18 @@ async function settleLink(
       tellChanged(core, { what: "assignments", service: identity.service, instance: identity.instance });
       return;
     }
-    case "awaiting":
+    case "awaiting": {
+      const fields = askedFor(await declarationFor(core, session), reply.fields);
       await core.database.transaction(async (client) => {
         await moveAuthSession(client, session.id, "awaiting_user", {
           step: reply.step,
           message: reply.message,
-          fields: reply.fields.map((name) => ({
-            name,
-            label: name,
-            required: true,
-            secret: isSecretField(name),
-          })),
+          fields,
         });
         await note(client, session, daemonName(identity), "session.awaiting_user", { step: reply.step });
       });
       return;
+    }
     case "code_required":
     case "password_required":
       await core.database.transaction(async (client) => {
@@ -239,7 +254,7 @@ async function failLink(core: Core, session: AuthSession, code: string, message:
     const known = await lockAuthSession(client, session.id);
     if (known?.state !== "completing") return;
     await moveAuthSession(client, session.id, "failed", { code, message });
-    await updateIdentity(client, session.identity_id, { state: "unlinked" });
+    await updateIdentity(client, session.identity_id, NOTHING_LEFT);
     await note(client, session, "core", "session.failed", { code });
   });
   await core.vault.drop(credentialRef(session));
@@ -253,15 +268,55 @@ function openFor(core: Core, session: AuthSession | undefined, workspaceId: stri
   return session;
 }
 
-function split(fields: Readonly<Record<string, unknown>>) {
-  const secrets: Record<string, Uint8Array> = {};
-  const settings: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(fields)) {
-    if (!isSecretField(name)) settings[name] = value;
-    else if (typeof value === "string" && value !== "") secrets[name] = new TextEncoder().encode(value);
-    else if (value !== "") throw new FabricError("request.invalid", `${name} is not a string`);
+/** What a link that did not succeed leaves of its identity. */
+const NOTHING_LEFT = { state: "unlinked", settings: {}, remote: null, name: null } as const;
+
+async function declarationFor(core: Core, session: AuthSession): Promise<CatalogEntry> {
+  const identity = await identityById(core.database.pool, session.identity_id);
+  const { service } = session;
+  return requireDeclaration(core.database.pool, { service, instance: identity?.instance ?? "primary" });
+}
+
+/** What the daemon learned while it linked; it is held against its own declaration, too. */
+async function learnedFrom(core: Core, session: AuthSession, reply: LinkReply) {
+  const given = "settings" in reply ? reply.settings : undefined;
+  const taken: LinkFields | undefined =
+    given === undefined ? undefined : takeLinkFields(await declarationFor(core, session), given);
+  const secrets = bytesOf(taken?.secrets ?? new Map());
+  if ("session" in reply && reply.session !== undefined) {
+    secrets.session = new TextEncoder().encode(JSON.stringify(reply.session));
   }
-  return { secrets, settings };
+  return { settings: taken?.settings ?? {}, secrets };
+}
+
+/** The fields of a step, as declared. @throws FabricError `request.invalid` when one was not */
+function askedFor(declaration: CatalogEntry, names: readonly string[]) {
+  return names.map((name) => {
+    const field = fieldOf(declaration, name);
+    if (field !== undefined) return { ...shown(field), name, required: true };
+    const detail = `the ${declaration.service} daemon asks for a field that it did not declare; report it`;
+    throw new FabricError("request.invalid", detail);
+  });
+}
+
+/** A field as a form needs it. */
+function shown({ name, label, required, secret, example }: LinkField) {
+  return { name, label, required, secret, ...(example !== undefined && { example }) };
+}
+
+function bytesOf(secrets: ReadonlyMap<string, string>): Record<string, Uint8Array> {
+  const encoder = new TextEncoder();
+  return Object.fromEntries([...secrets].map(([name, value]) => [name, encoder.encode(value)]));
+}
+
+/** @throws FabricError `request.invalid` when they are too large together */
+function merged(known: Record<string, unknown> | undefined, more: Record<string, unknown>) {
+  const settings = { ...known, ...more };
+  if (Buffer.byteLength(JSON.stringify(settings)) <= MAX_SETTINGS_BYTES) return settings;
+  throw new FabricError(
+    "request.invalid",
+    `the settings are larger than ${MAX_SETTINGS_BYTES} bytes together`,
+  );
 }
 
 function daemonName(identity: Identity): string {

@@ -10,6 +10,7 @@ import {
   type Deferred,
   type DeliveryStatus,
   FabricError,
+  type Health,
   isFabricError,
   type Opened,
   type RosterSnapshot,
@@ -20,6 +21,8 @@ import {
   type Queryable,
   saveBridgeState,
   saveCheckpoint,
+  saveDeclaration,
+  saveInstanceHealth,
   upsertContacts,
 } from "@linkspan/store";
 import type { Core } from "../core.ts";
@@ -48,8 +51,13 @@ export async function applyEffect(
       return keepState(core, on, outcome, opened, envelope.payload as BridgeStateNote);
     case "roster_snapshot":
       return keepRoster(on, opened, envelope.payload as RosterSnapshot);
+    case "capabilities":
+      return keepDeclaration(on, opened);
+    case "health":
+    case "health_snapshot":
+      return keepHealth(on, opened);
     default:
-      // Throttles, health, capabilities and progress concern people and dashboards, not tables.
+      // Throttles and progress concern people and dashboards, not tables.
       outcome.reports.push(() =>
         core.log.info(
           {
@@ -122,6 +130,18 @@ async function keepState(
   outcome.reports.push(() =>
     core.log.info({ event: "identity.bridge_state", identity_id: account, state }, "a connection changed"),
   );
+}
+
+async function keepDeclaration(on: Queryable, { envelope }: Opened): Promise<undefined> {
+  const { service, metadata, payload } = envelope;
+  await saveDeclaration(on, { service, instance: metadata.instance }, payload);
+}
+
+async function keepHealth(on: Queryable, { envelope }: Opened): Promise<undefined> {
+  const { service, metadata } = envelope;
+  const { status: health, code, detail } = envelope.payload as Partial<Health>;
+  if (health === undefined) return;
+  await saveInstanceHealth(on, { service, instance: metadata.instance }, { health, code, detail });
 }
 
 async function keepRoster(on: Queryable, { envelope }: Opened, snapshot: RosterSnapshot): Promise<undefined> {

@@ -1,9 +1,6 @@
 /**
- * `bridge/core/hello` and `bridge/core/resume`: how a daemon's process becomes the holder of an instance.
- *
- * Hello is handshake and heartbeat in one: it tells what a publisher must know and takes or renews the
- * lease. Resume, asked under that lease, lists the identities to serve, each with the cursor its stream may
- * start from and a ticket to connect with.
+ * `bridge/core/hello`: how a daemon's process becomes the holder of an instance. Handshake and heartbeat in one: it
+ * tells what a publisher must know and takes or renews the lease.
  */
 import {
   type Envelope,
@@ -11,14 +8,10 @@ import {
   type HelloReply,
   type HelloRequest,
   mintTicket,
-  type ResumedIdentity,
-  type ResumeReply,
   ticketStamp,
 } from "@linkspan/envelopes";
 import {
-  checkpointOf,
   claimLease,
-  identitiesAt,
   type Identity,
   type Lease,
   type LeaseAnswer,
@@ -32,6 +25,8 @@ import { POLICY_HASH } from "../policy/decide.ts";
 
 /** A holder that falls silent is followed by another after this. */
 export const LEASE_TTL_MS = 6_000;
+/** A holder that knows two ends stays this long on its platform, mute, while it cannot reach the core. */
+export const LEASE_STAY_MS = 300_000;
 export const VERSION = "0.1.0";
 
 /** @throws FabricError `envelope.wrong_issuer` when the sender is no daemon */
@@ -41,9 +36,17 @@ export async function answerHello(
   kid: string | undefined,
 ): Promise<HelloReply> {
   const { service, instance } = speakerOf(envelope.metadata.issuer, envelope.metadata.epoch, kid);
-  const { boot_id, leaving } = envelope.payload as HelloRequest;
+  const { boot_id, leaving, stays } = envelope.payload as HelloRequest;
+  const stay = stays === true ? LEASE_STAY_MS : undefined;
   if (kid === undefined) throw new FabricError("envelope.unsigned", "an unsigned daemon holds no lease");
-  const claim = { service, instance, holder: boot_id, kid, ttlMs: LEASE_TTL_MS };
+  const claim = {
+    service,
+    instance,
+    holder: boot_id,
+    kid,
+    ttlMs: LEASE_TTL_MS,
+    ...(stay !== undefined && { stayMs: stay }),
+  };
   const answer = leaving === true ? await giveBack(core, claim) : await claimLease(core.database.pool, claim);
   if (answer.state === "held" && answer.changed) {
     core.log.info(
@@ -59,7 +62,12 @@ export async function answerHello(
     keys: core.keys.records().filter((record) => record.issuers.includes(CORE)),
     lease:
       answer.state === "held"
-        ? { state: "held", epoch: answer.epoch, ttl_ms: LEASE_TTL_MS }
+        ? {
+            state: "held",
+            epoch: answer.epoch,
+            ttl_ms: LEASE_TTL_MS,
+            ...(stay !== undefined && { stay_ms: stay }),
+          }
         : { state: "taken", retry_after_ms: answer.retryAfterMs },
   };
 }
@@ -69,32 +77,6 @@ async function giveBack(core: Core, claim: LeaseClaim): Promise<LeaseAnswer> {
   return { state: "taken", retryAfterMs: 0 };
 }
 
-/** @throws FabricError `lease.lost`, `envelope.wrong_issuer` */
-export async function answerResume(
-  core: Core,
-  envelope: Envelope,
-  kid: string | undefined,
-): Promise<ResumeReply> {
-  const { issuer, epoch } = envelope.metadata;
-  const lease = await requireAuthority(core.database.pool, speakerOf(issuer, epoch, kid));
-  const identities = await identitiesAt(core.database.pool, lease.service, lease.instance);
-  return { identities: await Promise.all(identities.map((identity) => resumed(core, identity, lease))) };
-}
-
-async function resumed(core: Core, identity: Identity, lease: Lease): Promise<ResumedIdentity> {
-  const checkpoint = await checkpointOf(core.database.pool, identity.id);
-  return {
-    identity_id: identity.id,
-    workspace_id: identity.workspace_id,
-    user_id: identity.user_id,
-    home: identity.home,
-    settings: identity.settings,
-    ...(checkpoint !== undefined && { checkpoint }),
-    ticket: sessionTicket(core, identity, lease, lease.kid),
-    state: identity.bridge_state,
-  };
-}
-
 /**
  * A ticket to connect and read as this identity; it names no conversation and says nothing.
  *
@@ -102,7 +84,7 @@ async function resumed(core: Core, identity: Identity, lease: Lease): Promise<Re
  */
 export function sessionTicket(
   core: Core,
-  identity: Identity,
+  identity: Pick<Identity, "id" | "workspace_id" | "service">,
   lease: Lease,
   kid: string,
   actions: readonly string[] = [],

@@ -28,6 +28,7 @@ interface Breakage {
   readonly staysAway?: boolean;
   readonly staysOpen?: boolean;
   readonly letsAnybodyIn?: boolean;
+  readonly letsErrorsOut?: boolean;
 }
 
 const LIMIT = 50;
@@ -99,7 +100,8 @@ function open(
     }
     for (const each of [emit, ...held.splice(0), ...(broken.duplicates === true ? [emit] : [])]) {
       if (broken.ignoresBackpressure === true) void each();
-      else chain = chain.then(each);
+      else if (broken.letsErrorsOut === true) chain = chain.then(each);
+      else chain = chain.then(each).catch(() => drop());
     }
   };
   const drop = () => {
@@ -222,6 +224,7 @@ const BREAKAGES: readonly (readonly [Breakage, RegExp])[] = [
   [{ echoes: true }, /own words are never reported/],
   [{ staysAway: true }, /reported and mended/],
   [{ staysOpen: true }, /a closed connection reports nothing more/],
+  [{ letsErrorsOut: true }, /let no error out of the connector/],
   [{ letsAnybodyIn: true }, /a login that the platform refuses/],
 ];
 

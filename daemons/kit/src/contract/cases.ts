@@ -4,6 +4,7 @@ import { InboundEventSchema, isFabricError } from "@linkspan/envelopes";
 import type { Connection, OutboundAction, Part, Window } from "../connector.ts";
 import type { ConnectorFixture } from "./fixture.ts";
 import { RecordingHost, until } from "./recording-host.ts";
+import { strayErrors } from "./stray.ts";
 
 export interface ConnectorCase {
   readonly name: string;
@@ -187,6 +188,20 @@ export const CONNECTOR_CASES: readonly ConnectorCase[] = [
       assert.equal(host.events.length, before);
       await connection[Symbol.asyncDispose]();
     }),
+  },
+  {
+    name: "an event that the kit refuses, and a connection cut meanwhile, let no error out of the connector",
+    run: async (fixture) => {
+      const strays = await strayErrors(() =>
+        live(async ({ host, eventually }, { peer }) => {
+          host.refuse();
+          await peer.say("nobody takes this");
+          await eventually("it is offered", () => (host.refused ?? 0) > 0);
+          await peer.drop?.();
+        })(fixture),
+      );
+      assert.deepEqual(strays, [], "an error reached the process");
+    },
   },
   {
     name: "a login that the platform refuses is reported as one",

@@ -8,8 +8,12 @@ export class RecordingHost implements IdentityHost {
   readonly events: PlatformEvent[] = [];
   readonly states: BridgeState[] = [];
   readonly throttles: Throttle[] = [];
+  /** What guarded callbacks failed with. */
+  readonly failures: unknown[] = [];
   readonly secrets: IdentityHost["secrets"];
   readonly #aborter = new AbortController();
+  /** How many events were refused; undefined: none is. */
+  refused: number | undefined;
   #gate: PromiseWithResolvers<void> | undefined;
   #unresolved = 0;
   /** The most `event` calls that were unresolved at once. */
@@ -21,6 +25,16 @@ export class RecordingHost implements IdentityHost {
 
   get signal(): AbortSignal {
     return this.#aborter.signal;
+  }
+
+  guard<A extends readonly unknown[]>(callback: (...args: A) => unknown): (...args: A) => void {
+    return (...args) => {
+      try {
+        Promise.resolve(callback(...args)).catch((error: unknown) => this.failures.push(error));
+      } catch (error) {
+        this.failures.push(error);
+      }
+    };
   }
 
   abort(): void {
@@ -37,7 +51,23 @@ export class RecordingHost implements IdentityHost {
     this.#gate = undefined;
   }
 
-  async event(event: PlatformEvent): Promise<void> {
+  /** From now on `event` takes nothing and rejects. */
+  refuse(): void {
+    this.refused = 0;
+  }
+
+  event(event: PlatformEvent): Promise<void> {
+    const taken = this.#take(event);
+    // As in the kit: a rejection that nobody looks at is no stray one.
+    taken.catch(() => undefined);
+    return taken;
+  }
+
+  async #take(event: PlatformEvent): Promise<void> {
+    if (this.refused !== undefined) {
+      this.refused += 1;
+      throw new Error("the event is not taken");
+    }
     this.events.push(event);
     this.#unresolved += 1;
     this.mostUnresolved = Math.max(this.mostUnresolved, this.#unresolved);

@@ -16,11 +16,15 @@ import {
 import type { Logger } from "pino";
 import type { Author } from "../author.ts";
 import type { Clock } from "../clock.ts";
-import type { BridgeState, Connector, IdentityHost, LinkedIdentity, LinkOutcome } from "../connector.ts";
+import type { BridgeState, Connector, LinkedIdentity, LinkOutcome } from "../connector.ts";
+import { clip } from "../clip.ts";
 import type { CoreCalls } from "../core-calls.ts";
+import { Barrier } from "../identity/barrier.ts";
 import { Credentials } from "../identity/credentials.ts";
 import { failureOf } from "../identity/failure.ts";
-import { aborted, childOf, within } from "../signals.ts";
+import { hostOf } from "../identity/host.ts";
+import { checkDeclared, closeConnection, openConnection } from "../identity/opening.ts";
+import { aborted, childOf } from "../signals.ts";
 
 export interface LinkContext {
   readonly connector: Connector;
@@ -35,7 +39,6 @@ export interface LinkContext {
 }
 
 const TRY_FOR_MS = 60_000;
-const CLOSE_WITHIN_MS = 3_000;
 
 /** Never rejects but for the end of the term: what goes wrong is the outcome. */
 export async function tryLink(request: Envelope, context: LinkContext): Promise<LinkOutcome> {
@@ -44,13 +47,14 @@ export async function tryLink(request: Envelope, context: LinkContext): Promise<
   try {
     const identity = identityOf(request, context.instance);
     await using credentials = await credentialsFor(request, identity, context, attempt);
-    return await outcomeOf(identity, credentials, context, attempt.signal);
+    using barrier = new Barrier({ log: context.log, onFailure: (error) => attempt.abort(error) });
+    return await outcomeOf(identity, credentials, barrier, context, attempt.signal);
   } catch (error) {
     context.signal.throwIfAborted();
     const cause: unknown = attempt.signal.aborted ? attempt.signal.reason : error;
     context.log.warn({ event: "link.failed", err: cause });
     const { code } = failureOf(cause);
-    const message = isFabricError(cause) ? cause.message : CODES[code].help;
+    const message = isFabricError(cause) ? clip(cause.message) : CODES[code].help;
     return { status: "failed", code, message };
   } finally {
     clearTimeout(timer);
@@ -105,30 +109,41 @@ async function credentialsFor(
 async function outcomeOf(
   identity: LinkedIdentity,
   credentials: Credentials,
-  { connector, log }: LinkContext,
+  barrier: Barrier,
+  context: LinkContext,
   signal: AbortSignal,
 ): Promise<LinkOutcome> {
+  const { connector } = context;
+  const log = context.log.child({ identity_id: identity.identityId, link: true });
   const told = Promise.withResolvers<BridgeState>();
-  const host: IdentityHost = {
-    log: log.child({ identity_id: identity.identityId, link: true }),
+  const host = hostOf({
+    log,
     signal,
-    secrets: credentials,
+    barrier,
+    credentials,
     event: () => Promise.resolve(),
     state: (state) => {
       if (TELLING.has(state.state)) told.resolve(state);
     },
     throttle: () => undefined,
-    writeBack: (fields) => credentials.writeBack(fields),
-  };
-  if (connector.link !== undefined) return await untilAborted(connector.link(identity, host), signal);
-  const connection = await connector.open(identity, host);
+  });
+  checkDeclared(connector, credentials);
+  if (connector.link !== undefined) {
+    const linking = barrier.call(() => connector.link?.(identity, host));
+    const outcome = await untilAborted(linking, signal);
+    if (outcome === undefined) throw new FabricError("internal", "the connector gave no outcome");
+    return outcome;
+  }
+  const connection = await openConnection(identity, host, { ...context, barrier, log }, signal);
   try {
     const { state, code, message } = await untilAborted(told.promise, signal);
-    if (state !== "connected") return { status: "failed", code: code ?? "platform.auth_expired", message };
+    if (state !== "connected") {
+      return { status: "failed", code: code ?? "platform.auth_expired", message: clip(message) };
+    }
     const { remote = identity.identityId, name = identity.userId } = connection.self ?? {};
     return { status: "linked", remote, name };
   } finally {
-    await within(CLOSE_WITHIN_MS, connection[Symbol.asyncDispose]());
+    await closeConnection(connection, barrier, log);
   }
 }
 

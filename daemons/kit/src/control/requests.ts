@@ -7,9 +7,10 @@ import {
   type LinkReply,
   type Opened,
 } from "@linkspan/envelopes";
-import type { Bus, ReplyAddress } from "@linkspan/fabric";
+import type { Bus, Outgoing, ReplyAddress } from "@linkspan/fabric";
 import type { Identities } from "../identity/identities.ts";
 import type { HealthReport } from "./health.ts";
+import { clip } from "../clip.ts";
 import { type LinkContext, tryLink } from "./link.ts";
 
 export interface RequestContext extends LinkContext {
@@ -39,9 +40,23 @@ export async function answerRequest(
     signal.throwIfAborted();
     const outcome = "status" in reply ? reply.status : "error";
     log.info({ event: "request.answered", ...trace, outcome });
-    if (replyTo !== undefined) await bus.reply(replyTo, author.reply(envelope, outcome, { ...reply }));
+    if (replyTo !== undefined) await bus.reply(replyTo, written(envelope, outcome, reply, author));
   } catch (error) {
     log.warn({ event: "request.unanswered", ...trace, err: error });
+  }
+}
+
+/** An answer that no envelope holds is a refusal: whoever asked need not wait for nothing. */
+function written(
+  envelope: Opened["envelope"],
+  outcome: string,
+  reply: object,
+  author: RequestContext["author"],
+): Outgoing {
+  try {
+    return author.reply(envelope, outcome, { ...reply });
+  } catch (error) {
+    return author.reply(envelope, "error", refusalOf(error));
   }
 }
 
@@ -81,7 +96,7 @@ async function reauthenticate(envelope: Opened["envelope"], context: RequestCont
 
 function refusalOf(error: unknown) {
   const code = isFabricError(error) ? error.code : "internal";
-  const detail = isFabricError(error) ? error.message : CODES.internal.help;
+  const detail = isFabricError(error) ? clip(error.message) : CODES.internal.help;
   const retryAfterMs = isFabricError(error) ? error.retryAfterMs : undefined;
   return { error: { code, detail, ...(retryAfterMs !== undefined && { retry_after_ms: retryAfterMs }) } };
 }

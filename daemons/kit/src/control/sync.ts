@@ -3,8 +3,9 @@ import { CODES, FabricError, isFabricError, type Opened, type RequestHistory } f
 import { ACK, type Outgoing, type Verdict } from "@linkspan/fabric";
 import type { Logger } from "pino";
 import type { Author } from "../author.ts";
-import type { Connection } from "../connector.ts";
-import type { Keeper } from "../identity/keeper.ts";
+import type { RosterEntry } from "../connector.ts";
+import type { GuardedConnection, Keeper } from "../identity/keeper.ts";
+import { within } from "../signals.ts";
 
 export interface SyncContext {
   readonly author: Author;
@@ -14,8 +15,14 @@ export interface SyncContext {
 }
 
 const AGAIN_MS = 2_000;
-/** Entries in one roster_snapshot. */
+/** One roster_snapshot: entries, and bytes of their refs and names (which may double when they are escaped). */
 const ROSTER_PAGE = 500;
+const ROSTER_PAGE_BYTES = 131_072;
+const MAX_ENTRY_BYTES = 4_096;
+/** More entries than this are not kept: no person reads them. */
+const MAX_ROSTER = 100_000;
+/** How long a platform may take for one history or roster. */
+const FETCH_WITHIN_MS = 10 * 60_000;
 
 /**
  * What was missed comes through the identity's own event stream, so that it is in order, acknowledged and
@@ -49,7 +56,7 @@ export async function synchronise(opened: Opened, context: SyncContext): Promise
 }
 
 async function history(
-  connection: Connection,
+  { connection, barrier }: GuardedConnection,
   keeper: Keeper,
   { conversation, limit, after }: RequestHistory,
   { author, publish }: SyncContext,
@@ -57,25 +64,57 @@ async function history(
   if (connection.history === undefined) {
     throw new FabricError("action.unsupported", "this platform gives no history");
   }
-  await connection.history({ conversation, limit, ...(after !== undefined && { after }) });
+  const request = { conversation, limit, ...(after !== undefined && { after }) };
+  await inTime(barrier.call(() => connection.history?.(request)));
   await keeper.stream.confirmed();
   const { workspaceId, identityId } = keeper.identity;
   await publish(author.note("sync_complete", workspaceId, { account: identityId, conversation }));
 }
 
 async function roster(
-  connection: Connection,
+  { connection, barrier }: GuardedConnection,
   keeper: Keeper,
   { author, publish }: SyncContext,
 ): Promise<void> {
   if (connection.roster === undefined) {
     throw new FabricError("action.unsupported", "this platform gives no roster");
   }
-  const entries = await connection.roster();
+  const entries = await inTime(barrier.call(() => connection.roster?.() ?? []));
   const { workspaceId, identityId: account } = keeper.identity;
-  for (let from = 0; from < entries.length || from === 0; from += ROSTER_PAGE) {
-    const page = entries.slice(from, from + ROSTER_PAGE).map(({ ref, name, kind }) => ({ ref, name, kind }));
+  for (const page of pagesOf(entries)) {
     await publish(author.note("roster_snapshot", workspaceId, { account, entries: page }));
   }
   await publish(author.note("sync_complete", workspaceId, { account }));
+}
+
+/** Cut by count and by bytes, so that each fits an envelope; an entry that fits none is left out. */
+function* pagesOf(entries: readonly RosterEntry[]): Generator<readonly RosterEntry[]> {
+  let page: RosterEntry[] = [];
+  let bytes = 0;
+  for (const { ref, name, kind } of entries.slice(0, MAX_ROSTER)) {
+    const size = Buffer.byteLength(ref) + Buffer.byteLength(name);
+    if (size > MAX_ENTRY_BYTES) continue;
+    if (page.length === ROSTER_PAGE || bytes + size > ROSTER_PAGE_BYTES) {
+      yield page;
+      page = [];
+      bytes = 0;
+    }
+    page.push({ ref, name, kind });
+    bytes += size;
+  }
+  yield page;
+}
+
+/** @throws FabricError `platform.unavailable` when the platform takes too long */
+async function inTime<T>(work: Promise<T>): Promise<T> {
+  let answer: { readonly value: T } | undefined;
+  await within(
+    FETCH_WITHIN_MS,
+    work.then((value) => {
+      answer = { value };
+    }),
+  );
+  if (answer === undefined)
+    throw new FabricError("platform.unavailable", "the platform did not answer in time");
+  return answer.value;
 }

@@ -52,9 +52,15 @@ export class Credentials implements Secrets, AsyncDisposable {
   /** @throws FabricError `ticket.*`, `vault.*`, `bus.*` */
   static async checkOut(options: CredentialOptions, signal: AbortSignal): Promise<Credentials> {
     const credentials = new Credentials(options);
-    const ttlMs = await credentials.#checkOut(signal);
-    credentials.#keeping = credentials.#keep(ttlMs);
-    return credentials;
+    try {
+      const ttlMs = await credentials.#checkOut(signal);
+      credentials.#keeping = credentials.#keep(ttlMs);
+      return credentials;
+    } catch (error) {
+      // Leased, perhaps, but not to be opened: it is given back.
+      await credentials[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   get names(): readonly string[] {

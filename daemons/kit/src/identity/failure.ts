@@ -1,6 +1,7 @@
 /** What a connection's failure means: a state for people, and whether trying again by ourselves can help. */
 import { CODES, type FabricError, isFabricError } from "@linkspan/envelopes";
 import type { BridgeStateName } from "../connector.ts";
+import { soundMs } from "../sound.ts";
 
 export interface Failure {
   readonly state: BridgeStateName;
@@ -20,13 +21,16 @@ const LASTING: Partial<Record<FabricError["code"], BridgeStateName>> = {
 };
 
 export function failureOf(error: unknown): Failure {
-  const code = isFabricError(error) ? error.code : "internal";
+  const code = isFabricError(error) && Object.hasOwn(CODES, error.code) ? error.code : "internal";
   const lasting = LASTING[code];
   return {
-    state: lasting ?? (code === "internal" ? "unknown_error" : "transient_disconnect"),
+    state: lasting ?? (SURROUNDINGS.test(code) ? "transient_disconnect" : "unknown_error"),
     code,
     message: CODES[code].help,
     retry: lasting === undefined,
-    retryAfterMs: isFabricError(error) ? error.retryAfterMs : undefined,
+    retryAfterMs: isFabricError(error) ? soundMs(error.retryAfterMs) : undefined,
   };
 }
+
+/** Codes of what may pass by itself; any other one is a fault of the connector or of the kit. */
+const SURROUNDINGS = /^(?:platform|bus|vault|ticket|lease|store)\./;

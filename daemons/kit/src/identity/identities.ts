@@ -51,15 +51,20 @@ export class Identities {
 
   /** An event's fate: the core has it. An ack that names no known account is for any of them. */
   acknowledged(account: string, acked: Ack["acked"]): void {
-    const everybody = [...this.all, ...[...this.#leaving.values()].map(({ keeper }) => keeper)];
-    const named = everybody.filter(({ identity }) => identity.identityId === account);
-    const keepers = named.length === 0 ? everybody : named;
+    const named = [this.#keepers.get(account), this.#leaving.get(account)?.keeper].filter(
+      (keeper) => keeper !== undefined,
+    );
+    const keepers = named.length > 0 ? named : [...this.all, ...this.#leavers()];
     for (const { message_id, status, code } of acked) {
       if (status === "quarantined") this.#context.log.warn({ event: "event.quarantined", message_id, code });
       // Refused for its epoch only: it is on its way, or will be, under the present one.
       if (code === "envelope.wrong_issuer") continue;
       for (const { stream } of keepers) stream.acknowledged(message_id);
     }
+  }
+
+  #leavers(): readonly Keeper[] {
+    return [...this.#leaving.values()].map(({ keeper }) => keeper);
   }
 
   /** Nothing is said as this identity from now on; resolves when its connection is closed. */

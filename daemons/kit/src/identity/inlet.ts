@@ -1,5 +1,5 @@
 /** Where one identity's events come in: written, put on its stream, and kept for the next term when this one is lost. */
-import { isFabricError } from "@linkspan/envelopes";
+import { isFabricError, MAX_CURSOR_BYTES } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
 import type { Logger } from "pino";
 import type { Author } from "../author.ts";
@@ -38,8 +38,9 @@ export class Inlet {
     if (event.payload.account !== identity.identityId) {
       throw new TypeError("an event must name the identity that saw it as its account");
     }
-    const message = this.#written(event);
-    if (message !== undefined) await stream.put(message, event.payload.cursor, event);
+    const fitting = this.#withFittingCursor(event);
+    const message = this.#written(fitting);
+    if (message !== undefined) await stream.put(message, fitting.payload.cursor, fitting);
   }
 
   /** What an earlier term of this process did not get through goes first. */
@@ -58,6 +59,14 @@ export class Inlet {
     const { carried, identity, stream } = this.#options;
     carried.keep(identity.identityId, [...stream.left(), ...this.#earlier]);
     this.#earlier = [];
+  }
+
+  /** A cursor that `resume` could not hand out again is none: reading starts at an earlier one, and nothing is lost. */
+  #withFittingCursor(event: PlatformEvent): PlatformEvent {
+    const { cursor, ...payload } = event.payload;
+    if (cursor === undefined || Buffer.byteLength(JSON.stringify(cursor)) <= MAX_CURSOR_BYTES) return event;
+    this.#options.log.error({ event: "cursor.refused", code: "envelope.too_large", kind: payload.kind });
+    return { ...event, payload };
   }
 
   #written(event: PlatformEvent): Outgoing | undefined {

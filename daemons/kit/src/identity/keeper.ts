@@ -4,7 +4,8 @@
  * starting → (credentials checked out → connector opened) → open, until it is restarted or closed. The connector
  * reconnects by itself and reports states; the keeper steps in only when opening fails or the credentials end:
  * it closes what is there, reports why, and opens again with backoff. A failure that only a person can mend
- * (wrong login, wrong settings) is not retried until something changes. No identity's failure touches another.
+ * (wrong login, wrong settings) is not retried until something changes. No identity's failure touches another:
+ * each connection has its barrier (barrier.ts), and what fails there ends this connection, which is opened again.
  */
 import type { FabricError, SealKeys } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
@@ -12,16 +13,19 @@ import type { Logger } from "pino";
 import type { Author } from "../author.ts";
 import { backoffMs } from "../backoff.ts";
 import { type Clock, pause } from "../clock.ts";
-import type { BridgeState, Connection, Connector, IdentityHost, LinkedIdentity } from "../connector.ts";
+import type { BridgeState, Connection, Connector, LinkedIdentity } from "../connector.ts";
 import type { CoreCalls } from "../core-calls.ts";
 import { Pace } from "../sending/pace.ts";
 import { aborted, childOf, within } from "../signals.ts";
 import { Turnstile } from "../turnstile.ts";
+import { Barrier } from "./barrier.ts";
 import type { Carried } from "./carried.ts";
 import { Credentials } from "./credentials.ts";
 import { EventStream } from "./event-stream.ts";
 import { failureOf } from "./failure.ts";
+import { hostOf } from "./host.ts";
 import { Inlet } from "./inlet.ts";
+import { closeConnection, openConnection } from "./opening.ts";
 import { Reporter } from "./reporter.ts";
 import type { Spacing } from "./spacing.ts";
 
@@ -40,9 +44,16 @@ export interface KeeperContext {
   readonly signal: AbortSignal;
   readonly spacing: Spacing;
   readonly checkpointEveryMs: number;
+  readonly reopen: { readonly firstMs: number; readonly maxMs: number };
   readonly carried: Carried;
   /** A state changed: health may have, too. */
   readonly onChange: () => void;
+}
+
+/** An open connection, and the barrier that every call of it goes through. */
+export interface GuardedConnection {
+  readonly connection: Connection;
+  readonly barrier: Barrier;
 }
 
 const CLOSE_WITHIN_MS = 3_000;
@@ -61,10 +72,12 @@ export class Keeper {
   readonly #reporter: Reporter;
   readonly #inlet: Inlet;
   readonly #closing: AbortController;
+  /** Aborted when the last word is said, or the term ends. */
+  readonly #over: AbortController;
   readonly #waiting = new Set<() => void>();
   #identity: LinkedIdentity;
   #turn: AbortController;
-  #connection: Connection | undefined;
+  #connection: GuardedConnection | undefined;
   #done: Promise<void> | undefined;
 
   constructor(identity: LinkedIdentity, context: KeeperContext) {
@@ -74,7 +87,8 @@ export class Keeper {
     this.#log = context.log.child({ identity_id: identity.identityId });
     this.#closing = childOf(context.signal);
     this.#turn = childOf(this.#closing.signal);
-    const shared = { publish, clock, log: this.#log, signal: context.signal };
+    this.#over = childOf(context.signal);
+    const shared = { publish, clock, log: this.#log, signal: this.#over.signal };
     this.#reporter = new Reporter(identity, { ...shared, author, checkpointEveryMs });
     this.stream = new EventStream({
       ...shared,
@@ -94,7 +108,7 @@ export class Keeper {
   }
 
   /** The open connection; it may still be on its way up. */
-  get connection(): Connection | undefined {
+  get connection(): GuardedConnection | undefined {
     return this.#connection;
   }
 
@@ -106,12 +120,9 @@ export class Keeper {
   /** @param after what must have ended first, such as an older connection of the same identity */
   start(after: Promise<void> = Promise.resolve()): void {
     this.#done ??= after
+      .catch(() => undefined)
       .then(() => this.#run())
-      .catch((error: unknown) => {
-        this.#log.error({ event: "identity.failed", err: error });
-        const { state, message, code } = failureOf(error);
-        this.report({ state, message, code });
-      });
+      .catch((error: unknown) => this.#log.error({ event: "identity.failed", err: error }));
   }
 
   /** Opens the connection anew, with other settings if given. */
@@ -124,8 +135,10 @@ export class Keeper {
   async up(withinMs: number, signal: AbortSignal): Promise<void> {
     if (this.isUp) return;
     const over = childOf(signal);
-    const woken = new Promise<void>((resolve) => this.#waiting.add(resolve));
-    await Promise.race([woken, pause(this.#context.clock, withinMs, over.signal)]);
+    const wake = () => over.abort();
+    this.#waiting.add(wake);
+    await pause(this.#context.clock, withinMs, over.signal);
+    this.#waiting.delete(wake);
     over.abort();
   }
 
@@ -136,8 +149,7 @@ export class Keeper {
   #changed(): void {
     this.#context.onChange();
     if (!this.isUp) return;
-    for (const resolve of this.#waiting) resolve();
-    this.#waiting.clear();
+    for (const wake of this.#waiting) wake();
   }
 
   /** Closes the connection, waits for confirmations within bounds, gives the credentials back; never rejects. */
@@ -152,14 +164,15 @@ export class Keeper {
     await within(CLOSE_WITHIN_MS, this.stream.confirmed());
     await within(LAST_ACKS_WITHIN_MS, this.stream.acknowledgedAll());
     await within(CLOSE_WITHIN_MS, this.#reporter.flush());
+    this.#over.abort(new Restart());
   }
 
   async #run(): Promise<void> {
-    await this.#inlet.carryOn();
     for (let failures = 0; !this.#closing.signal.aborted; ) {
       this.#turn = childOf(this.#closing.signal);
       const openedMs = this.#context.clock.monotonicMs();
       const error = await this.#serve(this.#turn);
+      this.#turn.abort(new Restart());
       if (this.#closing.signal.aborted) return;
       if (error instanceof Restart) failures = 0;
       else {
@@ -175,31 +188,55 @@ export class Keeper {
     const { spacing } = this.#context;
     const { signal } = turn;
     const host = childOf(this.#context.signal);
+    const barrier = new Barrier({ log: this.#log, onFailure: (error) => turn.abort(error) });
     let credentials: Credentials | undefined;
     try {
+      await this.#inlet.carryOn();
       await spacing.turn(signal);
       this.report({ state: "starting", message: "The connection is being opened." });
       credentials = await this.#checkOut(turn);
-      this.#connection = await this.#open(credentials, host, signal);
+      const connection = await this.#open(credentials, barrier, host, signal);
+      this.#connection = { connection, barrier };
       this.#changed();
       await aborted(signal);
       return signal.reason;
     } catch (error) {
       return signal.aborted ? signal.reason : error;
     } finally {
-      await this.#disconnect();
+      const open = this.#connection;
+      this.#connection = undefined;
+      if (open !== undefined) await closeConnection(open.connection, barrier, this.#log);
       host.abort(signal.reason);
+      barrier[Symbol.dispose]();
       await credentials?.[Symbol.asyncDispose]();
     }
   }
 
   /** Opening is cut short by `signal`; once open, a connection is closed politely before `host` is aborted. */
-  async #open(credentials: Credentials, host: AbortController, signal: AbortSignal): Promise<Connection> {
+  async #open(
+    credentials: Credentials,
+    barrier: Barrier,
+    ends: AbortController,
+    signal: AbortSignal,
+  ): Promise<Connection> {
+    const { connector, clock } = this.#context;
     const identity = { ...this.#identity, checkpoint: this.stream.cursor ?? this.#identity.checkpoint };
-    const cutShort = () => host.abort(signal.reason);
+    const cutShort = () => ends.abort(signal.reason);
     signal.addEventListener("abort", cutShort, { once: true });
+    const host = hostOf({
+      log: this.#log,
+      signal: ends.signal,
+      barrier,
+      credentials,
+      event: (event) => this.#inlet.take(event),
+      state: (state) => this.report(state),
+      throttle: (throttle) => {
+        this.pace.closeFor(throttle.retryAfterMs);
+        this.#reporter.throttle(throttle);
+      },
+    });
     try {
-      return await this.#context.connector.open(identity, this.#host(credentials, host.signal));
+      return await openConnection(identity, host, { connector, barrier, clock, log: this.#log }, signal);
     } finally {
       signal.removeEventListener("abort", cutShort);
     }
@@ -225,39 +262,8 @@ export class Keeper {
     );
   }
 
-  #host(credentials: Credentials, signal: AbortSignal): IdentityHost {
-    return {
-      log: this.#log,
-      signal,
-      secrets: credentials,
-      event: async (event) => {
-        signal.throwIfAborted();
-        await this.#inlet.take(event);
-      },
-      state: (state) => {
-        if (!signal.aborted) this.report(state);
-      },
-      throttle: (throttle) => {
-        this.pace.closeFor(throttle.retryAfterMs);
-        this.#reporter.throttle(throttle);
-      },
-      writeBack: (fields) => credentials.writeBack(fields),
-    };
-  }
-
-  async #disconnect(): Promise<void> {
-    const connection = this.#connection;
-    this.#connection = undefined;
-    if (connection === undefined) return;
-    try {
-      await within(CLOSE_WITHIN_MS, connection[Symbol.asyncDispose]());
-    } catch (error) {
-      this.#log.warn({ event: "connection.unclosed", err: error });
-    }
-  }
-
   async #pauseAfter(error: unknown, failures: number): Promise<void> {
-    const { clock } = this.#context;
+    const { clock, reopen } = this.#context;
     const failure = failureOf(error);
     const { state, message, code } = failure;
     this.#log.warn({ event: "connection.failed", code, failures, err: error });
@@ -267,9 +273,10 @@ export class Keeper {
       await aborted(this.#turn.signal);
       return;
     }
-    const pauseMs = failure.retryAfterMs ?? backoffMs(failures, { firstMs: 1_000, maxMs: 300_000 });
+    const pauseMs = failure.retryAfterMs ?? backoffMs(failures, reopen);
     this.report({ state, message, code, retryAt: new Date(clock.now().getTime() + pauseMs) });
     await pause(clock, pauseMs, this.#turn.signal);
+    this.#turn.abort(new Restart());
   }
 }
 

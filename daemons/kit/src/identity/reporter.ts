@@ -3,6 +3,7 @@ import { LIMITS, timestamp } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
 import type { Logger } from "pino";
 import type { Author } from "../author.ts";
+import { clip } from "../clip.ts";
 import type { Clock } from "../clock.ts";
 import type { BridgeState, LinkedIdentity, Throttle } from "../connector.ts";
 import { Latest } from "../latest.ts";
@@ -46,29 +47,31 @@ export class Reporter {
   }
 
   /** @returns false when nothing changed */
-  state(state: BridgeState): boolean {
+  state({ message, ...told }: BridgeState): boolean {
     const before = this.#state;
+    const state: BridgeState = { ...told, message: clip(message) };
+    // Written first: what no envelope can hold is the connector's fault, and not the state that counts.
+    const note = this.#note("bridge_state", {
+      state: state.state,
+      message: state.message,
+      ...(state.code !== undefined && { code: state.code }),
+      ...(state.retryAt !== undefined && { retry_at: timestamp(state.retryAt) }),
+    });
     this.#state = state;
     if (before.state === state.state && before.message === state.message && before.code === state.code) {
       return false;
     }
     const { log } = this.#options;
     log.info({ event: "identity.state", state: state.state, code: state.code });
-    this.#states.offer(
-      this.#note("bridge_state", {
-        state: state.state,
-        message: state.message,
-        ...(state.code !== undefined && { code: state.code }),
-        ...(state.retryAt !== undefined && { retry_at: timestamp(state.retryAt) }),
-      }),
-    );
+    this.#states.offer(note);
     return true;
   }
 
   throttle({ reason, retryAfterMs }: Throttle): void {
     const retry_after_ms = Math.min(Math.max(0, Math.ceil(retryAfterMs)), LIMITS.timerMs);
+    const sentence = clip(reason);
     this.#options.log.warn({ event: "identity.throttled", retry_after_ms });
-    this.#throttles.offer(this.#note("throttle", { reason, retry_after_ms }));
+    this.#throttles.offer(this.#note("throttle", { reason: sentence, retry_after_ms }));
   }
 
   checkpoint(cursor: Cursor): void {

@@ -15,6 +15,12 @@ export interface FaultOptions {
   /** Asks for a clean stop with a failure. */
   readonly fail: (reason: string) => void;
   /**
+   * Gives a fault of either kind to the identity whose code it was, whose connection then ends; see `claimStrayError`.
+   *
+   * @returns whether there is such an identity
+   */
+  readonly claim?: (error: unknown) => boolean;
+  /**
    * Starts the part again that an exception belongs to. Called in the asynchronous context of the exception.
    *
    * @returns whether there is such a part
@@ -34,7 +40,7 @@ const LONGEST_PLACE = 300;
 
 /** From now until disposed, faults are logged, counted and contained. */
 export function watchFaults(options: FaultOptions): Disposable {
-  const { log, fail, contain, partOf, onFault, source = process } = options;
+  const { log, fail, claim, contain, partOf, onFault, source = process } = options;
   const places = new Places();
 
   const report = (kind: FaultKind, error: unknown, contained: boolean): void => {
@@ -51,9 +57,12 @@ export function watchFaults(options: FaultOptions): Disposable {
     if (kind === "rejection" || contained) log.error(fields);
     else log.fatal(fields);
   };
-  const onRejection = (error: unknown) => report("rejection", error, true);
+  const onRejection = (error: unknown) => {
+    claim?.(error);
+    report("rejection", error, true);
+  };
   const onException = (error: unknown) => {
-    const contained = contain?.(error) ?? false;
+    const contained = claim?.(error) === true || contain?.(error) === true;
     report("exception", error, contained);
     if (!contained) fail("uncaught exception");
   };

@@ -10,6 +10,7 @@ import type { Outgoing } from "@linkspan/fabric";
 import type { Logger } from "pino";
 import type { Author } from "../author.ts";
 import { backoffMs } from "../backoff.ts";
+import { clip } from "../clip.ts";
 import { type Clock, pause } from "../clock.ts";
 import type { Said } from "../connector.ts";
 
@@ -38,7 +39,7 @@ export class Answers {
   }
 
   failed(part: number, parts: number, code: ErrorCode, detail: string): Promise<void> {
-    return this.#status({ part, parts, status: "failed", code, detail, at: this.#now() });
+    return this.#status({ part, parts, status: "failed", code, detail: clip(detail), at: this.#now() });
   }
 
   uncertain(part: number, parts: number): Promise<void> {
@@ -47,7 +48,7 @@ export class Answers {
 
   /** @param reason a code or a few words; never text of the message */
   deferred(until: Date, reason: string): Promise<void> {
-    const deferred: Deferred = { ...this.#which(), until: timestamp(until), reason };
+    const deferred: Deferred = { ...this.#which(), until: timestamp(until), reason: clip(reason) };
     this.#log("delivery.deferred", { until: deferred.until, reason });
     return this.#say("deferred", `deferred ${deferred.until}`, deferred);
   }

@@ -13,9 +13,11 @@
 import { type AttemptReply, CODES, FabricError, isFabricError } from "@linkspan/envelopes";
 import { backoffMs } from "../backoff.ts";
 import { type Clock, pause } from "../clock.ts";
-import { type Connection, type Part, type Said, UncertainSend, type Window } from "../connector.ts";
+import { type Part, type Said, UncertainSend, type Window } from "../connector.ts";
 import type { CoreCalls } from "../core-calls.ts";
+import type { GuardedConnection } from "../identity/keeper.ts";
 import { childOf } from "../signals.ts";
+import { soundMs, soundSaid } from "../sound.ts";
 import type { Memory } from "./memory.ts";
 import type { Pace } from "./pace.ts";
 
@@ -34,8 +36,9 @@ export interface PartContext {
   readonly clock: Clock;
   readonly memory: Memory;
   readonly pace: Pace;
-  readonly connection: () => Connection | undefined;
+  readonly connection: () => GuardedConnection | undefined;
   readonly isHeld: () => boolean;
+  readonly heldUntilMs: () => number;
   readonly signal: AbortSignal;
   readonly intentId: string;
   readonly workspaceId: string;
@@ -52,6 +55,8 @@ const ASK_TIMEOUT_MS = 5_000;
 const ASK_FOR_MS = 50_000;
 /** The last moment of a window is not used: a write takes time to leave. */
 const MARGIN_MS = 250;
+/** How long a platform may take to tell whether something was said. */
+const FIND_WITHIN_MS = 60_000;
 /** How long a connector may take to notice that its window closed. */
 const GRACE_MS = 2_000;
 
@@ -113,7 +118,7 @@ async function insideWindow(part: Part, untilMs: number, context: PartContext): 
       signal.throwIfAborted();
       if (!isFabricError(error)) return searched(part, live, untilMs, context);
       if (CODES[error.code].retry === "never") return { kind: "failed", error };
-      const waitMs = error.retryAfterMs ?? backoffMs(tries, { firstMs: 250, maxMs: 4_000 });
+      const waitMs = soundMs(error.retryAfterMs) ?? backoffMs(tries, { firstMs: 250, maxMs: 4_000 });
       if (clock.monotonicMs() + waitMs >= untilMs) return later(error.code, waitMs);
       await clock.sleep(waitMs, signal);
     }
@@ -122,44 +127,59 @@ async function insideWindow(part: Part, untilMs: number, context: PartContext): 
 
 /** One call of the connector, with a window that closes by itself. @throws UncertainSend when it overran */
 async function perform(
-  connection: Connection,
+  { connection, barrier }: GuardedConnection,
   part: Part,
   untilMs: number,
-  { clock, signal, key, memory }: PartContext,
+  { clock, signal, key, memory, heldUntilMs }: PartContext,
 ): Promise<Said> {
   const closing = childOf(signal);
   const window: Window = { untilMs, signal: closing.signal };
-  const closes = pause(clock, untilMs - clock.monotonicMs(), closing.signal).then(() => closing.abort());
+  const closes = windowEnd(untilMs, heldUntilMs, clock, closing.signal).then(() => closing.abort());
+  const over = childOf(signal);
   const overrun = closes.then(async () => {
-    await pause(clock, GRACE_MS, signal);
+    await pause(clock, GRACE_MS, over.signal);
     throw new UncertainSend("the connector did not come back from its window");
   });
   memory.remember(key, { kind: "doubtful" });
-  const performed = connection.perform(part, key, window);
+  const performed = barrier.call(() => connection.perform(part, key, window));
   try {
-    const said = await Promise.race([performed, overrun]);
-    return said.remoteId === "" ? { ...said, remoteId: key } : said;
+    return soundSaid(await Promise.race([performed, overrun]), key, clock.now());
   } finally {
     overrun.catch(() => undefined);
     performed.catch(() => undefined);
     closing.abort();
+    over.abort();
+  }
+}
+
+/** Resolves when the window is over, or when the lease runs out before it: whoever does not hold it says nothing. */
+async function windowEnd(
+  untilMs: number,
+  heldUntilMs: () => number,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    const leftMs = Math.min(untilMs, heldUntilMs()) - clock.monotonicMs();
+    if (leftMs <= 0) return;
+    await pause(clock, leftMs, signal);
   }
 }
 
 /** It may have been said: looks at once and, if it is not there, again when nothing can be on its way any more. */
 async function searched(
   part: Part,
-  connection: Connection,
+  open: GuardedConnection,
   untilMs: number,
   context: PartContext,
 ): Promise<PartEnd> {
   const { clock, signal } = context;
-  if (connection.find === undefined) return { kind: "uncertain" };
-  const early = await find(connection, part, context);
+  if (open.connection.find === undefined) return { kind: "uncertain" };
+  const early = await find(open, part, context);
   if (early.kind !== "absent") return early;
   const restMs = untilMs + MARGIN_MS + GRACE_MS - clock.monotonicMs();
   if (restMs > 0) await clock.sleep(restMs, signal);
-  const late = await find(connection, part, context);
+  const late = await find(open, part, context);
   return late.kind === "absent" ? later("platform.unavailable", backoffMs(context.attempt, LATER)) : late;
 }
 
@@ -178,26 +198,36 @@ async function inDoubt(
       error: new FabricError(known.code, "it was put off, and is certainly not said"),
     };
   }
-  const connection = context.connection();
-  if (connection?.find === undefined) return { kind: "uncertain" };
+  const open = context.connection();
+  if (open?.connection.find === undefined) return { kind: "uncertain" };
   const untilMs = askedMs + (answer.window_ms ?? 0);
-  const end = answer.window_ms === undefined ? await find(connection, part, context) : undefined;
-  if (end === undefined) return searched(part, connection, untilMs, context);
+  const end = answer.window_ms === undefined ? await find(open, part, context) : undefined;
+  if (end === undefined) return searched(part, open, untilMs, context);
   return end.kind === "absent" ? { kind: "uncertain" } : end;
 }
 
 async function find(
-  connection: Connection,
+  { connection, barrier }: GuardedConnection,
   part: Part,
-  { key, since, signal }: PartContext,
+  { key, since, signal, clock }: PartContext,
 ): Promise<PartEnd | { readonly kind: "absent" }> {
+  const over = childOf(signal);
+  const late = pause(clock, FIND_WITHIN_MS, over.signal).then((): never => {
+    throw new FabricError("platform.unavailable", "the platform did not tell in time");
+  });
   try {
-    const said = await connection.find?.(part, key, since);
-    return said === undefined ? { kind: "absent" } : { kind: "said", said };
+    const found = barrier.call(() => connection.find?.(part, key, since));
+    const said = await Promise.race([found, late]);
+    return said === undefined
+      ? { kind: "absent" }
+      : { kind: "said", said: soundSaid(said, key, clock.now()) };
   } catch {
     // A platform that cannot be asked tells nothing.
     signal.throwIfAborted();
     return { kind: "uncertain" };
+  } finally {
+    late.catch(() => undefined);
+    over.abort();
   }
 }
 

@@ -11,9 +11,10 @@ import type { Logger } from "pino";
 import type { Author } from "../author.ts";
 import { backoffMs } from "../backoff.ts";
 import type { Clock } from "../clock.ts";
-import type { Connection, Part } from "../connector.ts";
+import type { Part } from "../connector.ts";
 import type { CoreCalls } from "../core-calls.ts";
-import type { Keeper } from "../identity/keeper.ts";
+import type { GuardedConnection, Keeper } from "../identity/keeper.ts";
+import { soundParts } from "../sound.ts";
 import { Answers } from "./answers.ts";
 import { attemptNamed } from "./attempt-number.ts";
 import { outboundOf, partKey, proveTicket } from "./intent.ts";
@@ -32,6 +33,8 @@ export interface SendContext {
   readonly log: Logger;
   /** Whether the instance is held this very moment. */
   readonly isHeld: () => boolean;
+  /** Until when it is, on the monotonic clock; a renewal moves it. */
+  readonly heldUntilMs: () => number;
   readonly signal: AbortSignal;
 }
 
@@ -55,12 +58,13 @@ export async function sendIntent(opened: Opened, context: SendContext): Promise<
   await keeper?.up(LONGEST_WAIT_MS, context.signal);
   context.signal.throwIfAborted();
   const absent = absence(keeper, attemptNamed(metadata.ticket), context.clock);
-  if (keeper?.connection === undefined || absent !== undefined) {
+  const open = keeper?.connection;
+  if (keeper === undefined || open === undefined || absent !== undefined) {
     return settleEnd(absent ?? UNAVAILABLE, 0, 1, answers, context);
   }
   let parts: readonly Part[];
   try {
-    parts = keeper.connection.plan(outboundOf(opened));
+    parts = soundParts(open.barrier.callNow(() => open.connection.plan(outboundOf(opened))));
   } catch (error) {
     return settleEnd({ kind: "failed", error: planError(error) }, 0, 1, answers, context);
   }
@@ -158,7 +162,7 @@ function absence(keeper: Keeper | undefined, attempt: number, clock: Clock): Par
   return { kind: "later", afterMs, code: "platform.unavailable" };
 }
 
-function whenUp(keeper: Keeper): Connection | undefined {
+function whenUp(keeper: Keeper): GuardedConnection | undefined {
   return keeper.isUp ? keeper.connection : undefined;
 }
 

@@ -71,7 +71,17 @@ export class ScriptedCore {
   /** Whether events are acknowledged. */
   acking = true;
   partitions = PARTITIONS;
+  /** Identities in one answer to `resume`. */
+  resumePage = 100;
+  /** What `resume` is refused with, if it is. */
+  resumption: FabricError | undefined;
   leaseTtlMs = 3_000;
+  /** How long a holder may stay, mute; undefined: as an older core, which knows one end only. */
+  leaseStayMs: number | undefined;
+  /** Seals credentials to a key that nobody has. */
+  sealsWrongly = false;
+  /** Answers nothing, as when the broker or the core is away. */
+  silent = false;
   credentialTtlMs = 60_000;
   /** What `renew` is refused with, if it is. */
   renewal: FabricError | undefined;
@@ -370,6 +380,7 @@ export class ScriptedCore {
   async #answer(delivery: Delivery): Promise<void> {
     const request = this.#opened(delivery, delivery.route);
     this.asked.push(request);
+    if (this.silent) return;
     let payload: Payload;
     try {
       payload = (await this.#replyTo(request)) as Payload;
@@ -394,14 +405,7 @@ export class ScriptedCore {
       case "hello":
         return this.#hello(String(payload.boot_id));
       case "resume":
-        return {
-          identities: await Promise.all(
-            [...this.identities.values()].map(async (identity) => ({
-              ...identity,
-              ticket: await this.sessionTicket(identity.identity_id),
-            })),
-          ),
-        };
+        return this.#resume(String(payload.cursor ?? ""));
       case "attempt":
         return this.decide(payload as AttemptRequest, { payload, metadata } as Envelope);
       case "checkout":
@@ -419,16 +423,36 @@ export class ScriptedCore {
     }
   }
 
+  async #resume(cursor: string) {
+    if (this.resumption !== undefined) throw this.resumption;
+    const left = [...this.identities.values()]
+      .filter(({ identity_id }) => identity_id > cursor)
+      .toSorted((a, b) => (a.identity_id < b.identity_id ? -1 : 1));
+    const identities = await Promise.all(
+      left.slice(0, this.resumePage).map(async (identity) => ({
+        ...identity,
+        ticket: await this.sessionTicket(identity.identity_id),
+      })),
+    );
+    const last = left[this.resumePage - 1]?.identity_id;
+    return { identities, ...(last !== undefined && { cursor: last }) };
+  }
+
   #hello(bootId: string) {
     const nowMs = performance.now();
     const free =
       this.#holder === undefined || this.#holder.untilMs <= nowMs || this.#holder.bootId === bootId;
     if (free) {
-      if (this.#holder?.bootId !== bootId || this.#holder.untilMs <= nowMs) this.#epoch += 1;
+      if (this.#holder?.bootId !== bootId) this.#epoch += 1;
       this.#holder = { bootId, untilMs: nowMs + this.leaseTtlMs };
     }
     const lease = free
-      ? { state: "held", epoch: this.#epoch, ttl_ms: this.leaseTtlMs }
+      ? {
+          state: "held",
+          epoch: this.#epoch,
+          ttl_ms: this.leaseTtlMs,
+          ...(this.leaseStayMs !== undefined && { stay_ms: this.leaseStayMs }),
+        }
       : { state: "taken", retry_after_ms: 100 };
     return { version: "test", generation: 1, partitions: this.partitions, keys: this.records(), lease };
   }
@@ -449,7 +473,7 @@ export class ScriptedCore {
     this.#leases.set(lease.lease_id, { ...context, identity });
     const credential = this.credentials.get(identity);
     if (credential === undefined) return { ...lease, version: 0 };
-    const { sealKeys } = await this.enrol();
+    const { sealKeys } = this.sealsWrongly ? { sealKeys: await generateSealKeys() } : await this.enrol();
     const sealed = await seal(sealKeys.publicKey, sealInfo(context), credential.fields);
     return { ...lease, version: credential.version, sealed };
   }

@@ -1,0 +1,58 @@
+/** What a connection gets from the kit. No callback throws into the connector's own callbacks: see barrier.ts. */
+import type { Logger } from "pino";
+import type { BridgeState, IdentityHost, PlatformEvent, Throttle } from "../connector.ts";
+import type { Secrets } from "../secrets.ts";
+import { soundMs } from "../sound.ts";
+import type { Barrier } from "./barrier.ts";
+
+export interface HostOptions {
+  readonly log: Logger;
+  /** Aborted when the connection must end; after it nothing is reported any more. */
+  readonly signal: AbortSignal;
+  readonly barrier: Barrier;
+  readonly credentials: Secrets & {
+    writeBack(fields: Readonly<Record<string, Uint8Array>>): Promise<void>;
+  };
+  readonly event: (event: PlatformEvent) => Promise<void>;
+  readonly state: (state: BridgeState) => void;
+  readonly throttle: (throttle: Throttle) => void;
+}
+
+/** Without a time of its own a platform's request to slow down holds this long, milliseconds. */
+const SLOW_DOWN_MS = 1_000;
+
+export function hostOf(options: HostOptions): IdentityHost {
+  const { log, signal, barrier, credentials } = options;
+  return {
+    log,
+    signal,
+    secrets: credentials,
+    guard: (callback) => barrier.guard(callback),
+    event: (event) => quiet(takeEvent(event, options)),
+    state: barrier.guard((state: BridgeState) => {
+      if (!signal.aborted) barrier.outside(() => options.state(state));
+    }),
+    throttle: barrier.guard((throttle: Throttle) => {
+      const retryAfterMs = soundMs(throttle.retryAfterMs) ?? SLOW_DOWN_MS;
+      if (signal.aborted) return;
+      barrier.outside(() => options.throttle({ reason: String(throttle.reason), retryAfterMs }));
+    }),
+    writeBack: (fields) => quiet(barrier.outside(() => credentials.writeBack(fields))),
+  };
+}
+
+async function takeEvent(event: PlatformEvent, { signal, barrier, ...options }: HostOptions): Promise<void> {
+  signal.throwIfAborted();
+  try {
+    await barrier.outside(() => options.event(event));
+  } catch (error) {
+    if (!signal.aborted) barrier.fail(error);
+    throw error;
+  }
+}
+
+/** A rejection that a connector does not look at is no stray one: the kit knows of it already. */
+function quiet(work: Promise<void>): Promise<void> {
+  work.catch(() => undefined);
+  return work;
+}

@@ -1,0 +1,94 @@
+/** Opening and closing a connector's connection, each within a time. A connection that comes too late is closed. */
+import { checkField, FabricError, fieldOf } from "@linkspan/envelopes";
+import type { Logger } from "pino";
+import { type Clock, pause } from "../clock.ts";
+import type { Connection, Connector, IdentityHost, LinkedIdentity } from "../connector.ts";
+import type { Secrets } from "../secrets.ts";
+import { childOf, within } from "../signals.ts";
+import type { Barrier } from "./barrier.ts";
+
+export interface OpeningOptions {
+  readonly connector: Connector;
+  readonly barrier: Barrier;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** `open` only begins to keep a connection, so this is much. */
+const OPEN_WITHIN_MS = 60_000;
+const CLOSE_WITHIN_MS = 3_000;
+
+/**
+ * Opens a connection; what comes after `signal` was aborted or after a minute is closed again at once.
+ *
+ * @throws FabricError `platform.unavailable` when it takes too long; the signal's reason; what `open` rejects with
+ */
+export async function openConnection(
+  identity: LinkedIdentity,
+  host: IdentityHost,
+  { connector, barrier, clock, log }: OpeningOptions,
+  signal: AbortSignal,
+): Promise<Connection> {
+  checkDeclared(connector, host.secrets);
+  const over = childOf(signal);
+  let isLate = false;
+  const opening = barrier
+    .call(() => connector.open(identity, host))
+    .then((connection) => {
+      if (!isConnection(connection)) throw new FabricError("internal", "the connector opened no connection");
+      if (isLate) void closeConnection(connection, barrier, log);
+      return connection;
+    });
+  const late = pause(clock, OPEN_WITHIN_MS, over.signal).then(async (): Promise<never> => {
+    // Whoever is told to stop gets a moment to do so, so that the next connection does not meet this one.
+    await within(CLOSE_WITHIN_MS, Promise.allSettled([opening]));
+    isLate = true;
+    signal.throwIfAborted();
+    throw new FabricError("platform.unavailable", "the connection was not opened within a minute");
+  });
+  try {
+    return await Promise.race([opening, late]);
+  } finally {
+    late.catch(() => undefined);
+    over.abort();
+  }
+}
+
+/**
+ * Holds the secrets against the platform's syntax, as the connector declared it: one that was stored before, or came
+ * another way, must not reach the code that writes to the platform.
+ *
+ * @throws FabricError `request.invalid` naming the field
+ */
+export function checkDeclared({ declaration }: Connector, secrets: Secrets): void {
+  if (declaration === undefined) return;
+  for (const name of secrets.names) {
+    const field = fieldOf(declaration, name);
+    const bytes = secrets.get(name);
+    if (field === undefined || bytes === undefined) continue;
+    if (!field.secret) throw new FabricError("request.invalid", `${name} is stored as a secret, but is none`);
+    checkField(field, name, new TextDecoder().decode(bytes));
+  }
+}
+
+/** Closes a connection politely, within seconds; never rejects. */
+export async function closeConnection(
+  connection: AsyncDisposable,
+  barrier: Barrier,
+  log: Logger,
+): Promise<void> {
+  try {
+    await within(
+      CLOSE_WITHIN_MS,
+      barrier.call(() => connection[Symbol.asyncDispose]()),
+    );
+  } catch (error) {
+    log.warn({ event: "connection.unclosed", err: error });
+  }
+}
+
+function isConnection(value: unknown): value is Connection {
+  if (typeof value !== "object" || value === null) return false;
+  const { plan, perform } = value as { readonly plan?: unknown; readonly perform?: unknown };
+  return typeof plan === "function" && typeof perform === "function";
+}

@@ -1,0 +1,53 @@
+/** The kind: an installation that says it is ready while the daemon of an instance can serve nobody. */
+import { randomUUID } from "node:crypto";
+import { claimLease, releaseLease, saveInstanceHealth } from "@linkspan/store";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { describeWithServers } from "../servers/available.ts";
+import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
+import { ApiWorld } from "./api-world.ts";
+
+interface Ready {
+  readonly status: string;
+  readonly checks: readonly { readonly name: string; readonly ok: boolean; readonly detail: string }[];
+}
+
+describeWithServers(["postgres"], "readiness and instances", () => {
+  let server: PostgresServer;
+  let world: ApiWorld;
+
+  beforeAll(async () => {
+    server = await startPostgres();
+    world = await ApiWorld.start(server);
+  });
+  afterAll(async () => {
+    await world?.[Symbol.asyncDispose]();
+    await server?.[Symbol.asyncDispose]();
+  });
+
+  test("an instance that is held and cannot be served degrades readiness, by name, until it can or is given up", async () => {
+    const { pool } = world.core.database;
+    const irc = { service: "irc", instance: "primary" };
+    const ready = async () => {
+      const { status, body } = await world.ask<Ready>("GET", "/health/ready");
+      return [status, body.status, body.checks.find(({ name }) => name === "instances")?.detail] as const;
+    };
+    const detail = "the answer is too large";
+    const stuck = { health: "down", code: "envelope.too_large", detail } as const;
+    await saveInstanceHealth(pool, irc, stuck);
+    expect((await ready()).slice(0, 2)).toEqual([200, "ready"]);
+
+    const lease = { ...irc, holder: randomUUID(), kid: "k", ttlMs: 60_000 };
+    await claimLease(pool, lease);
+    expect(await ready()).toEqual([
+      200,
+      "degraded",
+      `irc/primary cannot be served (envelope.too_large): ${detail}`,
+    ]);
+    await saveInstanceHealth(pool, irc, { health: "ok", code: undefined, detail: undefined });
+    expect((await ready()).slice(0, 2)).toEqual([200, "ready"]);
+
+    await saveInstanceHealth(pool, irc, stuck);
+    await releaseLease(pool, lease);
+    expect((await ready()).slice(0, 2)).toEqual([200, "ready"]);
+  });
+});
