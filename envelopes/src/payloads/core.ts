@@ -22,6 +22,7 @@ import {
   RemoteId,
   Ticket,
   Word,
+  limited,
 } from "./values.ts";
 
 export const KeyRecordSchema = z.strictObject({
@@ -70,14 +71,12 @@ export const HelloReplySchema = z.strictObject({
   ]),
 });
 
-/** Longest cursor of `resume`, characters: an identity's id. */
-const MAX_CURSOR = 256;
+/** Longest cursor of `resume`, bytes: an identity's id. */
+const MAX_CURSOR = LIMITS.idBytes;
 
 export const ResumeRequestSchema = z.strictObject({
   boot_id: Word,
-  cursor: z
-    .string()
-    .max(MAX_CURSOR)
+  cursor: limited(MAX_CURSOR)
     .exactOptional()
     .meta({ description: "empty for the first page, then as answered; absent: the asker knows no paging" }),
 });
@@ -97,7 +96,7 @@ export const ResumeReplySchema = z.strictObject({
       }),
     )
     .max(LIMITS.identities),
-  cursor: z.string().max(MAX_CURSOR).exactOptional().meta({
+  cursor: limited(MAX_CURSOR).exactOptional().meta({
     description: "asks for the next page; absent on the last one, and for who did not ask with one",
   }),
 });

@@ -3,7 +3,7 @@
  * core refuses everything else before it is stored, and tells nobody a secret but the vault.
  */
 import { z } from "zod";
-import { type PayloadOf, Positive } from "./values.ts";
+import { limited, type PayloadOf, Positive } from "./values.ts";
 
 /** `sasl.account` is the member of an object; `channel_key:*` stands for any name that begins so. */
 export const FIELD_NAME = /^[a-z][A-Za-z0-9_]{0,63}(?:\.[a-z][A-Za-z0-9_]{0,63}){0,3}(?::\*)?$/;
@@ -16,18 +16,18 @@ export const FIELD_SYNTAX = ["word", "line", "text", "integer", "boolean", "list
 
 export const LinkFieldSchema = z.strictObject({
   name: z.string().regex(FIELD_NAME),
-  label: z.string().min(1).max(200),
+  label: limited(200, 1),
   required: z.boolean(),
   secret: z.boolean(),
   syntax: z.enum(FIELD_SYNTAX),
   max_bytes: Positive,
-  example: z.string().max(200).exactOptional(),
+  example: limited(200).exactOptional(),
   advanced: z.literal(true).exactOptional().meta({ description: "accepted, but not asked for in forms" }),
 });
 
 export const LinkDeclarationSchema = z.strictObject({
-  name: z.string().min(1).max(100).meta({ description: "of the platform, for people" }),
-  description: z.string().max(1_000),
+  name: limited(100, 1).meta({ description: "of the platform, for people" }),
+  description: limited(1_000),
   fields: z.array(LinkFieldSchema).max(128),
 });
 

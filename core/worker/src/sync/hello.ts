@@ -18,7 +18,7 @@ import {
   type LeaseClaim,
   releaseLease,
 } from "@linkspan/store";
-import { requireAuthority, speakerOf } from "../authority.ts";
+import { speakerOf } from "../authority.ts";
 import type { Core } from "../core.ts";
 import { CORE } from "../send.ts";
 import { POLICY_HASH } from "../policy/decide.ts";
