@@ -92,7 +92,7 @@ describeWithServers(["postgres"], "plans at 10^5 rows", () => {
   }
 
   test.each<[string, (on: Queryable) => Promise<unknown>]>([
-    ["what unlinking ends", (on) => lockUnsettledIntents(on, "i7")],
+    ["what unlinking ends", (on) => lockUnsettledIntents(on, "i7", 100)],
     ["identities of a workspace", (on) => identitiesOf(on, { workspaceId: "ws7", limit: 100 })],
     ["identities of a user", (on) => identitiesOf(on, { workspaceId: "ws7", userId: "u7", limit: 100 })],
     ["identities of an instance", (on) => identitiesAt(on, "irc", "shard-7")],

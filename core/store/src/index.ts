@@ -18,4 +18,6 @@ export * from "./repositories/registry.ts";
 export * from "./repositories/retention.ts";
 export * from "./repositories/activity.ts";
 export * from "./repositories/worker-leases.ts";
+export * from "./repositories/sessions.ts";
+export * from "./repositories/turns.ts";
 export type { AuthSessionState, IntentState, QuarantineState, Role } from "./tables.ts";
