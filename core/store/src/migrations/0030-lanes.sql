@@ -32,7 +32,6 @@ SELECT DISTINCT ON (identity_id, lane) identity_id, lane, service, instance, int
        CASE WHEN published_at IS NOT NULL THEN coalesce(published_epoch, 0) END
   FROM outbox ORDER BY identity_id, lane, ordinal;
 
-CREATE UNIQUE INDEX lanes_by_intent ON lanes (intent_id);
 CREATE INDEX lanes_due ON lanes (service, instance, due_at) WHERE NOT parked;
 CREATE INDEX lanes_out_by_epoch ON lanes (service, instance, published_epoch) WHERE published_at IS NOT NULL;
 CREATE INDEX lanes_out_by_identity ON lanes (identity_id) WHERE published_at IS NOT NULL;

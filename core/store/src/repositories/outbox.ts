@@ -68,7 +68,7 @@ export async function dequeue(on: Queryable, intentIds: readonly string[]): Prom
        DELETE FROM outbox WHERE intent_id = ANY ($1::text[]) RETURNING identity_id, lane, intent_id
      ), ended AS (
        SELECT l.identity_id, l.lane, l.parked, next.intent_id, next.bytes FROM gone
-         JOIN lanes l USING (intent_id)
+         JOIN lanes l USING (identity_id, lane, intent_id)
          LEFT JOIN LATERAL (
            SELECT o.intent_id, o.bytes FROM outbox o
             WHERE o.identity_id = l.identity_id AND o.lane = l.lane AND o.intent_id <> ALL ($1::text[])
@@ -98,8 +98,10 @@ export async function postpone(on: Queryable, intentIds: readonly string[], dueA
   await execute(
     on,
     `WITH ended AS (
-       UPDATE lanes SET due_at = $2, published_at = NULL, published_epoch = NULL
-        WHERE intent_id = ANY ($1::text[]) AND NOT parked RETURNING identity_id
+       UPDATE lanes l SET due_at = $2, published_at = NULL, published_epoch = NULL FROM outbox o
+        WHERE o.intent_id = ANY ($1::text[]) AND l.identity_id = o.identity_id AND l.lane = o.lane
+          AND l.intent_id = o.intent_id AND NOT l.parked
+       RETURNING l.identity_id
      ), freed AS (
        SELECT identity_id, count(*) AS places FROM ended GROUP BY identity_id
      ), ${CHOSEN}

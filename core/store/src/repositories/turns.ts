@@ -115,8 +115,9 @@ export function claimStatement(limit: number): string {
          AND k.updated_at > now() - make_interval(secs => $2::int / 1000.0)
     ), held AS MATERIALIZED (
       SELECT o.identity_id FROM (SELECT DISTINCT identity_id FROM waiting WHERE place > $1::int) w
-        JOIN lanes o ON o.identity_id = w.identity_id AND o.published_at IS NOT NULL
-         FOR NO KEY UPDATE OF o SKIP LOCKED
+       CROSS JOIN LATERAL (
+         SELECT identity_id FROM lanes WHERE identity_id = w.identity_id AND published_at IS NOT NULL
+            FOR NO KEY UPDATE SKIP LOCKED) o
     ), parked AS (
       UPDATE lanes l SET parked = true FROM waiting w
        WHERE l.identity_id = w.identity_id AND l.lane = w.lane AND w.place > $1::int
