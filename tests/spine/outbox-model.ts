@@ -44,7 +44,15 @@ interface Report {
 }
 
 /** What the daemon does with a part that it was granted. */
-export type Deed = "say" | "say-silently" | "fail" | "defer" | "vanish";
+export type Deed =
+  | "say"
+  | "say-silently"
+  | "fail"
+  | "defer"
+  | "vanish"
+  /** Without asking: the login is bad, or the connection is down. */
+  | "fail-unasked"
+  | "defer-unasked";
 
 export class OutboxModel {
   readonly #database: Database;
@@ -117,6 +125,10 @@ export class OutboxModel {
     const rest = () => (this.#lying = this.#lying.filter((one) => one !== lying));
     const parts = this.#partsOf.get(lying.intent.id) ?? 1;
     if (lying.part >= parts) return void rest();
+    if (deed === "fail-unasked" || deed === "defer-unasked") {
+      rest();
+      return deed === "fail-unasked" ? this.#send(lying, parts, "failed") : this.#defer(lying);
+    }
     const answer = await this.#ask(lying, parts);
     const key = `${lying.intent.id}.${lying.part}`;
     if (answer?.decision === "sent") return void (lying.part += 1);
@@ -164,7 +176,13 @@ export class OutboxModel {
   /** Another process holds the instance; what lay at the old one is gone, or still being worked on. */
   async takeOver(keep = false): Promise<void> {
     await this.#database.query("UPDATE instance_leases SET expires_at = now()");
-    const claim = { service: "irc", instance: "primary", holder: randomUUID(), kid: "k", ttlMs: 86_400_000 };
+    const claim = {
+      service: "irc",
+      instance: "primary",
+      holder: randomUUID(),
+      kid: this.core.signer.kid,
+      ttlMs: 86_400_000,
+    };
     const lease = await claimLease(this.#database.pool, claim);
     if (lease.state !== "held") throw new Error("the lease was not free");
     this.#epoch = lease.epoch;
@@ -274,6 +292,7 @@ export class OutboxModel {
     const said = all.filter((key) => this.#said.has(key)).length;
     if (state === "sent" && said < all.length)
       throw new Error(`${id} is sent; ${said} of ${all.length} were said`);
+    if (state === "failed" && said === all.length) throw new Error(`${id} is failed, and all of it was said`);
     if (["denied", "expired", "cancelled"].includes(state) && said > 0)
       throw new Error(`${id} is ${state}, and ${said} of ${all.length} parts were said`);
   }

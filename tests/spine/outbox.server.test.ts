@@ -10,7 +10,16 @@ const IDENTITIES = ["alice", "bob"];
 const LANES = ["a", "b", "c", "d"];
 
 const pick = fc.nat(50);
-const deed = fc.constantFrom<Deed>("say", "say", "say-silently", "fail", "defer", "vanish");
+const deed = fc.constantFrom<Deed>(
+  "say",
+  "say",
+  "say-silently",
+  "fail",
+  "defer",
+  "vanish",
+  "fail-unasked",
+  "defer-unasked",
+);
 
 /** One thing that happens, with how often it is drawn. */
 const happening = fc.oneof(

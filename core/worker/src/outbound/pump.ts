@@ -133,9 +133,9 @@ class Pump {
   }
 }
 
-/** There is no valid envelope of it; another try would make the same. */
+/** There is no valid envelope of it, and another try would make the same. Everything else is waited out. */
 function isItsOwnFault({ code }: FabricError): boolean {
-  return code.startsWith("envelope.") || code.startsWith("ticket.") || code === "action.unsupported";
+  return code.startsWith("envelope.") || code === "action.unsupported";
 }
 
 function failUnpublishable(core: Core, { intent }: Turn, error: FabricError): Promise<void> {
