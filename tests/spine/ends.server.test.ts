@@ -374,6 +374,6 @@ describeWithServers(["postgres"], "ends", () => {
     expect((await identityById(database.pool, "of old"))?.state).toBe("unlinked");
     expect((await identityById(database.pool, "of open"))?.state).toBe("pending");
     const trail = await auditTrail(database.pool, { workspaceId: WORKSPACE, subject: "of old", limit: 5 });
-    expect(trail.map(({ action }) => action)).toEqual(["identity.unlinked"]);
+    expect(trail.map(({ action }) => action)).toEqual(["identity.abandoned"]);
   });
 });

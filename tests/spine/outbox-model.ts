@@ -65,7 +65,6 @@ export class OutboxModel {
   readonly #unlinked = new Set<string>();
   #lying: Lying[] = [];
   #reports: Report[] = [];
-  #epoch = 0;
 
   constructor(database: Database) {
     this.#database = database;
@@ -185,7 +184,6 @@ export class OutboxModel {
     };
     const lease = await claimLease(this.#database.pool, claim);
     if (lease.state !== "held") throw new Error("the lease was not free");
-    this.#epoch = lease.epoch;
     if (!keep) this.#lying = [];
   }
 

@@ -105,7 +105,7 @@ describeWithServers(["postgres"], "outbox", () => {
         expect(await model.finish()).toEqual([]);
         await model.check();
       }),
-      { numRuns: 25, endOnFailure: false },
+      { numRuns: 25, plugins: [fc.interruptAfterTimeLimit(60_000)] },
     );
   });
 

@@ -60,15 +60,19 @@ export function claimTurns(database: Database, options: ClaimOptions): Promise<T
 }
 
 /**
+ * Begins a claim in a transaction. @returns false while another process claims
+ *
  * A process that stops in the middle holds up the others for five seconds at most. A plan that reads a whole table
  * may look cheap while the table is small, and is kept when it grows.
  */
-async function claimAlone(on: Queryable): Promise<boolean> {
+export async function claimAlone(on: Queryable): Promise<boolean> {
   const { rows } = await execute<{ alone: boolean }>(
     on,
     `SELECT pg_try_advisory_xact_lock(hashtextextended('linkspan.outbox.claim', 0)) AS alone,
             set_config('idle_in_transaction_session_timeout', '5000', true),
-            set_config('statement_timeout', '5000', true), set_config('enable_seqscan', 'off', true)`,
+            set_config('statement_timeout', '5000', true), set_config('enable_seqscan', 'off', true),
+            set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+            set_config('enable_bitmapscan', 'off', true)`,
     [],
     "outbox.alone",
   );
