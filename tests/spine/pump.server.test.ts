@@ -66,6 +66,7 @@ describeWithServers(["postgres"], "pump", () => {
   }
 
   test("what fits no envelope is refused when it is recorded", async () => {
+    core = { ...core, intentLimits: { textBytes: 2_000_000 } };
     await expect(record("big", "x".repeat(1_047_700))).rejects.toMatchObject({ code: "envelope.too_large" });
     expect((await database.query("SELECT 1 FROM intents")).rows).toEqual([]);
   });
@@ -101,6 +102,7 @@ describeWithServers(["postgres"], "pump", () => {
 
   test("payloads that wait for the broker are bounded by bytes, and all go out in the end", async () => {
     const size = 100_000;
+    core = { ...core, intentLimits: { textBytes: size } };
     for (let i = 0; i < 30; i++) await record(`room ${i}`, "x".repeat(size));
     const { promise, resolve } = Promise.withResolvers<void>();
     publish = () => promise;
