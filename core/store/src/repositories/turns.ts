@@ -63,7 +63,8 @@ export function claimTurns(database: Database, options: ClaimOptions): Promise<T
  * Begins a claim in a transaction. @returns false while another process claims
  *
  * A process that stops in the middle holds up the others for five seconds at most. A plan that reads a whole table
- * may look cheap while the table is small, and is kept when it grows.
+ * may look cheap while the table is small, and is kept when it grows; so such plans are made dear, and the compiler
+ * that dear plans call for is kept away.
  */
 export async function claimAlone(on: Queryable): Promise<boolean> {
   const { rows } = await execute<{ alone: boolean }>(
@@ -72,7 +73,7 @@ export async function claimAlone(on: Queryable): Promise<boolean> {
             set_config('idle_in_transaction_session_timeout', '5000', true),
             set_config('statement_timeout', '5000', true), set_config('enable_seqscan', 'off', true),
             set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
-            set_config('enable_bitmapscan', 'off', true)`,
+            set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true)`,
     [],
     "outbox.alone",
   );
