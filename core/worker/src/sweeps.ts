@@ -1,5 +1,4 @@
 /** Timed work. Due times live in rows; a job is only the wake-up that looks at them. */
-import { isFabricError } from "@linkspan/envelopes";
 import {
   audit,
   deleteAged,
@@ -58,8 +57,8 @@ async function expire(core: Core, id: string): Promise<boolean> {
     });
     return ended !== undefined;
   } catch (error) {
-    // The surroundings' fault ends the sweep; the row's own is passed over.
-    if (isFabricError(error)) throw error;
+    // While the database answers other questions the fault is the row's; otherwise this throws and ends the sweep.
+    await core.database.query("SELECT 1");
     core.log.error(
       { event: "intent.unswept", intent_id: id, err: error },
       "an expired intent was passed over",
