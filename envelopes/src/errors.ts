@@ -281,6 +281,11 @@ export const CODES = {
     blame: "surroundings",
     help: "It may or may not have been said; look at the platform before sending it again.",
   },
+  "send.incomplete": {
+    retry: "never",
+    blame: "surroundings",
+    help: "Some of its parts were said and the rest will not be; send what is missing as a new intent.",
+  },
   internal: {
     retry: "backoff",
     blame: "surroundings",

@@ -16,7 +16,7 @@ import {
   traceIdOf,
 } from "@linkspan/envelopes";
 import type { Bus } from "@linkspan/fabric";
-import { claimLease, insertIdentity, intentById, updateIdentity } from "@linkspan/store";
+import { claimLease, dequeue, insertIdentity, intentById, updateIdentity } from "@linkspan/store";
 import { recordIntent } from "@linkspan/worker";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
@@ -91,7 +91,7 @@ describeWithServers(["postgres"], "attempt", () => {
       what: "the publish",
     });
     // Out of the pump's hands: a new holder must not get it as attempt 2 while it is asked about.
-    await world.core.database.query("DELETE FROM outbox WHERE intent_id = $1", [intent.id]);
+    await world.core.database.transaction((client) => dequeue(client, [intent.id]));
     return intent.id;
   }
 

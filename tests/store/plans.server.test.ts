@@ -94,7 +94,7 @@ describeWithServers(["postgres"], "plans at 10^5 rows", () => {
   const PAGE = { after: "", count: 200, bytes: 262_144, identityBytes: 40_960 };
 
   test.each<[string, (on: Queryable) => Promise<unknown>]>([
-    ["what unlinking ends", (on) => lockUnsettledIntents(on, "i7")],
+    ["what unlinking ends", (on) => lockUnsettledIntents(on, "i7", 100)],
     ["identities of a workspace", (on) => identitiesOf(on, { workspaceId: "ws7", limit: 100 })],
     ["identities of a user", (on) => identitiesOf(on, { workspaceId: "ws7", userId: "u7", limit: 100 })],
     ["identities of an instance", (on) => identityPage(on, { service: "irc", instance: "shard-7" }, PAGE)],

@@ -101,18 +101,12 @@ describeWithServers(["postgres"], "store", () => {
     });
     if (intent === undefined) throw new Error(`${id} was there already`);
     await moveIntent(database.pool, id, { state: "queued" });
-    await enqueue(database.pool, {
-      intentId: id,
-      service: "irc",
-      instance: "primary",
-      identityId: "alice",
-      lane,
-      ordinal: intent.ordinal,
-    });
+    const place = { service: "irc", instance: "primary", identityId: "alice", lane, bytes: 16 };
+    await enqueue(database.pool, [{ intentId: id, ...place }]);
   }
 
   const turns = async (over = {}) =>
-    (await claimTurns(database.pool, { ...turnOptions, ...over })).map((turn) => turn.intent.id);
+    (await claimTurns(database, { ...turnOptions, ...over })).map((turn) => turn.intent.id);
 
   test("migrating again, and from two processes at once, changes nothing", async () => {
     await Promise.all([migrate(database), migrate(database)]);
@@ -250,7 +244,7 @@ describeWithServers(["postgres"], "store", () => {
       await queued(id, lane);
     expect(await turns()).toEqual(["a", "c"]);
     expect(await turns()).toEqual([]);
-    await dequeue(database.pool, "a");
+    await dequeue(database.pool, ["a"]);
     expect(await turns()).toEqual(["b"]);
   });
 
@@ -264,10 +258,10 @@ describeWithServers(["postgres"], "store", () => {
     ] as const)
       await queued(id, lane);
     await turns();
-    await postpone(database.pool, "a", new Date(Date.now() + 60_000));
-    await dequeue(database.pool, "c");
+    await postpone(database.pool, ["a"], new Date(Date.now() + 60_000));
+    await dequeue(database.pool, ["c"]);
     expect(await turns()).toEqual([]);
-    await postpone(database.pool, "a", new Date(Date.now() - 1));
+    await postpone(database.pool, ["a"], new Date(Date.now() - 1));
     expect(await turns()).toEqual(["a"]);
   });
 
@@ -277,7 +271,7 @@ describeWithServers(["postgres"], "store", () => {
     for (let i = 0; i < 5; i++) await queued(`i${i}`, `lane ${i}`);
     expect(await turns({ credit: 2 })).toEqual(["i0", "i1"]);
     expect(await turns({ credit: 2 })).toEqual([]);
-    await dequeue(database.pool, "i0");
+    await dequeue(database.pool, ["i0"]);
     expect(await turns({ credit: 2 })).toEqual(["i2"]);
   });
 
@@ -288,7 +282,7 @@ describeWithServers(["postgres"], "store", () => {
     await turns();
     await releaseLease(database.pool, { ...lease, holder: "one" });
     await claimLease(database.pool, { ...lease, holder: "two", kid: "k2" });
-    const [turn] = await claimTurns(database.pool, turnOptions);
+    const [turn] = await claimTurns(database, turnOptions);
     expect(turn).toMatchObject({ epoch: 2, kid: "k2", intent: { id: "a", attempt: 2 } });
   });
 
@@ -298,7 +292,7 @@ describeWithServers(["postgres"], "store", () => {
     await queued("silent", "x");
     await queued("busy", "y");
     await turns();
-    await database.query("UPDATE outbox SET published_at = now() - interval '1 minute'");
+    await database.query("UPDATE lanes SET due_at = now() - interval '1 second'");
     await database.query("UPDATE intents SET updated_at = now() - interval '1 minute'");
     await moveIntent(database.pool, "busy", { state: "attempting", part: 3 });
     expect(await turns({ overdueMs: 30_000 })).toEqual(["silent"]);
@@ -323,13 +317,19 @@ describeWithServers(["postgres"], "store", () => {
     ]);
   });
 
-  test("only what waits can run out of time", async () => {
+  test("what waits runs out of time at once, what is being attempted when its window is long over", async () => {
     await identity("alice");
-    await queued("a", "x");
-    await queued("b", "x");
+    for (const id of ["a", "b", "c", "d"]) await queued(id, "x");
+    const ago = (ms: number) => new Date(Date.now() - ms);
+    await moveIntent(database.pool, "b", { state: "attempting", goUntil: ago(1_000) });
+    await moveIntent(database.pool, "c", { state: "attempting", goUntil: ago(90_000) });
+    await moveIntent(database.pool, "d", { state: "sent" });
     await database.query("UPDATE intents SET expires_at = now() - interval '1 s'");
-    await moveIntent(database.pool, "b", { state: "attempting" });
-    expect(await expiredIntents(database.pool, 10)).toEqual([{ id: "a" }]);
+    const ids = async (limit: number, after?: { id: string; expires_at: Date }) =>
+      (await expiredIntents(database.pool, { limit, graceMs: 60_000, after })).map(({ id }) => id);
+    expect(await ids(10)).toEqual(["a", "c"]);
+    const [first] = await expiredIntents(database.pool, { limit: 1, graceMs: 60_000 });
+    expect(await ids(10, first)).toEqual(["c"]);
   });
 
   test("the same refused bytes raise a count", async () => {

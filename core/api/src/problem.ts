@@ -81,6 +81,7 @@ const STATUS = {
   "lease.held": 409,
   "lease.lost": 409,
   "send.uncertain": 409,
+  "send.incomplete": 409,
   internal: 500,
 } as const satisfies Record<ErrorCode, number>;
 

@@ -22,4 +22,6 @@ export * from "./repositories/activity.ts";
 export * from "./repositories/senders.ts";
 export * from "./repositories/shared-events.ts";
 export * from "./repositories/worker-leases.ts";
+export * from "./repositories/sessions.ts";
+export * from "./repositories/turns.ts";
 export type { AuthSessionState, IntentState, QuarantineState, Role } from "./tables.ts";

@@ -152,10 +152,20 @@ export interface Tables {
     instance: string;
     identity_id: string;
     lane: string;
-    ordinal: Big;
+    ordinal: Generated<string>;
+    bytes: number;
+  };
+  lanes: {
+    identity_id: string;
+    lane: string;
+    service: string;
+    instance: string;
+    intent_id: string;
+    bytes: number;
     due_at: Now;
     published_at: Date | null;
     published_epoch: string | null;
+    parked: Generated<boolean>;
   };
   quarantine: {
     id: Generated<string>;

@@ -2,62 +2,93 @@
 import {
   audit,
   deleteAged,
-  dequeue,
   dropPartitions,
   endPendingIdentities,
   ensurePartitions,
   expireAuthSessions,
   expiredIntents,
+  type ExpiryCursor,
   lockIntent,
-  moveIntent,
   type Partitioned,
+  unlinkedWithIntents,
 } from "@linkspan/store";
+import { committed } from "./after-commit.ts";
 import type { Core } from "./core.ts";
-import { mayMove } from "./outbound/states.ts";
+import { endUnsettled } from "./identity/unlink.ts";
+import { transition } from "./outbound/transition.ts";
 
-/** Ends intents that are past their time and were never attempted. @returns how many */
+/** Rows of one page of a sweep. */
+const PAGE = 500;
+/** A sweep that takes longer goes on at its next time, milliseconds. */
+const LONGEST_MS = 60_000;
+/** How long after its window a part that nobody reported of is given up as uncertain, milliseconds. */
+const SILENCE_MS = 2 * 60_000;
+
+/**
+ * Ends intents that are past their time: those that wait expire, half-said ones fail, those in doubt become
+ * uncertain. A row that cannot be settled is logged and passed over, so that it holds up no other. Also ends what
+ * an interrupted unlinking left behind.
+ *
+ * @returns how many were ended
+ */
 export async function sweepExpired(core: Core): Promise<number> {
-  const due = await expiredIntents(core.database.pool, 500);
-  for (const { id } of due) {
-    await core.database.transaction(async (client) => {
-      const intent = await lockIntent(client, id);
-      if (intent === undefined || !mayMove(intent.state, "expired") || intent.part > 0) return;
-      await moveIntent(client, id, { state: "expired", code: "envelope.expired" });
-      await dequeue(client, id);
-      await audit(client, {
-        workspaceId: intent.workspace_id,
-        actor: "core",
-        action: "intent.expired",
-        subject: id,
-      });
-      await core.wakes.everywhere(client, "outbox");
-    });
+  for (const id of await unlinkedWithIntents(core.database.pool)) {
+    await endUnsettled(core, id, "core");
   }
-  return due.length;
+  const startedAt = performance.now();
+  let ended = 0;
+  let after: ExpiryCursor | undefined;
+  do {
+    const page = await expiredIntents(core.database.pool, { limit: PAGE, graceMs: SILENCE_MS, after });
+    for (const { id } of page) if (await expire(core, id)) ended += 1;
+    after = page.length === PAGE ? page.at(-1) : undefined;
+  } while (after !== undefined && performance.now() - startedAt < LONGEST_MS);
+  return ended;
 }
 
-/** Ends link sessions after their 15 minutes, and what they left half made. @returns how many sessions */
+async function expire(core: Core, id: string): Promise<boolean> {
+  try {
+    const ended = await committed(core, async (on, after) => {
+      const intent = await lockIntent(on, id);
+      const due = intent?.expires_at !== null && intent !== undefined && intent.expires_at <= core.now();
+      if (!due) return undefined;
+      const step = { to: "expired", actor: "core", code: "envelope.expired" } as const;
+      return transition(core, on, after, intent, "expiry", step);
+    });
+    return ended !== undefined;
+  } catch (error) {
+    // While the database answers other questions the fault is the row's; otherwise this throws and ends the sweep.
+    await core.database.query("SELECT 1");
+    core.log.error(
+      { event: "intent.unswept", intent_id: id, err: error },
+      "an expired intent was passed over",
+    );
+    return false;
+  }
+}
+
+/**
+ * Ends link sessions after their 15 minutes, and unlinks the identities that they would have linked.
+ *
+ * @returns how many sessions
+ */
 export async function sweepSessions(core: Core): Promise<number> {
-  return core.database.transaction(async (client) => {
-    const ended = await expireAuthSessions(client);
-    for (const { id, workspace_id } of ended) {
-      await audit(client, {
-        workspaceId: workspace_id,
-        actor: "core",
-        action: "session.expired",
-        subject: id,
-      });
-    }
-    for (const { id, workspace_id } of await endPendingIdentities(client)) {
-      await audit(client, {
-        workspaceId: workspace_id,
-        actor: "core",
-        action: "identity.abandoned",
-        subject: id,
-      });
-    }
-    return ended.length;
-  });
+  let count = 0;
+  for (let page = PAGE; page === PAGE; count += page) {
+    page = await core.database.transaction(async (client) => {
+      const ended = await expireAuthSessions(client, PAGE);
+      for (const { id, workspace_id } of ended) {
+        const entry = { workspaceId: workspace_id, actor: "core", action: "session.expired", subject: id };
+        await audit(client, entry);
+      }
+      for (const { id, workspace_id } of await endPendingIdentities(client)) {
+        const entry = { workspaceId: workspace_id, actor: "core", action: "identity.abandoned", subject: id };
+        await audit(client, entry);
+      }
+      return ended.length;
+    });
+  }
+  return count;
 }
 
 export interface Retention {

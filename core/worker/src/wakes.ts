@@ -16,19 +16,52 @@ const CHANNEL = "linkspan";
 /** These are read again by time. */
 const BY_TIME: readonly Wake[] = ["keys", "flags"];
 const BY_TIME_MS = 2_000;
+/** Announcements of one kind leave a process at most this often, milliseconds. */
+const APART_MS = 5;
 const WAKES: readonly string[] = ["outbox", "positions", "flags", "keys", "unsequenced"] satisfies Wake[];
 
 export class Wakes implements AsyncDisposable {
   readonly #events = new EventEmitter().setMaxListeners(0);
   readonly #stop = new AbortController();
+  readonly #due = new Map<Wake, NodeJS.Timeout>();
+  readonly #announcedAt = new Map<Wake, number>();
+  readonly #sending = new Set<Promise<void>>();
   #listening: Promise<void> = Promise.resolve();
+  #database: Database | undefined;
+  #log: Logger | undefined;
 
   /** Wakes whoever waits in this process. */
   local(wake: Wake): void {
     this.#events.emit(wake);
   }
 
-  /** Wakes every process once the transaction commits. */
+  /**
+   * Wakes whoever waits in this process now, and every other process within a few milliseconds. Call it after the
+   * commit: a NOTIFY inside a transaction makes commits queue behind each other. One that is lost costs what the
+   * waiting look costs that comes by itself.
+   */
+  announce(wake: Wake): void {
+    this.local(wake);
+    if (this.#database === undefined || this.#due.has(wake) || this.#stop.signal.aborted) return;
+    const sinceMs = performance.now() - (this.#announcedAt.get(wake) ?? -APART_MS);
+    const timer = setTimeout(() => this.#notify(wake), Math.max(0, APART_MS - sinceMs));
+    this.#due.set(wake, timer);
+  }
+
+  #notify(wake: Wake): void {
+    const database = this.#database;
+    if (database === undefined) return;
+    const sent = this.everywhere(database.pool, wake)
+      .catch((error: unknown) => {
+        this.#log?.debug({ event: "wakes.unsent", wake, err: error }, "other processes look by themselves");
+      })
+      .finally(() => this.#sending.delete(sent));
+    this.#sending.add(sent);
+    this.#due.delete(wake);
+    this.#announcedAt.set(wake, performance.now());
+  }
+
+  /** Wakes every process once the transaction commits; for what is rare and must not be lost. */
   async everywhere(on: Queryable, wake: Wake): Promise<void> {
     await execute(on, "SELECT pg_notify($1, $2)", [CHANNEL, wake], "wakes.notify");
   }
@@ -49,6 +82,8 @@ export class Wakes implements AsyncDisposable {
 
   /** Listens for other processes' wake-ups until disposed, over connection losses. */
   listen(database: Database, log: Logger): void {
+    this.#database = database;
+    this.#log = log;
     this.#listening = Promise.all([this.#listenForever(database, log), this.#remind()]).then(() => undefined);
   }
 
@@ -97,7 +132,9 @@ export class Wakes implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
-    await this.#listening;
+    for (const timer of this.#due.values()) clearTimeout(timer);
+    this.#due.clear();
+    await Promise.all([this.#listening, ...this.#sending]);
   }
 }
 

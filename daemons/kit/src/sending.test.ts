@@ -190,6 +190,38 @@ test("uncertain of another process's part: found, it was sent; not found, it sta
   }
 });
 
+test("in doubt about a part that this process did not say: put off it waits again, refused it fails again", async () => {
+  for (const [error, memory] of [
+    [new FabricError("platform.rate_limited", "slowly", { retryAfterMs: 60_000 }), "put off"],
+    [new FabricError("platform.forbidden", "you are muted"), "refused"],
+  ] as const) {
+    const { world, core, connector } = await worldWith();
+    await using _ = world;
+    connector.onPerform = () => Promise.reject(error);
+    await core.say("id-1", { text: "hello" }, { key: "k", conversation: lobby() });
+    core.decide = () => ({ decision: "uncertain" });
+    await core.say("id-1", { text: "hello" }, { key: "k", attempt: 2, conversation: lobby() });
+    expect(connector.performed).toHaveLength(1);
+    const said = {
+      deferred: core.payloads("deferred"),
+      statuses: core.payloads("delivery_status"),
+    };
+    if (memory === "put off")
+      expect(said).toMatchObject({
+        statuses: [],
+        deferred: [{ attempt: 1 }, { attempt: 2, reason: "platform.rate_limited" }],
+      });
+    else
+      expect(said).toMatchObject({
+        deferred: [],
+        statuses: [
+          { attempt: 1, status: "failed" },
+          { attempt: 2, status: "failed", code: "platform.forbidden" },
+        ],
+      });
+  }
+});
+
 test("what fails for now is tried again inside its window, and put off beyond it", async () => {
   const { world, core, connector } = await worldWith();
   await using _ = world;

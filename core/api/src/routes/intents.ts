@@ -1,5 +1,5 @@
 /** What backends want said. */
-import { encode, FabricError, INTENT_STATES, intentId, timestamp, traceIdOf } from "@linkspan/envelopes";
+import { FabricError, INTENT_STATES } from "@linkspan/envelopes";
 import { type Identity, identityById, intentById, listIntents, stepsOf } from "@linkspan/store";
 import { cancelIntent, type Core, type IntentRequest, recordIntent, resolveIntent } from "@linkspan/worker";
 import { z } from "zod";
@@ -87,7 +87,6 @@ export const intents: Routes = (app, { core }) => {
         ...(body.conversation !== undefined && { conversation: body.conversation }),
         ...(body.expires_at !== undefined && { expiresAt: new Date(body.expires_at) }),
       };
-      requireSendable(core, wanted, identity);
       const { intent } = await recordIntent(core, wanted);
       return reply.code(202).header("location", `/v1/intents/${intent.id}`).send(intentView(intent));
     },
@@ -192,37 +191,3 @@ async function speaker(
   }
   return identity;
 }
-
-/**
- * Refuses now what could not be published later: what is not JSON as the contract has it, too deep, too
- * large, with NUL or fractions, or not in the action's schema.
- *
- * @throws FabricError `envelope.*`, `action.unsupported`
- */
-function requireSendable(core: Core, wanted: IntentRequest, identity: Identity): void {
-  const messageId = intentId(wanted.workspaceId, wanted.idempotencyKey);
-  encode(
-    {
-      schema: "msgr.bridge.v1",
-      service: identity.service,
-      action: wanted.action,
-      trace_id: traceIdOf(messageId),
-      occurred_at: timestamp(core.now()),
-      metadata: {
-        issuer: "core",
-        workspace_id: wanted.workspaceId,
-        instance: identity.instance,
-        message_id: messageId,
-        identity_id: wanted.identityId,
-        user_id: wanted.userId,
-        ticket: TICKET_ROOM,
-        ...(wanted.conversation !== undefined && { conversation: wanted.conversation }),
-      },
-      payload: wanted.payload,
-    },
-    core.signer,
-  );
-}
-
-/** As long as any ticket is, so that the intent still fits when it carries one. */
-const TICKET_ROOM = "t".repeat(4_096);

@@ -1,7 +1,7 @@
-/** Identities, link sessions and contacts. */
+/** Identities and contacts. */
+import { FabricError } from "@linkspan/envelopes";
 import { sql } from "kysely";
 import { type Queryable, execute, run, runFirst, sqlFor } from "../database.ts";
-import type { AuthSessionState } from "../tables.ts";
 
 export interface Identity {
   readonly id: string;
@@ -83,6 +83,28 @@ export function identitiesOf(
   return run(on, query);
 }
 
+/**
+ * Keeps an identity from being unlinked while the transaction runs; what others change of it goes on.
+ *
+ * @returns the identity as it stands once the lock is granted
+ */
+export function holdIdentity(on: Queryable, id: string): Promise<Identity | undefined> {
+  return runFirst(on, sqlFor.selectFrom("identities").selectAll().where("id", "=", id).forKeyShare());
+}
+
+/** Waits for those who hold it, and lets nobody hold it until the transaction ends. */
+export function lockIdentity(on: Queryable, id: string): Promise<Identity | undefined> {
+  return runFirst(on, sqlFor.selectFrom("identities").selectAll().where("id", "=", id).forUpdate());
+}
+
+/** From which states an identity may enter one. An unlinked identity stays so. */
+const IDENTITY_FROM: Readonly<Record<Identity["state"], readonly Identity["state"][]>> = {
+  pending: ["pending"],
+  linked: ["pending", "linked"],
+  unlinked: ["pending", "linked", "unlinked"],
+};
+
+/** @throws FabricError `request.invalid` for a change of state that the identity's own state does not allow */
 export async function updateIdentity(
   on: Queryable,
   id: string,
@@ -94,7 +116,8 @@ export async function updateIdentity(
   >,
 ): Promise<void> {
   const { settings, bridge_detail, capabilities, ...plain } = change;
-  await run(
+  const from = change.state === undefined ? undefined : IDENTITY_FROM[change.state];
+  const changed = await run(
     on,
     sqlFor
       .updateTable("identities")
@@ -105,8 +128,12 @@ export async function updateIdentity(
         ...(capabilities !== undefined && { capabilities: JSON.stringify(capabilities) }),
         updated_at: sql<Date>`now()`,
       })
-      .where("id", "=", id),
+      .where("id", "=", id)
+      .$if(from !== undefined, (query) => query.where("state", "in", [...(from ?? [])]))
+      .returning("id"),
   );
+  if (from !== undefined && changed.length === 0)
+    throw new FabricError("request.invalid", "the account was unlinked meanwhile");
 }
 
 export interface ReportedState {
@@ -140,75 +167,6 @@ export async function saveBridgeState(
   return rows[0];
 }
 
-export interface AuthSession {
-  readonly id: string;
-  readonly workspace_id: string;
-  readonly user_id: string;
-  readonly service: string;
-  readonly identity_id: string;
-  readonly state: AuthSessionState;
-  readonly step: Record<string, unknown>;
-  readonly created_at: Date;
-  /** When it entered its state. */
-  readonly changed_at: Date;
-  readonly expires_at: Date;
-}
-
-export async function insertAuthSession(
-  on: Queryable,
-  session: Omit<AuthSession, "created_at" | "changed_at" | "state" | "step"> & {
-    readonly step: Record<string, unknown>;
-  },
-): Promise<AuthSession> {
-  const row = await runFirst(
-    on,
-    sqlFor
-      .insertInto("auth_sessions")
-      .values({ ...session, step: JSON.stringify(session.step), state: "initiated" })
-      .returningAll(),
-  );
-  if (row === undefined) throw new Error("an insert with RETURNING gave no row");
-  return row;
-}
-
-export function lockAuthSession(on: Queryable, id: string): Promise<AuthSession | undefined> {
-  return runFirst(on, sqlFor.selectFrom("auth_sessions").selectAll().where("id", "=", id).forUpdate());
-}
-
-export function authSessionById(on: Queryable, id: string): Promise<AuthSession | undefined> {
-  return runFirst(on, sqlFor.selectFrom("auth_sessions").selectAll().where("id", "=", id));
-}
-
-export async function moveAuthSession(
-  on: Queryable,
-  id: string,
-  state: AuthSessionState,
-  step: Record<string, unknown>,
-): Promise<void> {
-  await run(
-    on,
-    sqlFor
-      .updateTable("auth_sessions")
-      .set({ state, step: JSON.stringify(step), changed_at: sql<Date>`now()` })
-      .where("id", "=", id),
-  );
-}
-
-/** Ends sessions that ran out of time. @returns those that were ended */
-export function expireAuthSessions(
-  on: Queryable,
-): Promise<{ id: string; identity_id: string; workspace_id: string }[]> {
-  return run(
-    on,
-    sqlFor
-      .updateTable("auth_sessions")
-      .set({ state: "expired", changed_at: sql<Date>`now()` })
-      .where("state", "in", ["initiated", "awaiting_user", "completing"])
-      .where("expires_at", "<=", sql<Date>`now()`)
-      .returning(["id", "identity_id", "workspace_id"]),
-  );
-}
-
 /**
  * Identities that were never linked and whose session is over: they become `unlinked`.
  *
@@ -229,6 +187,20 @@ export async function endPendingIdentities(on: Queryable): Promise<{ id: string;
     "identities.abandoned",
   );
   return rows;
+}
+
+/** Identities unlinked within the last two days that still have unsettled intents. */
+export async function unlinkedWithIntents(on: Queryable, limit = 100): Promise<string[]> {
+  const { rows } = await execute<{ id: string }>(
+    on,
+    `SELECT i.id FROM identities i
+      WHERE i.state = 'unlinked' AND i.updated_at > now() - interval '2 days'
+        AND EXISTS (SELECT 1 FROM intents t WHERE t.identity_id = i.id
+                       AND t.state IN ('recorded', 'held', 'queued', 'attempting'))
+      LIMIT $1`,
+    [limit],
+  );
+  return rows.map(({ id }) => id);
 }
 
 export async function upsertContacts(

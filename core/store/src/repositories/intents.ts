@@ -1,6 +1,7 @@
 /**
  * Intents: one thing to say each. The row holds where it stands; `intent_steps` how it got there.
  */
+import { FabricError } from "@linkspan/envelopes";
 import { sql } from "kysely";
 import { type Queryable, execute, run, runFirst, sqlFor } from "../database.ts";
 import type { IntentState } from "../tables.ts";
@@ -131,9 +132,13 @@ export interface IntentChange {
   readonly decision?: Record<string, unknown>;
 }
 
-/** Moves an intent and writes the step, in the caller's transaction. */
-export async function moveIntent(on: Queryable, id: string, change: IntentChange): Promise<void> {
-  const rows = await run(
+/**
+ * Moves an intent and writes the step, in the caller's transaction. It knows no rules: the worker's `transition` does.
+ *
+ * @returns the intent as it stands now
+ */
+export async function moveIntent(on: Queryable, id: string, change: IntentChange): Promise<Intent> {
+  const moved = await runFirst(
     on,
     sqlFor
       .updateTable("intents")
@@ -151,19 +156,21 @@ export async function moveIntent(on: Queryable, id: string, change: IntentChange
         ...(change.decision !== undefined && { decision: JSON.stringify(change.decision) }),
       })
       .where("id", "=", id)
-      .returning(["attempt", "part"]),
+      .returningAll(),
   );
+  if (moved === undefined) throw new FabricError("request.not_found", "the intent is gone");
   await run(
     on,
     sqlFor.insertInto("intent_steps").values({
       intent_id: id,
       state: change.state,
-      attempt: rows[0]?.attempt ?? 0,
-      part: rows[0]?.part ?? null,
+      attempt: moved.attempt,
+      part: moved.part,
       code: change.code ?? null,
       detail: change.detail ?? null,
     }),
   );
+  return moved;
 }
 
 export function stepsOf(on: Queryable, intentId: string) {
@@ -177,17 +184,10 @@ export function stepsOf(on: Queryable, intentId: string) {
   );
 }
 
-/** Intents that are past their time and were not attempted. */
-export function expiredIntents(on: Queryable, limit: number): Promise<{ id: string }[]> {
-  return run(
-    on,
-    sqlFor
-      .selectFrom("intents")
-      .select("id")
-      .where("state", "in", ["recorded", "held", "queued"])
-      .where("expires_at", "<=", sql<Date>`now()`)
-      .limit(limit),
-  );
+/** Where a walk over expired intents stands. */
+export interface ExpiryCursor {
+  readonly id: string;
+  readonly expires_at: Date;
 }
 
 /** How many intents wait to be settled; each is counted up to its bound and no further. */
@@ -207,18 +207,48 @@ export async function waitingIntents(
   return rows[0] ?? { identity: 0, workspace: 0 };
 }
 
-/** Intents of one identity that are not settled, locked. */
-export function lockUnsettledIntents(
+/**
+ * Unsettled intents that are past their time, oldest first; of those being attempted only the ones whose window
+ * closed more than `graceMs` ago.
+ *
+ * @param after the last one of the page before; what could not be settled does not come again in the same walk
+ */
+export function expiredIntents(
   on: Queryable,
-  identityId: string,
-): Promise<{ readonly id: string; readonly state: IntentState }[]> {
+  page: { readonly limit: number; readonly graceMs: number; readonly after?: ExpiryCursor | undefined },
+): Promise<ExpiryCursor[]> {
+  let query = sqlFor
+    .selectFrom("intents")
+    .select(["id", sql<Date>`expires_at`.as("expires_at")])
+    .where("state", "in", UNSETTLED)
+    .where("expires_at", "<=", sql<Date>`now()`)
+    .where(
+      sql<boolean>`(state <> 'attempting' OR coalesce(go_until, updated_at) <= now() - make_interval(secs => ${page.graceMs} / 1000.0))`,
+    )
+    .orderBy("expires_at")
+    .orderBy("id")
+    .limit(page.limit);
+  // The driver reads times to the millisecond, the table keeps microseconds: the cursor compares what was read.
+  if (page.after !== undefined)
+    query = query.where(
+      sql<boolean>`(date_trunc('milliseconds', expires_at), id) > (${page.after.expires_at}, ${page.after.id})`,
+    );
+  return run(on, query);
+}
+
+const UNSETTLED: IntentState[] = ["recorded", "held", "queued", "attempting"];
+
+/** Intents of one identity that are not settled, oldest first, locked. */
+export function lockUnsettledIntents(on: Queryable, identityId: string, limit: number): Promise<Intent[]> {
   return run(
     on,
     sqlFor
       .selectFrom("intents")
-      .select(["id", "state"])
+      .selectAll()
       .where("identity_id", "=", identityId)
-      .where("state", "in", ["recorded", "held", "queued", "attempting"])
+      .where("state", "in", UNSETTLED)
+      .orderBy("ordinal")
+      .limit(limit)
       .forUpdate(),
   );
 }

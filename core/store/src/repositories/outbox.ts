@@ -1,137 +1,161 @@
 /**
- * The outbox: intents whose turn may still come. In a lane (one conversation of one identity) only the lowest
- * ordinal may be out, so nothing overtakes.
+ * The outbox: intents whose turn may still come, in the order of their lanes. A lane is one conversation of one
+ * identity. Its head, the only intent of it that may be out, is a row of `lanes`; the rows of `outbox` are the
+ * head and what waits behind it.
+ *
+ *   waiting → out → gone, and the next intent is the head
+ *      ↑       ↓
+ *      └── postponed        parked: the identity has no credit left; it waits until one of its heads ends
+ *
+ * Who changes a lane locks its row first: appending, ending and claiming are serial per lane. Every call takes
+ * many at once.
  */
-import { type Queryable, execute, run, sqlFor } from "../database.ts";
-import type { Intent } from "./intents.ts";
+import { type Queryable, execute } from "../database.ts";
 
 export interface OutboxRow {
   readonly intentId: string;
   readonly service: string;
   readonly instance: string;
   readonly identityId: string;
+  /** Conversation; empty for what belongs to none. */
   readonly lane: string;
-  readonly ordinal: string;
-}
-
-export async function enqueue(on: Queryable, row: OutboxRow): Promise<void> {
-  await run(
-    on,
-    sqlFor.insertInto("outbox").values({
-      intent_id: row.intentId,
-      service: row.service,
-      instance: row.instance,
-      identity_id: row.identityId,
-      lane: row.lane,
-      ordinal: row.ordinal,
-      published_at: null,
-      published_epoch: null,
-    }),
-  );
-}
-
-/** The intent is settled: its lane moves on. */
-export async function dequeue(on: Queryable, intentId: string): Promise<void> {
-  await run(on, sqlFor.deleteFrom("outbox").where("intent_id", "=", intentId));
-}
-
-/** Not now: the lane waits until `dueAt`. */
-export async function postpone(on: Queryable, intentId: string, dueAt: Date): Promise<void> {
-  await run(
-    on,
-    sqlFor
-      .updateTable("outbox")
-      .set({ due_at: dueAt, published_at: null, published_epoch: null })
-      .where("intent_id", "=", intentId),
-  );
-}
-
-/** An intent whose turn it is, claimed for publishing. */
-export interface Turn {
-  readonly intent: Intent;
-  readonly instance: string;
-  /** Lease epoch of the instance's holder when it was claimed. */
-  readonly epoch: number;
-  /** Key of that holder. */
-  readonly kid: string;
+  /** Size of the payload. */
+  readonly bytes: number;
 }
 
 /**
- * Claims heads of lanes that may be published now, and counts the attempt.
- *
- * A head is eligible when its instance has a holder and it is either due and not out, or out under a
- * holder that is gone, or out for longer than `overdueMs` without a word. `credit` bounds how many of one
- * identity are out together. Several processes may call it at once: a row is claimed by one, because the
- * lock re-reads `published_at`.
+ * Appends intents to their lanes, in the given order. The lanes stay locked until the transaction ends, so call it
+ * last.
  */
-export async function claimTurns(
-  on: Queryable,
-  options: {
-    readonly limit: number;
-    readonly credit: number;
-    readonly overdueMs: number;
-    readonly identityId?: string;
-  },
-): Promise<Turn[]> {
-  const { rows } = await execute<Intent & { instance: string; published_epoch: string; kid: string }>(
+export async function enqueue(on: Queryable, rows: readonly OutboxRow[]): Promise<void> {
+  if (rows.length === 0) return;
+  // The conflict's update changes nothing; it locks the lane, so that its end waits for what is appended here.
+  // The places in the lane are drawn after that.
+  await execute(
     on,
-    `WITH RECURSIVE lanes AS (
-       (SELECT identity_id, lane FROM outbox
-         WHERE $4::text IS NULL OR identity_id = $4 ORDER BY identity_id, lane LIMIT 1)
-       UNION ALL
-       SELECT next.identity_id, next.lane FROM lanes, LATERAL (
-         SELECT identity_id, lane FROM outbox o
-          WHERE (o.identity_id, o.lane) > (lanes.identity_id, lanes.lane)
-            AND ($4::text IS NULL OR o.identity_id = $4)
-          ORDER BY identity_id, lane LIMIT 1) next
-     ), heads AS (
-       SELECT head.*, l.epoch, l.kid FROM lanes
-         CROSS JOIN LATERAL (
-           SELECT * FROM outbox o WHERE o.identity_id = lanes.identity_id AND o.lane = lanes.lane
-            ORDER BY o.ordinal LIMIT 1) head
-         JOIN instance_leases l ON l.service = head.service AND l.instance = head.instance AND l.expires_at > now()
-     ), out_now AS (
-       SELECT identity_id, count(*) AS n FROM heads
-        WHERE published_at IS NOT NULL AND published_epoch = epoch GROUP BY identity_id
-     ), eligible AS (
-       SELECT h.intent_id, h.epoch, h.kid, h.published_at,
-              row_number() OVER (PARTITION BY h.identity_id ORDER BY h.ordinal) + coalesce(o.n, 0) AS place
-         FROM heads h LEFT JOIN out_now o USING (identity_id)
-        WHERE (h.published_at IS NULL AND h.due_at <= now())
-           OR (h.published_at IS NOT NULL AND h.published_epoch <> h.epoch)
-           OR (h.published_at < now() - make_interval(secs => $3 / 1000.0)
-               AND EXISTS (SELECT 1 FROM intents i WHERE i.id = h.intent_id
-                              AND i.updated_at < now() - make_interval(secs => $3 / 1000.0)))
-     ), claimed AS (
-       SELECT o.intent_id, e.epoch, e.kid FROM eligible e JOIN outbox o USING (intent_id)
-        WHERE e.place <= $2 AND o.published_at IS NOT DISTINCT FROM e.published_at
-        ORDER BY o.ordinal LIMIT $1 FOR UPDATE OF o SKIP LOCKED
-     ), stamped AS (
-       UPDATE outbox o SET published_at = now(), published_epoch = c.epoch
-         FROM claimed c WHERE o.intent_id = c.intent_id
-       RETURNING o.intent_id, o.instance, o.published_epoch, c.kid
+    `WITH given AS (
+       SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[])
+         WITH ORDINALITY AS t (intent_id, service, instance, identity_id, lane, bytes, n)
+     ), locked AS (
+       INSERT INTO lanes (identity_id, lane, service, instance, intent_id, bytes)
+       SELECT DISTINCT ON (identity_id, lane) identity_id, lane, service, instance, intent_id, bytes
+         FROM given ORDER BY identity_id, lane, n
+       ON CONFLICT (identity_id, lane) DO UPDATE SET lane = excluded.lane WHERE false
+       RETURNING 1
      )
-     UPDATE intents i SET attempt = attempt + 1
-       FROM stamped s WHERE i.id = s.intent_id
-     RETURNING i.*, s.instance, s.published_epoch, s.kid`,
-    [options.limit, options.credit, options.overdueMs, options.identityId ?? null],
-    "outbox.claim",
+     INSERT INTO outbox (intent_id, service, instance, identity_id, lane, bytes)
+     SELECT intent_id, service, instance, identity_id, lane, bytes FROM given
+      WHERE (SELECT count(*) FROM locked) >= 0 ORDER BY n`,
+    [
+      rows.map((row) => row.intentId),
+      rows.map((row) => row.service),
+      rows.map((row) => row.instance),
+      rows.map((row) => row.identityId),
+      rows.map((row) => row.lane),
+      rows.map((row) => row.bytes),
+    ],
+    "outbox.enqueue",
   );
-  return rows
-    .map(({ instance, published_epoch, kid, ...intent }) => ({
-      intent,
-      instance,
-      epoch: Number(published_epoch),
-      kid,
-    }))
-    .sort((a, b) => Number(BigInt(a.intent.ordinal) - BigInt(b.intent.ordinal)));
 }
 
-/** When the next waiting head becomes due, for the pump's wake-up. */
-export async function nextDue(on: Queryable): Promise<Date | undefined> {
-  const { rows } = await execute<{ due: Date | null }>(
+/** The intents are settled: they leave their lanes, which move on. What is not in the outbox is ignored. */
+export async function dequeue(on: Queryable, intentIds: readonly string[]): Promise<void> {
+  if (intentIds.length === 0) return;
+  await lockLanesOf(on, intentIds);
+  await execute(
     on,
-    "SELECT min(due_at) AS due FROM outbox WHERE published_at IS NULL AND due_at > now()",
+    `WITH gone AS (
+       DELETE FROM outbox WHERE intent_id = ANY ($1::text[]) RETURNING identity_id, lane, intent_id
+     ), ended AS (
+       SELECT l.identity_id, l.lane, l.parked, next.intent_id, next.bytes FROM gone
+         JOIN lanes l USING (identity_id, lane, intent_id)
+         LEFT JOIN LATERAL (
+           SELECT o.intent_id, o.bytes FROM outbox o
+            WHERE o.identity_id = l.identity_id AND o.lane = l.lane AND o.intent_id <> ALL ($1::text[])
+            ORDER BY o.ordinal LIMIT 1) next ON true
+     ), freed AS (
+       SELECT identity_id, count(*) AS places FROM ended WHERE NOT parked GROUP BY identity_id
+     ), ${CHOSEN}, advanced AS (
+       UPDATE lanes l SET intent_id = e.intent_id, bytes = e.bytes, due_at = now(),
+              published_at = NULL, published_epoch = NULL,
+              parked = e.parked OR f.places <= (SELECT count(*) FROM chosen c WHERE c.identity_id = e.identity_id)
+         FROM ended e LEFT JOIN freed f USING (identity_id)
+        WHERE l.identity_id = e.identity_id AND l.lane = e.lane AND e.intent_id IS NOT NULL
+     ), drained AS (
+       DELETE FROM lanes l USING ended e
+        WHERE l.identity_id = e.identity_id AND l.lane = e.lane AND e.intent_id IS NULL
+     )
+     ${UNPARK}`,
+    [intentIds],
+    "outbox.dequeue",
   );
-  return rows[0]?.due ?? undefined;
+}
+
+/** Not now: the lanes whose heads these are wait until `dueAt`, and free their identities' credit meanwhile. */
+export async function postpone(on: Queryable, intentIds: readonly string[], dueAt: Date): Promise<void> {
+  if (intentIds.length === 0) return;
+  await lockLanesOf(on, intentIds);
+  await execute(
+    on,
+    `WITH ended AS (
+       UPDATE lanes l SET due_at = $2, published_at = NULL, published_epoch = NULL FROM outbox o
+        WHERE o.intent_id = ANY ($1::text[]) AND l.identity_id = o.identity_id AND l.lane = o.lane
+          AND l.intent_id = o.intent_id AND NOT l.parked
+       RETURNING l.identity_id
+     ), freed AS (
+       SELECT identity_id, count(*) AS places FROM ended GROUP BY identity_id
+     ), ${CHOSEN}
+     ${UNPARK}`,
+    [intentIds, dueAt],
+    "outbox.postpone",
+  );
+}
+
+/** Of each identity in `freed (identity_id, places)`, as many parked lanes: the oldest that nobody else works on. */
+const CHOSEN = `chosen AS MATERIALIZED (
+       SELECT p.identity_id, p.lane FROM freed f CROSS JOIN LATERAL (
+         SELECT identity_id, lane FROM lanes w WHERE w.identity_id = f.identity_id AND w.parked
+          ORDER BY due_at LIMIT f.places FOR UPDATE SKIP LOCKED) p
+     )`;
+
+const UNPARK = `UPDATE lanes l SET parked = false FROM chosen c
+      WHERE l.identity_id = c.identity_id AND l.lane = c.lane`;
+
+/** A statement of its own: the next one must see what was appended until the lock was granted. */
+async function lockLanesOf(on: Queryable, intentIds: readonly string[]): Promise<void> {
+  await execute(
+    on,
+    `SELECT 1 FROM lanes l JOIN outbox o USING (identity_id, lane) WHERE o.intent_id = ANY ($1::text[])
+      ORDER BY l.identity_id, l.lane FOR UPDATE OF l`,
+    [intentIds],
+    "outbox.lock",
+  );
+}
+
+/**
+ * Lets parked lanes wait again where credit is free: for the case that no end of another lane did so, because
+ * the parked row was locked at that moment. Costs as much as there are identities with parked lanes.
+ *
+ * @returns how many lanes
+ */
+export async function unparkStranded(on: Queryable, credit: number): Promise<number> {
+  const { rowCount } = await execute(
+    on,
+    `WITH RECURSIVE stuck AS (
+       (SELECT identity_id FROM lanes WHERE parked ORDER BY identity_id LIMIT 1)
+       UNION ALL
+       SELECT (SELECT identity_id FROM lanes n WHERE n.parked AND n.identity_id > stuck.identity_id
+                ORDER BY identity_id LIMIT 1)
+         FROM stuck WHERE stuck.identity_id IS NOT NULL
+     ), freed AS (
+       SELECT identity_id, $1::int - used.n AS places FROM stuck CROSS JOIN LATERAL (
+         SELECT count(*)::int AS n FROM lanes o
+          WHERE o.identity_id = stuck.identity_id AND o.published_at IS NOT NULL) used
+        WHERE identity_id IS NOT NULL AND used.n < $1::int
+     ), ${CHOSEN}
+     ${UNPARK}`,
+    [credit],
+    "outbox.unpark",
+  );
+  return rowCount ?? 0;
 }

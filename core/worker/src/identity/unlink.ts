@@ -2,21 +2,24 @@
 import { FabricError } from "@linkspan/envelopes";
 import {
   audit,
+  cancelAuthSessions,
   currentLease,
-  dequeue,
   type Identity,
-  identityById,
+  lockIdentity,
   lockUnsettledIntents,
-  moveIntent,
-  type Queryable,
   updateIdentity,
 } from "@linkspan/store";
+import { committed } from "../after-commit.ts";
 import type { Core } from "../core.ts";
+import { transition } from "../outbound/transition.ts";
 import { tellChanged } from "../sync/changed.ts";
 import { askDaemon } from "./ask.ts";
 import { credentialRef } from "./link.ts";
 
 const DISCONNECT_TIMEOUT_MS = 10_000;
+
+/** Intents ended in one transaction. */
+const AT_ONCE = 100;
 
 /** @throws FabricError `request.not_found`, `vault.*`, `store.unavailable` */
 export async function unlink(
@@ -26,28 +29,42 @@ export async function unlink(
   actor: string,
 ): Promise<void> {
   const identity = await core.database.transaction(async (client) => {
-    const known = await identityById(client, identityId);
+    // Sessions first, as everywhere. A link that is under way finds its own ended, whatever the daemon answers.
+    const sessions = await cancelAuthSessions(client, identityId);
+    // Waits for intents that are being recorded; those that come later see the unlinked identity.
+    const known = await lockIdentity(client, identityId);
     if (known?.workspace_id !== workspaceId || known.state === "unlinked") {
       throw new FabricError("request.not_found", "no such identity in this workspace");
     }
     await updateIdentity(client, identityId, { state: "unlinked", bridge_state: "logged_out" });
-    await endUnsettled(client, identityId);
     await audit(client, { workspaceId, actor, action: "identity.unlinked", subject: identityId });
+    for (const { id, service } of sessions) {
+      const detail = { session_id: id, service };
+      await audit(client, { workspaceId, actor, action: "session.cancelled", subject: identityId, detail });
+    }
     return known;
   });
+  await endUnsettled(core, identityId, actor);
   await core.vault.drop(credentialRef({ ...identity, identity_id: identity.id }));
   await hangUp(core, identity);
   tellChanged(core, { what: "assignments", service: identity.service, instance: identity.instance });
 }
 
-/** What was not attempted is denied; what is being said right now is in doubt until the daemon reports. */
-async function endUnsettled(on: Queryable, identityId: string): Promise<void> {
-  const detail = "the identity was unlinked";
-  for (const { id, state } of await lockUnsettledIntents(on, identityId)) {
-    if (state === "attempting")
-      await moveIntent(on, id, { state: "uncertain", code: "send.uncertain", detail });
-    else await moveIntent(on, id, { state: "denied", code: "policy.denied", detail });
-    await dequeue(on, id);
+/**
+ * Ends what an unlinked identity still wanted to say. What was not attempted is denied; what is being said right now
+ * is in doubt until the daemon reports.
+ */
+export async function endUnsettled(core: Core, identityId: string, actor: string): Promise<void> {
+  for (let rest = AT_ONCE; rest === AT_ONCE; ) {
+    rest = await committed(core, async (on, after) => {
+      const intents = await lockUnsettledIntents(on, identityId, AT_ONCE);
+      for (const intent of intents) {
+        const detail = "the identity was unlinked";
+        const step = { to: "denied", actor, code: "policy.denied", detail } as const;
+        await transition(core, on, after, intent, "unlinking", step);
+      }
+      return intents.length;
+    });
   }
 }
 

@@ -44,7 +44,7 @@ export async function applyEffect(
         followDelivery(core, on, outcome, envelope, envelope.payload as DeliveryStatus),
       );
     case "deferred":
-      return once(on, opened, () => deferIntent(on, outcome, envelope, envelope.payload as Deferred));
+      return once(on, opened, () => deferIntent(core, on, outcome, envelope, envelope.payload as Deferred));
     case "checkpoint":
       return keepCheckpoint(on, opened, envelope.payload as Checkpoint);
     case "bridge_state":

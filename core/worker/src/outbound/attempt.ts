@@ -12,20 +12,20 @@
  * The same question (same message id) is answered anew, so a lost reply costs nothing but time: who asks
  * again has written nothing.
  */
-import { type AttemptReply, type AttemptRequest, type Envelope, FabricError } from "@linkspan/envelopes";
 import {
-  audit,
-  dequeue,
-  identityById,
-  type Intent,
-  lockIntent,
-  moveIntent,
-  type Queryable,
-} from "@linkspan/store";
+  type AttemptReply,
+  type AttemptRequest,
+  type Envelope,
+  type ErrorCode,
+  FabricError,
+} from "@linkspan/envelopes";
+import { identityById, type Intent, lockIntent, type Queryable } from "@linkspan/store";
+import { type AfterCommit, committed } from "../after-commit.ts";
 import { objectionToIdentity, requireAuthority, speakerOf } from "../authority.ts";
 import type { Core } from "../core.ts";
 import { objectionTo } from "../policy/decide.ts";
-import { isSettled } from "./states.ts";
+import { inDoubt, isSettled } from "./states.ts";
+import { transition } from "./transition.ts";
 
 /** How long a daemon may touch the platform after asking. */
 export const WINDOW_MS = 15_000;
@@ -36,7 +36,7 @@ export function answerAttempt(
   envelope: Envelope,
   kid: string | undefined,
 ): Promise<AttemptReply> {
-  return core.database.transaction(async (client) => {
+  return committed(core, async (client, after) => {
     const { issuer, epoch, workspace_id: workspaceId } = envelope.metadata;
     const speaker = speakerOf(issuer, epoch, kid);
     await requireAuthority(client, speaker);
@@ -49,7 +49,9 @@ export function answerAttempt(
     const objection = objectionToIdentity("outcome", speaker, workspaceId, identity);
     if (objection !== undefined) throw objection;
     return (
-      settled(intent, ask) ?? inDoubt(intent, envelope, ask) ?? decideNow(core, client, intent, envelope, ask)
+      settled(intent, ask) ??
+      unreported(intent, envelope, ask) ??
+      decideNow(core, client, after, intent, envelope, ask)
     );
   });
 }
@@ -70,61 +72,44 @@ function earlier(intent: Intent, part: number): AttemptReply {
 }
 
 /** Granted before and not reported: in doubt, unless it is the same question, which nobody had an answer to. */
-function inDoubt(intent: Intent, envelope: Envelope, ask: AttemptRequest): AttemptReply | undefined {
-  if (intent.state !== "attempting" || intent.part !== ask.part || intent.ask_id === null) return undefined;
+function unreported(intent: Intent, envelope: Envelope, ask: AttemptRequest): AttemptReply | undefined {
+  if (!inDoubt(intent) || intent.part !== ask.part) return undefined;
   return intent.ask_id === envelope.metadata.message_id ? undefined : { decision: "uncertain" };
 }
 
 async function decideNow(
   core: Core,
   on: Queryable,
+  after: AfterCommit,
   intent: Intent,
   envelope: Envelope,
   ask: AttemptRequest,
 ): Promise<AttemptReply> {
-  if (intent.expires_at !== null && intent.expires_at <= core.now()) {
-    await end(core, on, intent, intent.part > 0 ? "failed" : "expired", "envelope.expired");
-    return { decision: "stop", code: "envelope.expired" };
-  }
+  const refuse = async (
+    to: "expired" | "denied",
+    code: ErrorCode,
+    detail?: string,
+  ): Promise<AttemptReply> => {
+    // Who asks the same question again has written nothing; of an earlier part that is not known.
+    const unsaid = intent.part === ask.part ? { ...intent, ask_id: null } : intent;
+    await transition(core, on, after, unsaid, "gate", { to, actor: "core", code, detail });
+    return { decision: "stop", code };
+  };
+  if (intent.expires_at !== null && intent.expires_at <= core.now())
+    return refuse("expired", "envelope.expired");
   const objection = await objectionTo(on, intent);
-  if (objection !== undefined) {
-    await end(core, on, intent, intent.part > 0 ? "failed" : "denied", objection.code, objection.reason);
-    return { decision: "stop", code: objection.code };
-  }
-  await moveIntent(on, intent.id, {
-    state: "attempting",
-    part: ask.part,
-    parts: ask.parts,
-    askId: envelope.metadata.message_id,
-    askEpoch: envelope.metadata.epoch ?? null,
-    goUntil: new Date(core.now().getTime() + WINDOW_MS),
-  });
-  await audit(on, {
-    workspaceId: intent.workspace_id,
+  if (objection !== undefined) return refuse("denied", objection.code, objection.reason);
+  const granted = await transition(core, on, after, intent, "grant", {
+    to: "attempting",
     actor: envelope.metadata.issuer,
-    action: "intent.attempting",
-    subject: intent.id,
-    detail: { attempt: intent.attempt, part: ask.part, parts: ask.parts },
+    row: {
+      part: ask.part,
+      parts: ask.parts,
+      askId: envelope.metadata.message_id,
+      askEpoch: envelope.metadata.epoch ?? null,
+      goUntil: new Date(core.now().getTime() + WINDOW_MS),
+    },
+    audit: { part: ask.part, parts: ask.parts },
   });
-  return { decision: "go", window_ms: WINDOW_MS };
-}
-
-async function end(
-  core: Core,
-  on: Queryable,
-  intent: Intent,
-  state: "expired" | "denied" | "failed",
-  code: string,
-  detail?: string,
-): Promise<void> {
-  await moveIntent(on, intent.id, { state, code, ...(detail !== undefined && { detail }) });
-  await dequeue(on, intent.id);
-  await audit(on, {
-    workspaceId: intent.workspace_id,
-    actor: "core",
-    action: `intent.${state}`,
-    subject: intent.id,
-    detail: { code },
-  });
-  core.metrics.intent(state, intent.service);
+  return granted === undefined ? { decision: "stop" } : { decision: "go", window_ms: WINDOW_MS };
 }

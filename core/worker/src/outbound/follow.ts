@@ -1,66 +1,61 @@
-/** What daemons report of an intent: it was said, it was not, nobody knows, or not now. */
+/**
+ * What daemons report of an intent: it was said, it was not, nobody knows, or not now.
+ *
+ * A report names the attempt that it is about. That a part was said is true whichever attempt said it; that it
+ * failed, is unknown or must wait counts for the current attempt only, because a later one has its own report.
+ */
 import type { Deferred, DeliveryStatus, Envelope } from "@linkspan/envelopes";
-import {
-  audit,
-  dequeue,
-  type Intent,
-  type IntentState,
-  lockIntent,
-  moveIntent,
-  postpone,
-  type Queryable,
-} from "@linkspan/store";
+import { type Intent, lockIntent, postpone, type Queryable } from "@linkspan/store";
+import type { AfterCommit } from "../after-commit.ts";
 import type { Core } from "../core.ts";
-import type { Outcome } from "../inbound/outcome.ts";
-import { isSettled, mayMove } from "./states.ts";
+import { inDoubt } from "./states.ts";
+import { transition } from "./transition.ts";
 
 export async function followDelivery(
   core: Core,
   on: Queryable,
-  outcome: Outcome,
+  after: AfterCommit,
   envelope: Envelope,
   status: DeliveryStatus,
 ): Promise<void> {
   const intent = await reportable(on, envelope, status.intent_id);
-  if (intent === undefined) return;
-  if (status.status === "sent" && status.part + 1 < status.parts) {
-    await nextPart(on, intent, status);
+  if (intent === undefined || !counts(intent, status)) return;
+  const step = {
+    actor: envelope.metadata.issuer,
+    code: status.code,
+    detail: status.detail,
+    audit: { attempt: status.attempt },
+  };
+  if (status.status !== "sent") {
+    await transition(core, on, after, intent, "report", { ...step, to: status.status });
     return;
   }
-  const state: IntentState = status.status;
-  if (!mayMove(intent.state, state)) return;
-  await moveIntent(on, intent.id, {
-    state,
-    code: status.code ?? null,
-    detail: status.detail ?? null,
-    ...(state === "sent" && {
-      part: status.part + 1,
-      parts: status.parts,
-      remoteIds: withId(intent, status),
-    }),
-  });
-  if (isSettled(state)) await dequeue(on, intent.id);
-  await audit(on, {
-    workspaceId: intent.workspace_id,
-    actor: envelope.metadata.issuer,
-    action: `intent.${state}`,
-    subject: intent.id,
-    detail: { attempt: status.attempt, ...(status.code !== undefined && { code: status.code }) },
-  });
-  outcome.wakes.add("outbox");
-  outcome.reports.push(() => core.metrics.intent(state, intent.service));
+  const parts = intent.parts ?? status.parts;
+  const said = { parts, remoteIds: withId(intent, status) };
+  const part = status.part + 1;
+  if (part >= parts) {
+    await transition(core, on, after, intent, "report", { ...step, to: "sent", row: { ...said, part } });
+  } else if (intent.state === "uncertain") {
+    // Its lane has moved on: what was in doubt is known now, and the rest will not be said.
+    const row = { ...said, part: Math.max(part, intent.part) };
+    const code = "send.incomplete";
+    const known = { ...intent, part: row.part, parts };
+    await transition(core, on, after, known, "report", { ...step, to: "failed", code, row });
+  } else {
+    // The status may come after the next part was asked for; then that one stays granted.
+    const current = status.part === intent.part;
+    const row = current ? { ...said, part, askId: null } : said;
+    const audit = { ...step.audit, part: status.part, parts, said: true };
+    await transition(core, on, after, intent, "report", { ...step, to: "attempting", row, audit });
+  }
 }
 
-/** One part of several is out; its status may come after the next part was asked for. */
-async function nextPart(on: Queryable, intent: Intent, status: DeliveryStatus): Promise<void> {
-  if (isSettled(intent.state) || status.part > intent.part) return;
-  const current = status.part === intent.part;
-  await moveIntent(on, intent.id, {
-    state: "attempting",
-    parts: status.parts,
-    remoteIds: withId(intent, status),
-    ...(current && { part: status.part + 1, askId: null }),
-  });
+function counts(intent: Intent, status: DeliveryStatus): boolean {
+  if (status.attempt > intent.attempt) return false;
+  if (status.status === "delivered" || status.status === "read") return true;
+  if (status.status !== "sent") return status.attempt === intent.attempt;
+  // Only what was granted, or is next where daemons do not ask, can have been said.
+  return status.part <= intent.part;
 }
 
 function withId(intent: Intent, status: DeliveryStatus): string[] {
@@ -69,21 +64,28 @@ function withId(intent: Intent, status: DeliveryStatus): string[] {
   return Array.from(ids, (id) => id ?? "");
 }
 
-/** The daemon was not granted the part: the lane waits until then. */
+/** The daemon did not say it: the lane waits as long as it asks for. */
 export async function deferIntent(
+  core: Core,
   on: Queryable,
-  outcome: Outcome,
+  after: AfterCommit,
   envelope: Envelope,
   deferred: Deferred,
 ): Promise<void> {
   const intent = await reportable(on, envelope, deferred.intent_id);
-  if (intent === undefined || intent.attempt !== deferred.attempt || isSettled(intent.state)) return;
+  if (intent === undefined || intent.attempt !== deferred.attempt) return;
   // A granted part is in doubt to everyone but the holder that was granted it and says it did not write.
-  const granted = intent.state === "attempting" && intent.ask_id !== null;
-  if (granted && Number(intent.ask_epoch) !== envelope.metadata.epoch) return;
-  await moveIntent(on, intent.id, { state: "queued", detail: deferred.reason, askId: null });
-  await postpone(on, intent.id, new Date(deferred.until));
-  outcome.wakes.add("outbox");
+  if (inDoubt(intent) && Number(intent.ask_epoch) !== envelope.metadata.epoch) return;
+  // Both times are the daemon's, so that its clock does not matter.
+  const waitMs = Math.max(0, Date.parse(deferred.until) - Date.parse(envelope.occurred_at));
+  const queued = await transition(core, on, after, intent, "deferral", {
+    to: "queued",
+    actor: envelope.metadata.issuer,
+    detail: deferred.reason,
+    row: { askId: null },
+    audit: { attempt: deferred.attempt, wait_ms: waitMs },
+  });
+  if (queued !== undefined) await postpone(on, [intent.id], new Date(core.now().getTime() + waitMs));
 }
 
 /** Only the instance that serves the identity reports of its intents; `admit` checked that it does. */

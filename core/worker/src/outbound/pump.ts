@@ -3,100 +3,151 @@
  *
  * It is woken when an intent is recorded or settled, and looks by itself once a second. An intent whose
  * daemon died, or that nobody spoke of for a while, is published again as the next attempt; the `attempt`
- * question keeps that from saying anything twice.
+ * question keeps that from saying anything twice. What cannot be published at all fails alone, at once.
  */
-import { actionOf, isFabricError, mintTicket, ticketStamp } from "@linkspan/envelopes";
-import { claimTurns, nextDue, postpone, type Turn } from "@linkspan/store";
+import { setTimeout as pause } from "node:timers/promises";
+import { type FabricError, isFabricError } from "@linkspan/envelopes";
+import { claimTurns, lockIntent, msUntilDue, postpone, type Turn, unparkStranded } from "@linkspan/store";
+import { committed } from "../after-commit.ts";
 import type { Core } from "../core.ts";
-import { POLICY_HASH } from "../policy/decide.ts";
-import { CORE, type Draft, outgoing } from "../send.ts";
+import { outgoing } from "../send.ts";
+import { InFlight } from "./in-flight.ts";
+import { draftOf } from "./publishable.ts";
+import { transition } from "./transition.ts";
 
 export interface PumpOptions {
   /** Intents of one identity that may be out together. Default 16. */
   readonly credit?: number;
   /** A published intent without a word is published again after this, milliseconds. Default 30,000. */
   readonly overdueMs?: number;
+  /** Payloads that wait for the broker's confirmation, bytes. Default 32 MiB. */
+  readonly maxBytes?: number;
 }
 
 const LOOK_MS = 1_000;
+/** Something is due and could not be claimed: another process claims, or works on its lane. */
+const BUSY_MS = 10;
 const UNROUTABLE_PAUSE_MS = 1_000;
 const TURNS_AT_ONCE = 200;
+/** Intents that wait for the broker's confirmation. */
+const MAX_IN_FLIGHT = 2_000;
+const UNPARK_EVERY_MS = 10_000;
+const LONGEST_BACKOFF_MS = 5_000;
+/** How long a stop waits for confirmations. */
+const STOP_MS = 5_000;
 
-/** Runs until aborted; database outages are waited out. */
+/** Runs until aborted, whatever fails; outages are waited out. */
 export async function runPump(core: Core, options: PumpOptions, signal: AbortSignal): Promise<void> {
+  const pump = new Pump(core, options);
   let woken = true;
   core.wakes.on("outbox", () => (woken = true), signal);
-  while (!signal.aborted) {
+  for (let failures = 0; !signal.aborted; ) {
     woken = false;
-    let pauseMs = LOOK_MS;
     try {
-      const turns = await claimTurns(core.database.pool, {
-        limit: TURNS_AT_ONCE,
-        credit: options.credit ?? 16,
-        overdueMs: options.overdueMs ?? 30_000,
-      });
-      for (const turn of turns) void publishTurn(core, turn);
-      if (turns.length === TURNS_AT_ONCE) continue;
-      const due = await nextDue(core.database.pool);
-      if (due !== undefined) pauseMs = Math.min(LOOK_MS, Math.max(1, due.getTime() - core.now().getTime()));
+      const waitMs = await pump.look(signal);
+      failures = 0;
+      if (!woken && waitMs > 0) await core.wakes.wait("outbox", waitMs, signal);
     } catch (error) {
-      core.log.warn({ event: "pump.waiting", err: error }, "the outbox is looked at again soon");
+      failures += 1;
+      core.log.warn({ event: "pump.waiting", failures, err: error }, "the outbox is looked at again soon");
+      const backoffMs = Math.min(LONGEST_BACKOFF_MS, 100 * 2 ** Math.min(failures, 10));
+      await pause(backoffMs, undefined, { signal }).catch(() => undefined);
     }
-    if (!woken) await core.wakes.wait("outbox", pauseMs, signal);
   }
+  await Promise.race([pump.idle(), pause(STOP_MS, undefined, { ref: false })]);
 }
 
-async function publishTurn(core: Core, turn: Turn): Promise<void> {
-  const { intent } = turn;
-  try {
-    await core.bus.publish(outgoing(core, draftOf(core, turn)));
-  } catch (error) {
-    const code = isFabricError(error) ? error.code : "internal";
-    core.log.warn({ event: "intent.unpublished", intent_id: intent.id, code, err: error }, "an intent waits");
-    if (code !== "bus.unroutable") return;
+class Pump {
+  readonly #core: Core;
+  readonly #credit: number;
+  readonly #overdueMs: number;
+  readonly #inFlight: InFlight;
+  #unparkedAt = 0;
+
+  constructor(core: Core, { credit = 16, overdueMs = 30_000, maxBytes = 32 * 1_048_576 }: PumpOptions) {
+    this.#core = core;
+    this.#credit = credit;
+    this.#overdueMs = overdueMs;
+    this.#inFlight = new InFlight(MAX_IN_FLIGHT, maxBytes);
+  }
+
+  /** Publishes what is due. @returns milliseconds until the next look */
+  async look(signal: AbortSignal): Promise<number> {
+    const { database } = this.#core;
+    await this.#inFlight.room(signal);
+    if (signal.aborted) return 0;
+    await this.#unpark();
+    const dueMs = await msUntilDue(database.pool);
+    if (dueMs === undefined || dueMs > 0) return Math.min(LOOK_MS, Math.ceil(dueMs ?? LOOK_MS));
+    const turns = await claimTurns(database, {
+      limit: TURNS_AT_ONCE,
+      credit: this.#credit,
+      overdueMs: this.#overdueMs,
+      maxBytes: this.#inFlight.freeBytes,
+    });
+    for (const turn of turns) {
+      this.#inFlight.add(turn.bytes, this.#publish(turn));
+    }
+    return turns.length > 0 ? 0 : BUSY_MS;
+  }
+
+  /** Settles when nothing waits for the broker. */
+  idle(): Promise<void> {
+    return this.#inFlight.idle();
+  }
+
+  async #unpark(): Promise<void> {
+    if (performance.now() - this.#unparkedAt < UNPARK_EVERY_MS) return;
+    this.#unparkedAt = performance.now();
+    await unparkStranded(this.#core.database.pool, this.#credit);
+  }
+
+  /** Never rejects: what fails here is overdue later. */
+  async #publish(turn: Turn): Promise<void> {
+    const core = this.#core;
+    const { id } = turn.intent;
+    try {
+      await core.bus.publish(outgoing(core, draftOf(core, turn)));
+    } catch (error) {
+      const code = isFabricError(error) ? error.code : "internal";
+      core.log.warn(
+        { event: "intent.unpublished", intent_id: id, code, err: error },
+        "an intent was not published",
+      );
+      await this.#unpublished(turn, error).catch((failure: unknown) =>
+        core.log.warn({ event: "intent.unpublished", intent_id: id, err: failure }, "overdue later"),
+      );
+    }
+  }
+
+  async #unpublished(turn: Turn, error: unknown): Promise<void> {
+    const core = this.#core;
+    if (isFabricError(error) && isItsOwnFault(error)) {
+      await failUnpublishable(core, turn, error);
+      return;
+    }
+    if (!isFabricError(error) || error.code !== "bus.unroutable") return;
     // Nobody took it, so nobody can have asked to say it: this attempt ends here.
-    await postpone(core.database.pool, intent.id, new Date(core.now().getTime() + UNROUTABLE_PAUSE_MS)).catch(
-      (failure: unknown) =>
-        core.log.warn({ event: "intent.unpublished", intent_id: intent.id, err: failure }, "overdue later"),
-    );
+    const until = new Date(core.now().getTime() + UNROUTABLE_PAUSE_MS);
+    await core.database.transaction((client) => postpone(client, [turn.intent.id], until));
   }
 }
 
-function draftOf(core: Core, { intent, instance, epoch, kid }: Turn): Draft {
-  const capability = actionOf(intent.service, intent.action)?.capability ?? "send";
-  const ticket = mintTicket(
-    {
-      iss: CORE,
-      aud: `daemon:${intent.service}:${instance}`,
-      cnf: kid,
-      workspace_id: intent.workspace_id,
-      identity_id: intent.identity_id,
-      service: intent.service,
-      actions: [intent.action],
-      capabilities: [capability],
-      ...(intent.conversation !== null && { conversation: intent.conversation }),
-      intent_hash: Buffer.from(intent.content).toString("base64url"),
-      attempt: intent.attempt,
-      lease_id: `${intent.service}:${instance}:${epoch}`,
-      policy_hash: POLICY_HASH,
-      decision_id: intent.id,
-      ...ticketStamp([capability], core.now()),
-    },
-    core.signer,
-  );
-  return {
-    service: intent.service,
-    instance,
-    action: intent.action,
-    workspaceId: intent.workspace_id,
-    messageId: intent.id,
-    traceId: intent.trace_id,
-    metadata: {
-      user_id: intent.user_id,
-      identity_id: intent.identity_id,
-      ticket,
-      ...(intent.conversation !== null && { conversation: intent.conversation }),
-    },
-    payload: intent.payload,
-  };
+/** There is no valid envelope of it, and another try would make the same. Everything else is waited out. */
+function isItsOwnFault({ code }: FabricError): boolean {
+  return code.startsWith("envelope.") || code === "action.unsupported";
+}
+
+function failUnpublishable(core: Core, { intent }: Turn, error: FabricError): Promise<void> {
+  return committed(core, async (on, after) => {
+    const locked = await lockIntent(on, intent.id);
+    if (locked === undefined || locked.attempt !== intent.attempt) return;
+    const { code, message } = error;
+    await transition(core, on, after, locked, "publisher", {
+      to: "failed",
+      actor: "core",
+      code,
+      detail: message,
+    });
+  });
 }

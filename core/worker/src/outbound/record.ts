@@ -7,20 +7,21 @@ import { actionOf, contentHash, FabricError, intentId, parseRef } from "@linkspa
 import {
   audit,
   enqueue,
-  identityById,
+  holdIdentity,
+  type Identity,
   insertIntent,
   type Intent,
   intentById,
   lockIntent,
-  dequeue,
-  moveIntent,
   type NewIntent,
   type Queryable,
 } from "@linkspan/store";
+import { type AfterCommit, committed } from "../after-commit.ts";
 import type { Core } from "../core.ts";
 import { decide } from "../policy/decide.ts";
+import { requirePublishable } from "./publishable.ts";
 import { requireFit, requireRoom } from "./room.ts";
-import { mayMove } from "./states.ts";
+import { transition } from "./transition.ts";
 
 export interface IntentRequest {
   readonly workspaceId: string;
@@ -43,32 +44,33 @@ const DEFAULT_LIFE_MS = 24 * 60 * 60 * 1_000;
 /**
  * @returns the intent, and whether this call recorded it
  * @throws FabricError `request.invalid`, `request.not_found`, `action.unsupported`, `intent.conflict`,
- *   `intent.too_large`, `intent.queue_full`
+ *   `intent.too_large`, `intent.queue_full`; `envelope.*` for what fits no envelope
  */
 export async function recordIntent(
   core: Core,
   request: IntentRequest,
 ): Promise<{ readonly intent: Intent; readonly fresh: boolean }> {
-  return core.database.transaction(async (client) => {
-    const identity = await identityById(client, request.identityId);
+  return committed(core, async (on, after) => {
+    // Held, so that unlinking sees this intent or this sees the unlinking.
+    const identity = await holdIdentity(on, request.identityId);
     if (identity?.workspace_id !== request.workspaceId) throw noIdentity();
     const intent = toIntent(core, request, identity.service);
-    const known = await intentById(client, intent.id);
+    requirePublishable(core, intent, identity);
+    const known = await intentById(on, intent.id);
     if (known !== undefined) return { intent: sameIntent(known, intent), fresh: false };
     if (identity.state === "unlinked") throw noIdentity();
-    await requireRoom(client, intent, core.intentLimits);
-    const row = await insertIntent(client, intent);
+    await requireRoom(on, intent, core.intentLimits);
+    const row = await insertIntent(on, intent);
     if (row === undefined)
-      return { intent: sameIntent(await intentById(client, intent.id), intent), fresh: false };
-    await audit(client, {
+      return { intent: sameIntent(await intentById(on, intent.id), intent), fresh: false };
+    await audit(on, {
       workspaceId: request.workspaceId,
       actor: request.actor,
       action: "intent.recorded",
       subject: row.id,
       detail: { identity_id: identity.id, action: row.action, conversation: row.conversation },
     });
-    await settleDecision(core, client, row, identity.instance);
-    return { intent: (await intentById(client, row.id)) ?? row, fresh: true };
+    return { intent: await settleDecision(core, on, after, row, identity), fresh: true };
   });
 }
 
@@ -140,57 +142,52 @@ function noIdentity(): FabricError {
 }
 
 /** Writes the decision; an allowed intent takes its place in its lane. */
-async function settleDecision(core: Core, on: Queryable, intent: Intent, instance: string): Promise<void> {
+async function settleDecision(
+  core: Core,
+  on: Queryable,
+  after: AfterCommit,
+  intent: Intent,
+  identity: Identity,
+): Promise<Intent> {
   const decision = await decide(on, intent);
   const detail = { decision_id: decision.id, policy: decision.policy };
-  await moveIntent(on, intent.id, {
-    state: decision.state,
-    code: decision.code ?? null,
-    detail: decision.reason ?? null,
-    decision: detail,
-  });
-  await audit(on, {
-    workspaceId: intent.workspace_id,
+  const decided = await transition(core, on, after, intent, "decision", {
+    to: decision.state,
     actor: "core",
-    action: `intent.${decision.state}`,
-    subject: intent.id,
-    detail: { ...detail, ...(decision.code !== undefined && { code: decision.code }) },
+    code: decision.code,
+    detail: decision.reason,
+    row: { decision: detail },
+    audit: detail,
   });
-  core.metrics.intent(decision.state, intent.service);
-  if (decision.state !== "queued") return;
-  await enqueue(on, {
-    intentId: intent.id,
-    service: intent.service,
-    instance,
-    identityId: intent.identity_id,
-    lane: intent.conversation ?? "",
-    ordinal: intent.ordinal,
-  });
-  await core.wakes.everywhere(on, "outbox");
+  if (decided?.state === "queued") {
+    await enqueue(on, [
+      {
+        intentId: intent.id,
+        service: intent.service,
+        instance: identity.instance,
+        identityId: intent.identity_id,
+        lane: intent.conversation ?? "",
+        bytes: Buffer.byteLength(JSON.stringify(intent.payload)),
+      },
+    ]);
+  }
+  return decided ?? intent;
 }
 
 /**
- * Stops an intent that was not attempted yet.
+ * Stops an intent of which no part is being said. When a part was said already, the rest is stopped and it ends
+ * `failed` with `send.incomplete`.
  *
  * @returns the intent as it stands now; its state tells whether it was stopped
  * @throws FabricError `request.not_found`
  */
-export async function cancelIntent(
-  core: Core,
-  workspaceId: string,
-  id: string,
-  actor: string,
-): Promise<Intent> {
-  return core.database.transaction(async (client) => {
-    const intent = await lockIntent(client, id);
+export function cancelIntent(core: Core, workspaceId: string, id: string, actor: string): Promise<Intent> {
+  return committed(core, async (on, after) => {
+    const intent = await lockIntent(on, id);
     if (intent === undefined || intent.workspace_id !== workspaceId) {
       throw new FabricError("request.not_found", "no such intent in this workspace");
     }
-    if (!mayMove(intent.state, "cancelled")) return intent;
-    await moveIntent(client, id, { state: "cancelled" });
-    await dequeue(client, id);
-    await audit(client, { workspaceId, actor, action: "intent.cancelled", subject: id });
-    await core.wakes.everywhere(client, "outbox");
-    return (await intentById(client, id)) ?? intent;
+    const step = { to: "cancelled", actor } as const;
+    return (await transition(core, on, after, intent, "cancellation", step)) ?? intent;
   });
 }

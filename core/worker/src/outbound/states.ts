@@ -1,32 +1,103 @@
 /**
- * The life of an intent (contract section 9):
+ * The life of an intent (contract section 9), and who may cause what:
  *
  *   recorded → denied | held | queued → attempting → sent → delivered → read
  *                                     ↘ failed · uncertain · expired · cancelled
  *
- * A multi-part message goes attempting → queued-in-place for its next part: it stays `attempting` with
- * `part` counting up. `uncertain` may still become `sent` when the platform is found to have it, and
- * `failed` never becomes anything else.
+ * A message in parts stays `attempting` from its first part to its last, with `part` counting up; between two parts
+ * nothing is in doubt. Two rules hold whatever the cause:
+ *
+ *   half said   an intent of which a part was said ends `failed` and in no other way but `sent` and `uncertain`;
+ *               `part` of `parts` tells how much was said, `code` why the rest was not
+ *   in doubt    an intent with a part that was granted and not reported ends `uncertain`, unless who was granted
+ *               it, or a person who looked, tells what became of it
  */
-import type { IntentState } from "@linkspan/store";
+import type { Intent, IntentState } from "@linkspan/store";
 
-const NEXT: Readonly<Record<IntentState, readonly IntentState[]>> = {
-  recorded: ["denied", "held", "queued", "expired", "cancelled"],
-  held: ["queued", "denied", "expired", "cancelled"],
-  queued: ["attempting", "failed", "uncertain", "expired", "cancelled", "denied", "sent"],
-  attempting: ["attempting", "queued", "sent", "failed", "uncertain"],
-  sent: ["delivered", "read"],
-  delivered: ["read"],
-  uncertain: ["sent", "failed", "cancelled"],
-  denied: [],
-  failed: [],
-  expired: [],
-  cancelled: [],
-  read: [],
+/** Who moves an intent. */
+export type Cause =
+  /** The rules, when it is recorded. */
+  | "decision"
+  /** `attempt` lets a daemon say a part. */
+  | "grant"
+  /** `attempt` refuses. */
+  | "gate"
+  /** A daemon's delivery status. */
+  | "report"
+  /** A daemon that could not say it yet. */
+  | "deferral"
+  /** The pump: it cannot be published. */
+  | "publisher"
+  /** A person or a backend. */
+  | "cancellation"
+  /** Its time ran out. */
+  | "expiry"
+  /** Its identity was unlinked. */
+  | "unlinking"
+  /** A person who looked on the platform. */
+  | "resolution";
+
+type Moves = Partial<Readonly<Record<IntentState, readonly IntentState[]>>>;
+
+const REPORTED = ["attempting", "sent", "failed", "uncertain"] as const;
+
+const MAY: Readonly<Record<Cause, Moves>> = {
+  decision: { recorded: ["denied", "held", "queued"] },
+  grant: { queued: ["attempting"], attempting: ["attempting"] },
+  gate: { queued: ["denied", "expired", "failed"], attempting: ["denied", "expired", "failed", "uncertain"] },
+  report: {
+    queued: REPORTED,
+    attempting: REPORTED,
+    uncertain: ["sent", "failed"],
+    sent: ["delivered", "read"],
+    delivered: ["read"],
+  },
+  deferral: { queued: ["queued"], attempting: ["queued"] },
+  publisher: { queued: ["failed"], attempting: ["failed", "uncertain"] },
+  cancellation: {
+    recorded: ["cancelled"],
+    held: ["cancelled"],
+    queued: ["cancelled", "failed"],
+    attempting: ["failed"],
+  },
+  expiry: {
+    recorded: ["expired"],
+    held: ["expired"],
+    queued: ["expired", "failed"],
+    attempting: ["failed", "uncertain"],
+  },
+  unlinking: {
+    recorded: ["denied"],
+    held: ["denied"],
+    queued: ["denied", "failed"],
+    attempting: ["failed", "uncertain"],
+  },
+  resolution: { uncertain: ["sent", "failed"] },
 };
 
-export function mayMove(from: IntentState, to: IntentState): boolean {
-  return NEXT[from].includes(to);
+export type Standing = Pick<Intent, "state" | "part" | "ask_id">;
+
+/** Ends that say: nothing of it was said. */
+const UNSAID: readonly IntentState[] = ["denied", "expired", "cancelled", "failed"];
+
+/** Causes that know what became of a part that was granted. */
+const KNOWS: readonly Cause[] = ["report", "resolution"];
+
+/** @returns the state that an intent enters when `cause` wants `to`; undefined when it may not */
+export function destination(intent: Standing, cause: Cause, to: IntentState): IntentState | undefined {
+  const end = endOf(intent, cause, to);
+  return MAY[cause][intent.state]?.includes(end) === true ? end : undefined;
+}
+
+function endOf(intent: Standing, cause: Cause, to: IntentState): IntentState {
+  if (!UNSAID.includes(to)) return to;
+  if (inDoubt(intent) && !KNOWS.includes(cause)) return "uncertain";
+  return intent.part > 0 ? "failed" : to;
+}
+
+/** A part was granted and nobody reported of it. */
+export function inDoubt(intent: Pick<Intent, "state" | "ask_id">): boolean {
+  return intent.state === "attempting" && intent.ask_id !== null;
 }
 
 /** Nothing will be said any more, or it was said. */

@@ -7,7 +7,9 @@ import type { Said } from "../connector.ts";
 
 export type Outcome =
   | { readonly kind: "said"; readonly said: Said }
-  /** Certainly not said. */
+  /** Certainly not said, and never will be: the platform refused it. */
+  | { readonly kind: "refused"; readonly code: ErrorCode }
+  /** Certainly not said yet. */
   | { readonly kind: "unsaid"; readonly code: ErrorCode }
   /** Touched; nobody knows. */
   | { readonly kind: "doubtful" };

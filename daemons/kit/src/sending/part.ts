@@ -18,7 +18,7 @@ import type { CoreCalls } from "../core-calls.ts";
 import type { GuardedConnection } from "../identity/keeper.ts";
 import { childOf } from "../signals.ts";
 import { soundMs, soundSaid } from "../sound.ts";
-import type { Memory } from "./memory.ts";
+import type { Memory, Outcome } from "./memory.ts";
 import type { Pace } from "./pace.ts";
 
 export type PartEnd =
@@ -71,7 +71,7 @@ export async function sayPart(part: Part, context: PartContext): Promise<PartEnd
   const askedMs = clock.monotonicMs();
   const answer = await ask(part, context, askedMs);
   const known = memory.recall(key);
-  if (answer?.decision === "go" && (known === undefined || known.kind === "unsaid")) {
+  if (answer?.decision === "go" && mayTouch(known)) {
     const end = await insideWindow(part, askedMs + (answer.window_ms ?? 0) - MARGIN_MS, context);
     remember(context, end);
     return end;
@@ -81,6 +81,11 @@ export async function sayPart(part: Part, context: PartContext): Promise<PartEnd
   if (answer.decision === "sent") return { kind: "known" };
   if (answer.decision === "stop") return { kind: "stopped" };
   return inDoubt(part, answer, askedMs, context);
+}
+
+/** What was said or may have been is never said again; what certainly was not may be, when the core says `go`. */
+function mayTouch(known: Outcome | undefined): boolean {
+  return known === undefined || known.kind === "unsaid" || known.kind === "refused";
 }
 
 /** Asks until there is an answer. @returns undefined when there was none while the question lived */
@@ -192,12 +197,10 @@ async function inDoubt(
 ): Promise<PartEnd> {
   const known = context.memory.recall(context.key);
   if (known?.kind === "said") return known;
-  if (known?.kind === "unsaid") {
-    return {
-      kind: "failed",
-      error: new FabricError(known.code, "it was put off, and is certainly not said"),
-    };
-  }
+  if (known?.kind === "refused")
+    return { kind: "failed", error: new FabricError(known.code, "the platform refused it before") };
+  // The core heard nothing of it yet: put off it stays, so that the core queues it again.
+  if (known?.kind === "unsaid") return later(known.code, backoffMs(context.attempt, LATER));
   const open = context.connection();
   if (open?.connection.find === undefined) return { kind: "uncertain" };
   const untilMs = askedMs + (answer.window_ms ?? 0);
@@ -247,5 +250,5 @@ function remember({ memory, key }: PartContext, end: PartEnd): void {
   if (end.kind === "said") memory.remember(key, end);
   else if (end.kind === "uncertain") memory.remember(key, { kind: "doubtful" });
   else if (end.kind === "later") memory.remember(key, { kind: "unsaid", code: end.code });
-  else if (end.kind === "failed") memory.remember(key, { kind: "unsaid", code: end.error.code });
+  else if (end.kind === "failed") memory.remember(key, { kind: "refused", code: end.error.code });
 }

@@ -1,0 +1,22 @@
+/** What a transaction leaves to be done once it is committed: wake-ups, metrics, log lines. */
+import type { Queryable } from "@linkspan/store";
+import type { Core } from "./core.ts";
+import type { Wake } from "./wakes.ts";
+
+export interface AfterCommit {
+  readonly wakes: Set<Wake>;
+  /** Metrics and log lines; they tell only what was committed. */
+  readonly reports: (() => void)[];
+}
+
+/** Commits what `work` did, then does what it left. @throws what `work` throws; then nothing of either is done */
+export async function committed<T>(
+  core: Core,
+  work: (on: Queryable, after: AfterCommit) => Promise<T>,
+): Promise<T> {
+  const after: AfterCommit = { wakes: new Set(), reports: [] };
+  const result = await core.database.transaction((client) => work(client, after));
+  for (const wake of after.wakes) core.wakes.announce(wake);
+  for (const report of after.reports) report();
+  return result;
+}

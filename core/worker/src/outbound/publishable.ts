@@ -1,0 +1,79 @@
+/** The envelope of an intent, and whether there can be one. */
+import { actionOf, encode, mintTicket, ticketStamp, timestamp } from "@linkspan/envelopes";
+import type { Identity, NewIntent, Turn } from "@linkspan/store";
+import type { Core } from "../core.ts";
+import { POLICY_HASH } from "../policy/decide.ts";
+import { CORE, type Draft } from "../send.ts";
+
+/** As long as any ticket is, so that the intent still fits when it carries one. */
+const TICKET_ROOM = "t".repeat(4_096);
+
+/**
+ * Refuses when it is recorded what could not be published later: what is not JSON as the contract has it, too deep,
+ * too large, with NUL or fractions, or not in the action's schema.
+ *
+ * @throws FabricError `envelope.*`, `action.unsupported`
+ */
+export function requirePublishable(core: Core, intent: NewIntent, identity: Identity): void {
+  encode(
+    {
+      schema: "msgr.bridge.v1",
+      service: intent.service,
+      action: intent.action,
+      trace_id: intent.traceId,
+      occurred_at: timestamp(core.now()),
+      metadata: {
+        issuer: CORE,
+        workspace_id: intent.workspaceId,
+        instance: identity.instance,
+        message_id: intent.id,
+        user_id: intent.userId,
+        identity_id: intent.identityId,
+        ticket: TICKET_ROOM,
+        ...(intent.conversation !== undefined && { conversation: intent.conversation }),
+      },
+      payload: intent.payload,
+    },
+    core.signer,
+  );
+}
+
+/** An intent's envelope for the holder of its instance, with a ticket minted now. @throws FabricError `ticket.*` */
+export function draftOf(core: Core, { intent, instance, epoch, kid }: Turn): Draft {
+  const capability = actionOf(intent.service, intent.action)?.capability ?? "send";
+  const ticket = mintTicket(
+    {
+      iss: CORE,
+      aud: `daemon:${intent.service}:${instance}`,
+      cnf: kid,
+      workspace_id: intent.workspace_id,
+      identity_id: intent.identity_id,
+      service: intent.service,
+      actions: [intent.action],
+      capabilities: [capability],
+      ...(intent.conversation !== null && { conversation: intent.conversation }),
+      intent_hash: Buffer.from(intent.content).toString("base64url"),
+      attempt: intent.attempt,
+      lease_id: `${intent.service}:${instance}:${epoch}`,
+      policy_hash: POLICY_HASH,
+      decision_id: intent.id,
+      ...ticketStamp([capability], core.now()),
+    },
+    core.signer,
+  );
+  return {
+    service: intent.service,
+    instance,
+    action: intent.action,
+    workspaceId: intent.workspace_id,
+    messageId: intent.id,
+    traceId: intent.trace_id,
+    metadata: {
+      user_id: intent.user_id,
+      identity_id: intent.identity_id,
+      ticket,
+      ...(intent.conversation !== null && { conversation: intent.conversation }),
+    },
+    payload: intent.payload,
+  };
+}

@@ -1,0 +1,110 @@
+import type { IntentState } from "@linkspan/store";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { type Cause, destination, isSettled, type Standing } from "./states.ts";
+
+const STATES: readonly IntentState[] = [
+  "recorded",
+  "denied",
+  "held",
+  "queued",
+  "attempting",
+  "sent",
+  "delivered",
+  "read",
+  "failed",
+  "uncertain",
+  "expired",
+  "cancelled",
+];
+const CAUSES: readonly Cause[] = [
+  "decision",
+  "grant",
+  "gate",
+  "report",
+  "deferral",
+  "publisher",
+  "cancellation",
+  "expiry",
+  "unlinking",
+  "resolution",
+];
+const FINAL: readonly IntentState[] = ["denied", "failed", "expired", "cancelled", "read"];
+
+const standing = fc.record({
+  state: fc.constantFrom(...STATES),
+  part: fc.nat(3),
+  ask_id: fc.constantFrom(null, "question"),
+});
+const move = fc.record({ cause: fc.constantFrom(...CAUSES), to: fc.constantFrom(...STATES) });
+
+function every(
+  property: (intent: Standing, cause: Cause, to: IntentState, end: IntentState | undefined) => void,
+) {
+  fc.assert(
+    fc.property(standing, move, (intent, { cause, to }) =>
+      property(intent, cause, to, destination(intent, cause, to)),
+    ),
+    { numRuns: 5_000 },
+  );
+}
+
+test("what is final stays so, whoever asks", () => {
+  every((intent, _cause, _to, end) => {
+    if (FINAL.includes(intent.state)) expect(end).toBeUndefined();
+  });
+});
+
+test("what was settled is never said again", () => {
+  every((intent, _cause, _to, end) => {
+    if (isSettled(intent.state) && end !== undefined) expect(isSettled(end)).toBe(true);
+  });
+});
+
+test("a half-said intent never ends as if nothing of it had been said, whatever ends it", () => {
+  every((intent, _cause, _to, end) => {
+    if (intent.part > 0) expect(["denied", "expired", "cancelled"]).not.toContain(end);
+  });
+  const half: Standing = { state: "queued", part: 1, ask_id: null };
+  for (const [cause, to] of [
+    ["cancellation", "cancelled"],
+    ["expiry", "expired"],
+    ["unlinking", "denied"],
+    ["gate", "denied"],
+    ["report", "failed"],
+    ["publisher", "failed"],
+  ] as const)
+    expect(destination(half, cause, to), cause).toBe("failed");
+  const between: Standing = { state: "attempting", part: 1, ask_id: null };
+  for (const [cause, to] of [
+    ["cancellation", "cancelled"],
+    ["expiry", "expired"],
+    ["unlinking", "denied"],
+  ] as const)
+    expect(destination(between, cause, to), cause).toBe("failed");
+});
+
+test("a granted part without a report leaves doubt; only a report or a person ends it otherwise", () => {
+  const granted: Standing = { state: "attempting", part: 0, ask_id: "question" };
+  expect(destination(granted, "unlinking", "denied")).toBe("uncertain");
+  expect(destination(granted, "expiry", "expired")).toBe("uncertain");
+  expect(destination(granted, "publisher", "failed")).toBe("uncertain");
+  expect(destination(granted, "cancellation", "cancelled")).toBeUndefined();
+  expect(destination(granted, "report", "failed")).toBe("failed");
+});
+
+test("an uncertain intent is not cancelled: it may have been said", () => {
+  every((intent, cause, _to, end) => {
+    if (intent.state !== "uncertain" || end === undefined) return;
+    expect(["report", "resolution"]).toContain(cause);
+    expect(["sent", "failed"]).toContain(end);
+  });
+});
+
+test("only a daemon says that something was delivered or read, and only of what was sent", () => {
+  every((intent, cause, _to, end) => {
+    if (end !== "delivered" && end !== "read") return;
+    expect(cause).toBe("report");
+    expect(["sent", "delivered"]).toContain(intent.state);
+  });
+});

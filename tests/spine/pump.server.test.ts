@@ -1,0 +1,143 @@
+/** The pump: one intent's fault stays its own, its memory is bounded, and nothing ends it. */
+import { randomUUID } from "node:crypto";
+import { channelRef, FabricError } from "@linkspan/envelopes";
+import type { Outgoing } from "@linkspan/fabric";
+import { Database, enqueue, insertIntent, intentById, migrate, moveIntent } from "@linkspan/store";
+import { cancelIntent, type Core, recordIntent } from "@linkspan/worker";
+import { type PumpOptions, runPump } from "@linkspan/worker/testing";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { describeWithServers } from "../servers/available.ts";
+import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
+import { until } from "../servers/until.ts";
+import { OutboxModel } from "./outbox-model.ts";
+
+describeWithServers(["postgres"], "pump", () => {
+  let server: PostgresServer;
+  let database: Database;
+  let core: Core;
+  let published: Outgoing[];
+  let publish: (message: Outgoing) => Promise<void>;
+
+  beforeAll(async () => {
+    server = await startPostgres({ settings: { fsync: "off", synchronous_commit: "off" } });
+    database = new Database(await server.createDatabase("pump"));
+    await migrate(database);
+  });
+  afterAll(async () => {
+    await database?.[Symbol.asyncDispose]();
+    await server?.[Symbol.asyncDispose]();
+  });
+  beforeEach(async () => {
+    const model = new OutboxModel(database);
+    await model.start(["alice"]);
+    published = [];
+    publish = () => Promise.resolve();
+    const bus = {
+      publish: (message: Outgoing) => {
+        published.push(message);
+        return publish(message);
+      },
+    };
+    core = { ...model.core, bus } as unknown as Core;
+  });
+
+  const lane = (name: string) => channelRef("acme", "irc", ["net", name]);
+  const record = (name: string, text: string) =>
+    recordIntent(core, {
+      workspaceId: "acme",
+      userId: "u",
+      identityId: "alice",
+      action: "outbound_message",
+      conversation: lane(name),
+      payload: { text },
+      idempotencyKey: randomUUID(),
+      actor: "test",
+    });
+
+  function pumping(options: PumpOptions = {}, over: Partial<Core> = {}): AsyncDisposable {
+    const stop = new AbortController();
+    const ended = runPump({ ...core, ...over }, options, stop.signal);
+    return {
+      async [Symbol.asyncDispose]() {
+        stop.abort();
+        await ended;
+      },
+    };
+  }
+
+  test("what fits no envelope is refused when it is recorded", async () => {
+    core = { ...core, intentLimits: { textBytes: 2_000_000 } };
+    await expect(record("big", "x".repeat(1_047_700))).rejects.toMatchObject({ code: "envelope.too_large" });
+    expect((await database.query("SELECT 1 FROM intents")).rows).toEqual([]);
+  });
+
+  test("what cannot be published fails alone, at once, with its code; its lane goes on", async () => {
+    const id = randomUUID();
+    await insertIntent(database.pool, {
+      id,
+      workspaceId: "acme",
+      userId: "u",
+      identityId: "alice",
+      service: "irc",
+      action: "outbound_message",
+      conversation: lane("big"),
+      payload: { text: "x".repeat(1_047_700) },
+      content: new Uint8Array(32),
+      idempotencyKey: id,
+      traceId: randomUUID(),
+      expiresAt: undefined,
+    });
+    await moveIntent(database.pool, id, { state: "queued" });
+    const place = { service: "irc", instance: "primary", identityId: "alice", lane: lane("big") };
+    await enqueue(database.pool, [{ intentId: id, ...place, bytes: 1_047_712 }]);
+    const { intent: next } = await record("big", "after it");
+    await using _ = pumping();
+    await until(() => published.length > 0, { what: "the next of the lane" });
+    expect(published.map(({ messageId }) => messageId)).toEqual([next.id]);
+    expect(await intentById(database.pool, id)).toMatchObject({
+      state: "failed",
+      code: "envelope.too_large",
+    });
+  });
+
+  test("payloads that wait for the broker are bounded by bytes, and all go out in the end", async () => {
+    const size = 100_000;
+    core = { ...core, intentLimits: { textBytes: size } };
+    for (let i = 0; i < 30; i++) await record(`room ${i}`, "x".repeat(size));
+    const { promise, resolve } = Promise.withResolvers<void>();
+    publish = () => promise;
+    await using _ = pumping({ credit: 100, maxBytes: 5 * size });
+    await until(() => published.length >= 5, { what: "the first publishes" });
+    const { rows } = await database.query<{ n: number }>(
+      "SELECT count(*)::int AS n FROM lanes WHERE published_at IS NOT NULL",
+    );
+    expect(rows[0]?.n).toBeLessThanOrEqual(6);
+    expect(published.length).toBeLessThanOrEqual(6);
+    resolve();
+    await until(() => published.length === 30, { what: "all of them" });
+  });
+
+  test("whatever rejects, the pump goes on; what the broker refused comes back", async () => {
+    const { intent } = await record("a", "hello");
+    let failures = 3;
+    const flaky = Object.assign(Object.create(database) as Database, {
+      transaction: (work: Parameters<Database["transaction"]>[0]) =>
+        failures-- > 0 ? Promise.reject(new TypeError("nobody foresaw this")) : database.transaction(work),
+    });
+    publish = () => Promise.reject(new FabricError("bus.unroutable", "nobody takes it"));
+    await using _ = pumping({}, { database: flaky });
+    await until(() => published.length === 1, { what: "the first publish" });
+    publish = () => Promise.resolve();
+    await until(() => published.length === 2, { what: "the second" });
+    expect(await intentById(database.pool, intent.id)).toMatchObject({ state: "queued", attempt: 2 });
+  });
+
+  test("what was cancelled meanwhile is not published", async () => {
+    const { intent } = await record("a", "first");
+    const { intent: second } = await record("a", "second");
+    await cancelIntent(core, "acme", intent.id, "test");
+    await using _ = pumping();
+    await until(() => published.length > 0, { what: "the second" });
+    expect(published.map(({ messageId }) => messageId)).toEqual([second.id]);
+  });
+});
