@@ -37,7 +37,8 @@ export const MAX_CREDENTIAL_BYTES = 48_000;
 const MAX_FIELDS = 64;
 const PAD_TO = 256;
 const PKCS8_PREFIX = Buffer.from("302e020100300506032b656e04220420", "hex");
-const FIELD_NAME = /^[a-z][a-z0-9_]{0,63}$/;
+/** A name, and for one of many of its kind what it belongs to, such as `channel_key:#linkspan`; printable ASCII. */
+const FIELD_NAME = /^[a-z][a-z0-9_]{0,63}(?::[!-~]{1,255})?$/;
 
 const suite = new CipherSuite({
   kem: new DhkemX25519HkdfSha256(),
@@ -151,8 +152,8 @@ export async function open(
  * empty name, zeros up to a multiple of 256 bytes.
  *
  * @returns bytes that the caller wipes
- * @throws FabricError `envelope.schema` for names that are not `[a-z][a-z0-9_]*`, more than 64 fields, or
- *   more than 48,000 bytes
+ * @throws FabricError `envelope.schema` for names that are not `[a-z][a-z0-9_]*`, or that and `:` with up to 255
+ *   printable ASCII characters, for more than 64 fields, or more than 48,000 bytes
  */
 export function packFields(fields: CredentialFields): Uint8Array<ArrayBuffer> {
   const names = Object.keys(fields).sort();

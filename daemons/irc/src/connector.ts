@@ -13,6 +13,7 @@ import {
   type HistoryRequest,
   type IdentityHost,
   type LinkedIdentity,
+  type LinkOutcome,
   type OutboundAction,
   type Part,
   pause,
@@ -25,9 +26,11 @@ import { FabricError } from "@linkspan/envelopes";
 import { CAPABILITIES, PACE } from "./capabilities.ts";
 import { parseSettings, type Settings } from "./config.ts";
 import { SERVICE, type Self } from "./conversation.ts";
-import type { Ending } from "./errors.ts";
+import { broken, type Ending } from "./errors.ts";
 import { Hosts } from "./hosts.ts";
 import { type Write, writesOf } from "./outbound.ts";
+import { checkLogin, checkSecrets, textOf } from "./secrets.ts";
+import { ChannelKeys } from "./session/channel-keys.ts";
 import { Memory } from "./session/memory.ts";
 import type { Patience } from "./session/options.ts";
 import { Session } from "./session/session.ts";
@@ -53,6 +56,9 @@ const PATIENCE: Patience = {
   identifyMs: 5_000,
   joinMs: 10_000,
   splitMs: 3_000,
+  greetMs: 5_000,
+  askNickMs: 60_000,
+  identifyAgainMs: 60_000,
 };
 const RETRY = { firstMs: 2_000, maxMs: 300_000 } as const;
 /** After a ban or a refusal for too many connections. */
@@ -63,6 +69,11 @@ const GOOD_MS = 60_000;
 type Context = Required<Omit<IrcConnectorOptions, "connectionsPerHost" | "attemptsPerHost">> & {
   readonly patience: Patience;
   readonly hosts: Hosts;
+  /** Only the login is tried; nothing is joined. */
+  readonly linking?: boolean;
+  readonly onLinked?: (nick: string) => void;
+  /** An ending that trying again within the minute of a link would not change. */
+  readonly onFailed?: (ending: Ending) => void;
 };
 
 export function ircConnector(options: IrcConnectorOptions = {}): Connector {
@@ -73,8 +84,56 @@ export function ircConnector(options: IrcConnectorOptions = {}): Connector {
     service: SERVICE,
     capabilities: CAPABILITIES,
     open: async (identity, host) =>
-      new IrcConnection(identity, parseSettings(identity.settings), host, context),
+      new IrcConnection(identity, settingsOf(identity, host), host, { ...context, linking: false }),
+    link: (identity, host) => link(identity, host, context),
   };
+}
+
+/**
+ * @throws FabricError `request.invalid` naming every setting and credential that IRC cannot carry
+ */
+function settingsOf({ settings: given }: LinkedIdentity, { secrets }: IdentityHost): Settings {
+  const settings = parseSettings(given);
+  checkSecrets(secrets);
+  // A password without a word on what it is for is the account's, which is called like the nickname.
+  const isBare = settings.sasl === undefined && settings.nickserv === undefined;
+  if (!isBare || textOf(secrets, "password") === undefined) return settings;
+  return { ...settings, sasl: { mechanism: "PLAIN", account: settings.nick } };
+}
+
+/** Logs in once and leaves. What keeps the account out, or cannot be tried, is the outcome. */
+async function link(identity: LinkedIdentity, host: IdentityHost, context: Context): Promise<LinkOutcome> {
+  const settings = settingsOf(identity, host);
+  checkLogin(host.secrets, settings);
+  const outcome = Promise.withResolvers<LinkOutcome>();
+  const connection = new IrcConnection(identity, settings, host, {
+    ...context,
+    linking: true,
+    onLinked: (nick) =>
+      outcome.resolve({ status: "linked", remote: `${settings.network}/${nick}`, name: nick }),
+    onFailed: ({ code, message, login }) => {
+      const isTrouble = login !== undefined && code !== "platform.auth_expired";
+      outcome.resolve({
+        status: "failed",
+        code,
+        message: isTrouble
+          ? `The login could not be tried (${login}); link again when it can, or without a password.`
+          : message,
+      });
+    },
+  });
+  try {
+    return await Promise.race([outcome.promise, rejected(host.signal)]);
+  } finally {
+    await connection[Symbol.asyncDispose]();
+  }
+}
+
+async function rejected(signal: AbortSignal): Promise<never> {
+  signal.throwIfAborted();
+  return new Promise((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+  });
 }
 
 class IrcConnection implements Connection {
@@ -83,6 +142,7 @@ class IrcConnection implements Connection {
   readonly #host: IdentityHost;
   readonly #context: Context;
   readonly #memory: Memory;
+  readonly #keys: ChannelKeys;
   readonly #closing = new AbortController();
   readonly #kept: Promise<void>;
   #session: Session | undefined;
@@ -92,12 +152,18 @@ class IrcConnection implements Connection {
     this.#settings = settings;
     this.#host = host;
     this.#context = context;
+    this.#keys = new ChannelKeys(host);
     this.#memory = new Memory({
       ...settings,
-      keyOf: (name) => this.#secret(`channel_key:${name}`),
+      identityId: identity.identityId,
+      keyOf: (name) => this.#keys.of(name),
       checkpoint: identity.checkpoint,
     });
-    this.#kept = this.#keep(AbortSignal.any([host.signal, this.#closing.signal]));
+    this.#kept = this.#keep(AbortSignal.any([host.signal, this.#closing.signal])).catch((error: unknown) => {
+      host.log.error({ event: "irc.failed", err: error });
+      const { state, code, message } = broken(error);
+      host.state({ state, code, message });
+    });
   }
 
   get self(): { readonly remote: string; readonly name: string } | undefined {
@@ -175,12 +241,25 @@ class IrcConnection implements Connection {
       const [identity, settings, memory] = [this.#identity, this.#settings, this.#memory];
       const endpoint = this.#endpoint();
       const secret = (name: string) => this.#secret(name);
-      const session = new Session({ identity, settings, endpoint, host, memory, patience, secret });
+      const keepKey = (channel: string, key: string | undefined) => this.#keys.keep(channel, key);
+      const { linking = false, onLinked } = this.#context;
+      const session = new Session({
+        identity,
+        settings,
+        endpoint,
+        host,
+        memory,
+        patience,
+        secret,
+        keepKey,
+        linking,
+      });
       this.#session = session;
       const close = () => void session.close();
       signal.addEventListener("abort", close, { once: true });
       await session.welcome;
       place.settled();
+      if (session.isWelcome) onLinked?.(session.self.nick);
       const ending = await session.ended;
       signal.removeEventListener("abort", close);
       host.log.info({ event: "irc.disconnected", state: ending.state, code: ending.code });
@@ -193,7 +272,8 @@ class IrcConnection implements Connection {
 
   /** @returns false when nothing will help until a person acts */
   async #pause(ending: Ending, failures: number, signal: AbortSignal): Promise<boolean> {
-    const { state, message, code, retry, flooded } = ending;
+    const { state, message, code, retry, flooded, login } = ending;
+    if (login !== undefined || retry !== "soon") this.#context.onFailed?.(ending);
     if (retry === "never") {
       this.#host.state({ state, message, code });
       return false;
@@ -213,7 +293,7 @@ class IrcConnection implements Connection {
   }
 
   #endpoint(): Endpoint {
-    const { host, port, tls } = this.#settings;
+    const { host, port, tls, encoding } = this.#settings;
     const { privateHosts, patience } = this.#context;
     const own = { certificate: this.#secret("certificate"), key: this.#secret("certificate_key") };
     const trust = typeof tls === "boolean" ? {} : tls;
@@ -221,13 +301,13 @@ class IrcConnection implements Connection {
       host,
       port,
       privateHosts,
+      encoding,
       connectTimeoutMs: patience.connectMs,
       tls: tls === false ? undefined : { ...trust, ...own },
     };
   }
 
   #secret(name: string): string | undefined {
-    const bytes = this.#host.secrets.get(name);
-    return bytes === undefined ? undefined : new TextDecoder().decode(bytes);
+    return textOf(this.#host.secrets, name);
   }
 }

@@ -1,12 +1,14 @@
 /**
  * What IRC says when it refuses, as our codes and as sentences for people.
  *
- * Numerics and FAIL codes are branched on. ERROR lines, which end a connection, have nothing but their words; the
+ * Numerics (`numerics.ts`) and FAIL codes are branched on. ERROR lines, which end a connection, have nothing but their words; the
  * one table of those words is here, and what it does not know is an ordinary disconnect.
  */
 import { type ErrorCode, FabricError } from "@linkspan/envelopes";
 import type { BridgeStateName } from "@linkspan/daemon-kit";
+import { isChannelName } from "./conversation.ts";
 import type { Line } from "./inbound.ts";
+import { isKnownNumeric, type Numeric, numericOf, type Scope } from "./numerics.ts";
 import { withoutControls } from "./wire/formatting.ts";
 
 /** Why a connection ended or was never made, and what to do about it. */
@@ -17,99 +19,129 @@ export interface Ending {
   readonly message: string;
   /** `soon`: with the usual backoff. `late`: the network asked for distance. `never`: a person must act. */
   readonly retry: "soon" | "late" | "never";
+  /** Why the account could not log in, where that is the reason. */
+  readonly login?: string;
   /** The server threw us out for writing too fast. */
   readonly flooded?: boolean;
 }
 
-const NOT_FOUND: ReadonlySet<string> = new Set(["401", "402", "403", "406", "411"]);
-const TOO_LONG: ReadonlySet<string> = new Set(["414", "416", "417"]);
-const UNSUPPORTED: ReadonlySet<string> = new Set(["413", "421", "472", "492", "501"]);
-const LATER: ReadonlySet<string> = new Set(["263", "437", "439"]);
-const FORBIDDEN: ReadonlySet<string> = new Set(
-  (
-    "404 405 407 408 409 415 442 447 461 471 473 474 475 476 477 480 481 482 484 486 489 494 495 499 500 502 " +
-    "518 519 520 531 716 742"
-  ).split(" "),
-);
-/** Refuses a text rather than a target. */
-const NAMELESS: ReadonlySet<string> = new Set(["411", "412", "413", "417", "421"]);
+/** A refusal that a server answered, and how far it goes. */
+export class Refusal extends FabricError {
+  readonly scope: Scope;
 
-const JOIN_REFUSALS: Readonly<Record<string, string>> = {
-  "403": "there is no such channel",
-  "405": "it would be more channels than the server allows",
-  "437": "it is not available just now",
-  "470": "it forwards to another channel",
-  "471": "it is full",
-  "473": "it is by invitation only",
-  "474": "you are banned there",
-  "475": "it needs another key",
-  "476": "the server does not take its name",
-  "477": "it is for registered nicknames only",
-  "480": "joining is throttled",
-  "489": "it is for TLS connections only",
-  "519": "it is for administrators only",
-  "520": "it is for operators only",
-};
+  constructor(scope: Scope, code: ErrorCode, detail: string) {
+    super(code, detail, code === "platform.rate_limited" ? { retryAfterMs: waitIn(detail) } : {});
+    this.scope = scope;
+  }
+}
 
-/** What a numeric or FAIL says of a text that was being said; undefined when it says nothing against it. */
-export function refusalOf(line: Line, isTarget: (name: string) => boolean): FabricError | undefined {
+const TEXTS: ReadonlySet<string> = new Set(["PRIVMSG", "NOTICE", "TAGMSG"]);
+/** Numerics whose first parameter is the command that is refused. */
+const NAMES_COMMAND: ReadonlySet<string> = new Set(["400", "421", "449", "461", "517", "972"]);
+
+/**
+ * What a numeric or FAIL says of a text that was being said; undefined when it says nothing against it.
+ *
+ * @param isLabelled the line carries the text's label: whatever it refuses is the text
+ */
+export function refusalOf(
+  line: Line,
+  isTarget: (name: string) => boolean,
+  isLabelled = false,
+): Refusal | undefined {
   const { command, params } = line;
+  const words = quoted(params.at(-1) ?? "");
   if (command === "FAIL") {
     const [of = "", code = ""] = params;
-    return ["PRIVMSG", "NOTICE", "*"].includes(of) ? failure(code, quoted(params.at(-1) ?? "")) : undefined;
+    return isLabelled || TEXTS.has(of) || of === "*" ? failure(code, words, "message") : undefined;
   }
-  const code = codeOf(command);
-  if (code === undefined) return undefined;
-  const about = NAMELESS.has(command)
-    ? command !== "421" || params[1] === "PRIVMSG" || params[1] === "NOTICE"
-    : params.slice(1, -1).some(isTarget);
-  if (!about) return undefined;
-  const detail = `${command} ${quoted(params.at(-1) ?? "")}`.trim();
-  return code === "platform.rate_limited" ? limited(detail) : new FabricError(code, detail);
+  const numeric = numericOf(command);
+  if (numeric === undefined || !(isLabelled || isAboutText(line, numeric, isTarget))) return undefined;
+  const { scope, code, sentence } = numeric;
+  return new Refusal(scope, code, `${sentence} (${command} ${words})`);
 }
 
-/** What a numeric says of a channel that was being joined. */
-export function joinRefusalOf({
+function isAboutText(
+  { command, params }: Line,
+  { answers }: Numeric,
+  isTarget: (name: string) => boolean,
+): boolean {
+  if (!answers.includes("say")) return false;
+  if (NAMES_COMMAND.has(command)) return TEXTS.has(params[1] ?? "");
+  if (params.length > 2) return params.slice(1).some(isTarget);
+  return !answers.includes("nick");
+}
+
+/** A channel that is not joined, and why. Without a channel it is about every JOIN that waits for an answer. */
+export interface JoinRefusal {
+  readonly channel: string | undefined;
+  readonly error: Refusal;
+}
+
+/**
+ * What a numeric or FAIL says of a channel that was being joined.
+ *
+ * @param isJoining whether a JOIN of this name waits for an answer
+ */
+export function joinRefusalOf(
+  line: Line,
+  isJoining: (name: string) => boolean = isChannelName,
+): JoinRefusal | undefined {
+  const { command, params } = line;
+  const channel = params.slice(command === "FAIL" ? 2 : 1).find(isJoining);
+  const words = quoted(params.at(-1) ?? "");
+  const what = channel ?? "The channel";
+  if (command === "FAIL") {
+    if (params[0] !== "JOIN") return undefined;
+    return { channel, error: failure(params[1] ?? "", `${what} cannot be joined: ${words}`, "channel") };
+  }
+  const numeric = numericOf(command);
+  if (numeric === undefined || !numeric.answers.includes("join")) return undefined;
+  const isAboutJoin = NAMES_COMMAND.has(command) ? params[1] === "JOIN" : channel !== undefined;
+  if (!isAboutJoin) return undefined;
+  const forward = forwardOf(line);
+  const { sentence, code = numeric.code } = numeric.join ?? numeric;
+  const why =
+    forward === undefined
+      ? `${sentence}${isKnownNumeric(command) ? "" : ` (${command} ${words})`}`
+      : `it forwards to ${forward.to}`;
+  const scope = numeric.scope === "identity" ? "identity" : "channel";
+  return { channel, error: new Refusal(scope, code, `${what} cannot be joined: ${why}`) };
+}
+
+/** 470: a channel that sends those who join it to another one. */
+export function forwardOf({
   command,
   params,
-}: Line): { channel: string; error: FabricError } | undefined {
-  const why = JOIN_REFUSALS[command];
-  const channel = params[1];
-  if (why === undefined || channel === undefined) return undefined;
-  const detail = `${channel} cannot be joined: ${why}`;
-  const code = codeOf(command) ?? "platform.forbidden";
-  const error = code === "platform.rate_limited" ? limited(detail) : new FabricError(code, detail);
-  return { channel, error };
-}
-
-function codeOf(numeric: string): ErrorCode | undefined {
-  if (NOT_FOUND.has(numeric)) return "platform.not_found";
-  if (TOO_LONG.has(numeric)) return "platform.too_long";
-  if (UNSUPPORTED.has(numeric) || numeric === "412") return "platform.unsupported";
-  if (LATER.has(numeric)) return "platform.rate_limited";
-  if (FORBIDDEN.has(numeric)) return "platform.forbidden";
-  return undefined;
+}: Line): { readonly from: string; readonly to: string } | undefined {
+  const [, from = "", to = ""] = params;
+  return command === "470" && isChannelName(from) && isChannelName(to) ? { from, to } : undefined;
 }
 
 /** Standard replies: `FAIL <command> <code> … :<description>`. */
-function failure(code: string, description: string): FabricError {
-  if (/RATE|LIMIT|THROTTL/.test(code)) return limited(`${code}: ${description}`);
+function failure(code: string, description: string, scope: Scope): Refusal {
   const known: Record<string, ErrorCode> = {
     MESSAGE_TOO_LONG: "platform.too_long",
+    MULTILINE_MAX_BYTES: "platform.too_long",
+    MULTILINE_MAX_LINES: "platform.too_long",
     INVALID_UTF8: "platform.unsupported",
+    UNKNOWN_COMMAND: "platform.unsupported",
     NO_SUCH_CHANNEL: "platform.not_found",
     NO_SUCH_NICK: "platform.not_found",
     INVALID_TARGET: "platform.not_found",
+    SERVICES_UNAVAILABLE: "platform.unavailable",
+    TEMPORARILY_UNAVAILABLE: "platform.unavailable",
   };
-  return new FabricError(known[code] ?? "platform.forbidden", `${code}: ${description}`);
+  const isLimit = /RATE|LIMIT|THROTTL/.test(code);
+  const named = code === "" ? description : `${code}: ${description}`;
+  return new Refusal(scope, isLimit ? "platform.rate_limited" : (known[code] ?? "platform.forbidden"), named);
 }
 
 const LIMITED_MS = 30_000;
 
-function limited(detail: string): FabricError {
+function waitIn(detail: string): number {
   const seconds = /\b(\d{1,4}) ?sec/i.exec(detail)?.[1];
-  const retryAfterMs = seconds === undefined ? LIMITED_MS : Number(seconds) * 1_000;
-  return new FabricError("platform.rate_limited", detail, { retryAfterMs });
+  return seconds === undefined ? LIMITED_MS : Number(seconds) * 1_000;
 }
 
 interface Words {
@@ -180,18 +212,82 @@ export function registrationRefusalOf({ command, params }: Line): Ending | undef
     case "466":
     case "463":
       return banned(reason);
+    case "455":
+    case "468":
+      return {
+        state: "bad_credentials",
+        code: "platform.forbidden",
+        message: `The server does not take the user name (${reason}); choose another one in the settings.`,
+        retry: "never",
+      };
+    case "FAIL":
+      return (params[1] ?? "").startsWith("ACCOUNT_REQUIRED")
+        ? loginRefused(`the network wants an account: ${reason}`)
+        : undefined;
     default:
       return undefined;
   }
 }
 
-/** The account was refused: SASL failed, or is not offered and nothing else is configured. */
+/** The credentials are wrong, or can never be used: a person must act. */
 export function loginRefused(why: string): Ending {
   return {
     state: "bad_credentials",
     code: "platform.auth_expired",
     message: `The login was not accepted (${why}); link the account again.`,
     retry: "never",
+  };
+}
+
+/** The login could not be tried, or was refused after it has worked before: nothing proves it wrong. */
+export function loginUnavailable(why: string): Ending {
+  return {
+    state: "transient_disconnect",
+    code: "platform.unavailable",
+    message: `Not connected, because the network's login does not work just now (${why}); it is tried again by itself.`,
+    retry: "soon",
+  };
+}
+
+/** How a login failed; `isProven`: the account or its password is wrong, whenever it is tried. */
+export interface LoginFailure {
+  readonly why: string;
+  readonly isProven: boolean;
+}
+
+/** SASL's failures; undefined for what is none. Only 904 and 905 are about the credentials themselves. */
+export function saslFailureOf({ command, params }: Line): LoginFailure | undefined {
+  if (!["902", "904", "905", "906", "908"].includes(command)) return undefined;
+  const words = quoted(params.at(-1) ?? "");
+  const sentence = numericOf(command)?.sentence ?? "";
+  const isTrouble = command === "904" && UNAVAILABLE_SERVICES.test(words);
+  return {
+    why: isTrouble ? words : `${sentence}: ${command} ${words}`,
+    isProven: (command === "904" && !isTrouble) || command === "905",
+  };
+}
+
+const UNAVAILABLE_SERVICES =
+  /tim(?:ed?|ing)[ -]?out|not available|unavailable|temporar|try again|(?:services|server) (?:is |are )?(?:down|offline)/i;
+const REFUSED_BY_NICKSERV =
+  /(?:invalid|incorrect|wrong) (?:password|credentials)|password (?:is )?(?:incorrect|invalid|wrong)|authentication failed|access denied|not (?:a )?registered|isn't (?:a )?registered|frozen|suspended/i;
+
+/** Services answer in words alone; what is not known to be a refusal is none. */
+export function nickservRefusalOf(text: string): LoginFailure | undefined {
+  const words = quoted(text);
+  return REFUSED_BY_NICKSERV.test(words) ? { why: words, isProven: true } : undefined;
+}
+
+/** A fault of our own in this connection. */
+export function broken(error: unknown): Ending {
+  const isLine = (error as NodeJS.ErrnoException | undefined)?.code === "EUNWRITABLE";
+  return {
+    state: "unknown_error",
+    code: isLine ? "request.invalid" : "internal",
+    message: isLine
+      ? "A setting or credential holds a line end, which IRC cannot carry; give it again without."
+      : "This connection failed by a fault of the daemon, which its log describes; it is tried again by itself.",
+    retry: isLine ? "never" : "soon",
   };
 }
 
@@ -216,6 +312,7 @@ export function disconnected(why: string): Ending {
 /** A socket that failed or never opened. Node's codes are all that is looked at. */
 export function socketEnding(error: unknown, host: string): Ending {
   const code = String((error as NodeJS.ErrnoException | undefined)?.code ?? "");
+  if (code === "EUNWRITABLE") return broken(error);
   if (code === "REFUSED_ADDRESS") {
     return {
       state: "unknown_error",
@@ -277,5 +374,5 @@ const MAX_QUOTED = 200;
 
 /** A server's words, fit to stand in a sentence of ours. */
 export function quoted(words: string): string {
-  return withoutControls(words).trim().slice(0, MAX_QUOTED);
+  return withoutControls(words).trim().slice(0, MAX_QUOTED).toWellFormed();
 }

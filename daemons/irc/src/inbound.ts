@@ -59,7 +59,13 @@ export function eventsOf(
     case "PART":
       return [change("leave", line, self, seen, at(target), reason(second))];
     case "KICK":
-      return [change("kick", line, self, seen, at(target), { nick: second, ...reason(third) })];
+      return [
+        change("kick", line, self, seen, at(target), {
+          nick: second,
+          ...(sameName(self, second, self.nick) && { of_self: true }),
+          ...reason(third),
+        }),
+      ];
     case "QUIT":
       return channels.map((name) => change("quit", line, self, seen, at(name), reason(target), name));
     case "NICK":

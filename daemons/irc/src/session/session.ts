@@ -11,7 +11,18 @@ import type { HistoryRequest, PlatformEvent, RosterEntry, Said, Window } from "@
 import { FabricError, isFabricError } from "@linkspan/envelopes";
 import { IrcClient } from "../client.ts";
 import { conversationOf, isChannel, nickRef, placeOf, type Self } from "../conversation.ts";
-import { disconnected, type Ending, endingOf, loginRefused, quoted, socketEnding } from "../errors.ts";
+import {
+  broken,
+  disconnected,
+  type Ending,
+  endingOf,
+  type LoginFailure,
+  loginRefused,
+  loginUnavailable,
+  quoted,
+  Refusal,
+  socketEnding,
+} from "../errors.ts";
 import { eventsOf, type Line, type Seen, serverTime } from "../inbound.ts";
 import type { Write } from "../outbound.ts";
 import { fold } from "../wire/casemapping.ts";
@@ -27,7 +38,9 @@ import type { Drift } from "./memory.ts";
 import { News } from "./news.ts";
 import { Nickname } from "./nickname.ts";
 import { NickServ } from "./nickserv.ts";
+import { linesOf, oddityOf } from "./odd-lines.ts";
 import { clientOptions, type SessionOptions } from "./options.ts";
+import { isServiceLine } from "./service-lines.ts";
 import { Source } from "./source.ts";
 import { Speaker } from "./speaker.ts";
 import { Writer } from "./writer.ts";
@@ -36,6 +49,10 @@ const HISTORY = /^(?:draft\/)?chathistory$|^znc\.in\/playback$/;
 const QUIT_REASON = "Linkspan";
 /** How long a server that refused us may take to say why. */
 const LAST_WORDS_MS = 3_000;
+/** A login that has worked before is given up after this many refusals in a row. */
+const MAX_REFUSALS = 3;
+/** Commands whose odd lines are warned of, each once. */
+const MAX_WARNINGS = 30;
 
 export class Session {
   /** Random: with the line's number it names what the server gives no id. */
@@ -68,6 +85,8 @@ export class Session {
   #ending: Ending | undefined;
   #lines = 0;
   #arrived = false;
+  readonly #began = new Date();
+  readonly #warned = new Set<string>();
 
   constructor(options: SessionOptions) {
     const { settings, host, memory, patience, secret } = options;
@@ -76,7 +95,8 @@ export class Session {
     this.ended = this.#ended.promise;
     this.#client = new IrcClient(clientOptions(options), {
       onLine: (line) => this.#onLine(line),
-      onLoginFailed: (why, final) => this.#handshake.loginFailed(why, final),
+      onLoginMissing: (why) => this.#handshake.loginMissing(why),
+      onOdd: (command, error) => this.#warn(command, error instanceof Error ? error.message : "", error),
       onClose: (error) => this.#end(this.#ending ?? socketEnding(error, settings.host)),
     });
     this.#writer = new Writer(this.#client, memory.gate, this.#over.signal);
@@ -94,13 +114,23 @@ export class Session {
     const same = (a: string, b: string) => this.#fold(a) === this.#fold(b);
     const isSelf = (nick: string) => this.#nickname.isSelf(nick);
     const write = (line: string) => this.#writer.soon(line);
-    this.#nickname = new Nickname({ wanted: settings.nick, same, write });
+    const guard = (work: () => void) => this.#guard(work);
+    this.#nickname = new Nickname({
+      wanted: settings.nick,
+      same,
+      write,
+      guard,
+      maxLength: () => this.#client.isupport.number("NICKLEN"),
+      askAfterMs: patience.askNickMs,
+    });
     this.#nickserv = new NickServ({
       settings,
       password: () => secret("password"),
       sayQuietly: (target, text) => this.#speaker.sayQuietly(target, text),
       nickname: this.#nickname,
       same,
+      guard,
+      againAfterMs: patience.identifyAgainMs,
     });
     this.#handshake = new Handshake({
       nickname: this.#nickname,
@@ -108,20 +138,30 @@ export class Session {
       write: (line) => this.#client.write(line),
       saslWanted: settings.sasl !== undefined,
       isChannel: (name) => isChannel(this.#client.facts, name),
-      same,
+      guard,
+      mustProve: options.linking === true,
       identifyTimeoutMs: patience.identifyMs,
+      greetTimeoutMs: patience.greetMs,
       onWelcome: () => this.#onWelcome(),
       onEnd: (ending) => this.#end(ending),
+      onLoginFailed: (failure) => this.#loginFailed(failure),
+      onLoggedIn: () => {
+        memory.logins.hasWorked = true;
+        memory.logins.refusals = 0;
+        if (this.isWelcome) this.#tell("");
+      },
       onRefused: (ending) => this.#awaitLastWords(ending),
     });
-    const memberPrefixes = () => this.#client.memberPrefixes;
+    const memberPrefixes = () => this.#client.isupport.memberPrefixes;
     this.#channels = new Channels({ fold: foldName, isSelf, memberPrefixes });
     this.#joins = new Joins({
       memory,
       write,
       fold: foldName,
       isSelf,
-      onRefused: (refusal) => this.#tell(refusal),
+      guard,
+      followForwards: settings.followForwards,
+      onNews: (sentence) => this.#tell(sentence),
     });
     this.#speaker = new Speaker({
       client: this.#client,
@@ -132,6 +172,9 @@ export class Session {
       isWelcome: () => this.isWelcome,
       isSelf,
       same,
+      spelled: (name) => this.#spelled(name),
+      fold: foldName,
+      ownSends: memory.ownSends,
       onStuck: () => this.#end(disconnected("the server takes nothing any more")),
     });
     this.#news = new News({
@@ -140,6 +183,7 @@ export class Session {
       self: () => this.self,
       memory,
       isSelf,
+      guard,
       fold: foldName,
       emit: (events) => this.#events.put(events.filter((event) => this.#backfill?.hold(event) !== true)),
     });
@@ -153,8 +197,12 @@ export class Session {
         this.#tell(sentence);
       },
     });
-    const tooSlow = disconnected("the server did not let us in in time");
-    this.#deadline = setTimeout(() => this.#end(tooSlow), patience.registerMs);
+    const onLate = () => {
+      if (this.#client.has("sasl") && !this.#handshake.isLoggedIn)
+        this.#loginFailed({ why: "the login got no answer in time", isProven: false });
+      else this.#end(disconnected("the server did not let us in in time"));
+    };
+    this.#deadline = setTimeout(() => guard(onLate), patience.registerMs);
     if (settings.sasl?.mechanism === "PLAIN" && secret("password") === undefined) {
       this.#end(loginRefused("there is no password"));
     }
@@ -183,13 +231,18 @@ export class Session {
 
   /** @throws FabricError `platform.*` when it was not written; UncertainSend when it was, and not confirmed */
   async perform(write: Write, key: string, window: Window): Promise<Said> {
+    const { memory, host } = this.#options;
     try {
       const said = await this.#speaker.perform(write, key, window);
-      this.#options.memory.learn(said.remoteId);
+      memory.learn(said.remoteId);
+      if (write.do === "join" && write.key !== undefined) await this.#keepKey(write.channel, write.key);
+      if (write.do === "leave") await this.#keepKey(write.channel, undefined);
       return said;
     } catch (error) {
-      if (isFabricError(error) && error.code === "platform.rate_limited") {
-        this.#options.host.throttle({ reason: error.message, retryAfterMs: error.retryAfterMs ?? 0 });
+      // What only one channel or person does not take now slows nothing else down.
+      const isWide = !(error instanceof Refusal) || error.scope === "identity";
+      if (isFabricError(error) && error.code === "platform.rate_limited" && isWide) {
+        host.throttle({ reason: error.message, retryAfterMs: error.retryAfterMs ?? 0 });
       }
       throw error;
     }
@@ -200,7 +253,8 @@ export class Session {
     if (this.#backfill === undefined || !this.#client.hasHistory) {
       throw new FabricError("platform.unsupported", "this server keeps no history");
     }
-    await this.#backfill.fetch(placeOf(this.self, conversation).name, after, limit);
+    const target = this.#spelled(placeOf(this.self, conversation).name);
+    await this.#backfill.fetch(target, after, limit);
     await this.#events.empty();
   }
 
@@ -231,7 +285,24 @@ export class Session {
     await this.#ended.promise;
   }
 
+  /** A line that cannot be served is skipped with a warning; it never ends the connection. */
   #onLine(line: Line): void {
+    const oddity = oddityOf(line);
+    if (oddity !== undefined) {
+      this.#lines += 1;
+      this.#warn(line.command, oddity);
+      return;
+    }
+    for (const one of linesOf(line)) {
+      try {
+        this.#serve(one);
+      } catch (error) {
+        this.#warn(one.command, "it could not be served", error);
+      }
+    }
+  }
+
+  #serve(line: Line): void {
     this.#lines += 1;
     const seen: Seen = { connection: this.id, line: this.#lines, receivedAt: new Date() };
     this.#liveness?.heard();
@@ -241,26 +312,58 @@ export class Session {
     const history = within(batch, HISTORY);
     if (ends !== undefined && HISTORY.test(ends.type)) this.#backfill?.end(ends.params[0] ?? "");
     if (history !== undefined) {
-      this.#backfill?.collect(history.params[0] ?? "", line, seen);
+      const target = history.params[0] ?? "";
+      this.#spell(line);
+      if (!isServiceLine(line, true)) this.#backfill?.collect(target, line, seen);
       return;
     }
     if (line.command === "ERROR") this.#ending = endingOf(line.params.at(-1) ?? "", this.#ending);
     if (this.isWelcome) this.#options.memory.seenUntil = serverTime(line) ?? seen.receivedAt;
     this.#handshake.see(line);
     const isAnswer = this.#joins.see(line);
-    if (!isAnswer && this.#speaker.see(line, label, seen.receivedAt)) return;
-    if (this.#handshake.registered) this.#happen(line, batch, seen);
+    const tell = () => this.#happen(line, batch, seen);
+    if (!isAnswer && this.#speaker.see(line, label, seen.receivedAt, tell)) return;
+    if (this.#handshake.registered) tell();
   }
 
   #happen(line: Line, batch: Batch | undefined, seen: Seen): void {
     const before = this.self;
     const isOurs = this.#nickname.isSelf(line.nick);
     const shared = line.command === "QUIT" || line.command === "NICK" ? this.#channels.of(line.nick) : [];
+    this.#spell(line);
     this.#source.see(line, isOurs);
     this.#channels.see(line);
     this.#follow(line, isOurs);
+    if (isServiceLine(line, false) || this.#isOwnSend(line)) return;
     this.#news.tell({ line, seen, batch, before, shared });
     if (line.command === "JOIN" && isOurs && !this.#arrived) this.#absence.mend(line.params[0] ?? "");
+  }
+
+  /** Something that we said ourselves, shown again: marked, or replayed and remembered. */
+  #isOwnSend(line: Line): boolean {
+    const { ownSends } = this.#options.memory;
+    const { command, params, nick } = line;
+    if (command !== "PRIVMSG" && command !== "NOTICE") return false;
+    if (ownSends.isMarked(line)) return true;
+    const at = serverTime(line);
+    const isReplayed = at !== undefined && at < this.#began;
+    if (!isReplayed || !this.#nickname.isSelf(nick)) return false;
+    return ownSends.takes(this.#fold(params[0] ?? ""), params[1] ?? "");
+  }
+
+  /** Remembers how people and channels spell themselves. */
+  #spell({ command, nick, params }: Line): void {
+    const { spellings } = this.#options.memory;
+    const [target = ""] = params;
+    if (nick !== "") spellings.see(nick, this.#fold(nick));
+    if (command === "NICK") spellings.see(target, this.#fold(target));
+    if (command === "JOIN" && this.#nickname.isSelf(nick)) spellings.see(target, this.#fold(target));
+  }
+
+  #spelled(name: string): string {
+    const folded = this.#fold(name);
+    const fold = (one: string) => this.#fold(one);
+    return this.#channels.spelled(folded) ?? this.#options.memory.spellings.of(folded, fold);
   }
 
   /** What changes about ourselves, or is for us to act upon. */
@@ -268,8 +371,15 @@ export class Session {
     const [first = "", second = "", third = ""] = params;
     switch (command) {
       case "NICK":
-        if (isOurs) this.#nickname.is(first);
+        if (isOurs) this.#renamed(first);
         else this.#nickname.freed(nick);
+        break;
+      case "430":
+      case "432":
+      case "435":
+      case "447":
+      case "484":
+        if (!isChannel(this.#client.facts, second)) this.#nickRefused(command, second, params.at(-1) ?? "");
         break;
       case "QUIT":
         this.#nickname.freed(nick);
@@ -291,11 +401,77 @@ export class Session {
         break;
       case "FAIL":
         if (first === "CHATHISTORY") this.#backfill?.refused(params);
+        if (first === "NICK") this.#nickRefused(second, third, params.at(-1) ?? "");
+        break;
+      case "WARN":
+        this.#options.host.log.warn({ event: "irc.server_warning", of: quoted(first), code: quoted(second) });
+        break;
+      case "734":
+        // The list is full: the nickname is asked back by time alone.
+        this.#options.host.log.info({ event: "irc.monitor_full" });
         break;
       case "CHATHISTORY":
         if (first === "TARGETS" && !isChannel(this.#client.facts, second)) this.#absence.mend(second);
         break;
     }
+  }
+
+  /** By ourselves, or because services or operators decided so. */
+  #renamed(nick: string): void {
+    this.#nickname.changed(nick);
+    if (!this.isWelcome) return;
+    if (!this.#nickname.isWanted) this.#askNicknameBack();
+    this.#tell("");
+  }
+
+  #askNicknameBack(): void {
+    this.#nickserv.regain();
+    this.#nickname.recover(this.#client.isupport.token("MONITOR") !== undefined);
+  }
+
+  #nickRefused(code: string, nick: string, words: string): void {
+    // Only what the nickname itself is refused for is for good; channels and other people change.
+    const isFinal = code === "432" || /ERRONEOUS|INVALID/.test(code);
+    const why = isFinal ? `${code} ${quoted(words)}` : undefined;
+    if (this.isWelcome && this.#nickname.refused(nick, why)) this.#tell("");
+  }
+
+  #loginFailed({ why, isProven }: LoginFailure): void {
+    const { logins } = this.#options.memory;
+    if (!isProven) {
+      this.#end({ ...loginUnavailable(why), login: why });
+      return;
+    }
+    logins.refusals += 1;
+    const isDoubted = logins.hasWorked && logins.refusals < MAX_REFUSALS;
+    this.#end(
+      isDoubted
+        ? { ...loginUnavailable(`${why}, though it has worked before`), login: why }
+        : { ...loginRefused(why), login: why },
+    );
+  }
+
+  async #keepKey(channel: string, key: string | undefined): Promise<void> {
+    const fault = await this.#options.keepKey(channel, key);
+    if (fault !== undefined) this.#tell(fault);
+  }
+
+  #guard(work: () => void): void {
+    if (this.#over.signal.aborted) return;
+    try {
+      work();
+    } catch (error) {
+      this.#options.host.log.error({ event: "irc.failed", err: error });
+      this.#end(broken(error));
+    }
+  }
+
+  #warn(command: string, reason: string, error?: unknown): void {
+    const name = /^[A-Z0-9]{1,20}$/.test(command) ? command : "unknown";
+    if (this.#warned.has(name) || this.#warned.size >= MAX_WARNINGS) return;
+    this.#warned.add(name);
+    const err = error === undefined ? {} : { err: error };
+    this.#options.host.log.warn({ event: "irc.line_skipped", command: name, reason: quoted(reason), ...err });
   }
 
   #fold(name: string): string {
@@ -310,8 +486,10 @@ export class Session {
   #onWelcome(): void {
     const { memory, patience } = this.#options;
     clearTimeout(this.#deadline);
+    const guard = (work: () => void) => this.#guard(work);
     this.#liveness = new Liveness({
       ...patience,
+      guard,
       ask: () => this.#client.write("PING :alive"),
       onDeaf: () => this.#end(disconnected("the server has stopped answering")),
       isDeafening: () => this.#client.paused,
@@ -320,20 +498,31 @@ export class Session {
     this.#backfill = new Backfill({
       write: (line) => this.#writer.soon(line),
       emit: (events) => this.#events.put(events),
-      eventsOf: (line, seen) => eventsOf(line, this.self, seen),
+      guard,
+      eventsOf: (line, seen, target) => this.#replayed(line, seen, target),
       conversation: (target) => this.#conversation(target),
       learn: (id) => memory.learn(id),
       seenUntil,
-      pageSize: Number(this.#client.token("CHATHISTORY") || 0) || 100,
+      pageSize: this.#client.isupport.number("CHATHISTORY") ?? 100,
     });
     memory.gate.restart();
-    void this.#arrive();
-    this.#absence.askForQueries();
-    if (!this.#nickname.isWanted) {
-      this.#nickserv.regain();
-      this.#nickname.recover(this.#client.token("MONITOR") !== undefined);
+    if (this.#options.linking !== true) {
+      this.#arrive().catch((error: unknown) => {
+        this.#guard(() => {
+          throw error;
+        });
+      });
+      this.#absence.askForQueries();
+      if (!this.#nickname.isWanted) this.#askNicknameBack();
     }
     this.#welcome.resolve();
+  }
+
+  /** Events of a line of a history: what the live rules leave of it. */
+  #replayed(line: Line, seen: Seen, target: string): readonly PlatformEvent[] {
+    if (this.#isOwnSend(line)) return [];
+    const channels = isChannel(this.#client.facts, target) ? [this.#fold(target)] : [];
+    return eventsOf(line, this.self, seen, channels).filter((event) => this.#news.isWanted(event, line));
   }
 
   /** Connected is who is in the channels that are wanted: before that, what is said there would be missed. */
@@ -350,10 +539,12 @@ export class Session {
   #tell(news: string): void {
     if (this.#over.signal.aborted || !this.#arrived) return;
     const { settings, host } = this.#options;
-    const { current, isWanted } = this.#nickname;
-    const named = isWanted ? current : `${current}, as ${settings.nick} is taken and asked back`;
-    const more = news === "" ? "" : `: ${news}`;
-    host.state({ state: "connected", message: `Connected to ${settings.network} as ${named}${more}.` });
+    const login = this.#handshake.isLoginOpen
+      ? `${this.#nickserv.service} has not answered the login, which is tried again`
+      : "";
+    const more = [login, news].filter(Boolean).join("; ");
+    const message = `Connected to ${settings.network} as ${this.#nickname.sentence}${more === "" ? "" : `: ${more}`}.`;
+    host.state({ state: "connected", message });
   }
 
   #awaitLastWords(ending: Ending): void {
@@ -368,13 +559,20 @@ export class Session {
     this.#over.abort();
     clearTimeout(this.#deadline);
     this.#backfill?.close();
-    for (const part of [this.#liveness, this.#nickname, this.#handshake, this.#news, this.#joins]) {
-      part?.[Symbol.dispose]();
+    const { log } = this.#options.host;
+    const parts = [this.#liveness, this.#nickname, this.#nickserv, this.#handshake, this.#news, this.#joins];
+    for (const part of parts) {
+      try {
+        part?.[Symbol.dispose]();
+      } catch (error) {
+        log.error({ event: "irc.failed", err: error });
+      }
     }
     this.#speaker.end();
     this.#client.destroy();
     this.#welcome.resolve();
-    void this.#events.empty().then(() => this.#ended.resolve(ending));
+    const over = () => this.#ended.resolve(ending);
+    this.#events.empty().then(over, over);
   }
 }
 

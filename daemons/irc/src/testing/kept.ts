@@ -1,5 +1,5 @@
 /** An identity that the connector keeps on a scripted server. */
-import type { Connection, OutboundAction, Said } from "@linkspan/daemon-kit";
+import type { Connection, LinkedIdentity, LinkOutcome, OutboundAction, Said } from "@linkspan/daemon-kit";
 import { RecordingHost, until } from "@linkspan/daemon-kit/contract";
 import { type IrcConnectorOptions, ircConnector } from "../connector.ts";
 
@@ -7,7 +7,7 @@ export interface KeptOptions {
   readonly port: number;
   readonly settings?: Readonly<Record<string, unknown>>;
   readonly secrets?: Readonly<Record<string, string>>;
-  readonly checkpoint?: Readonly<Record<string, unknown>>;
+  readonly checkpoint?: Readonly<Record<string, unknown>> | undefined;
   readonly connector?: IrcConnectorOptions;
 }
 
@@ -23,23 +23,15 @@ export class Kept implements AsyncDisposable {
     this.connection = connection;
   }
 
-  static async open({ port, settings, secrets = {}, checkpoint, connector }: KeptOptions): Promise<Kept> {
-    const bytes = Object.entries(secrets).map(([name, text]) => [name, Buffer.from(text)] as const);
-    const host = new RecordingHost(Object.fromEntries(bytes));
-    const retry = { firstMs: 20, maxMs: 50 };
-    const irc = ircConnector({ privateHosts: true, retry, ...connector });
-    const pace = { perSecond: 10_000, burst: 10_000 };
-    const own = {
-      network: "testnet",
-      host: "127.0.0.1",
-      port,
-      tls: false,
-      nick: "alice",
-      channels: ["#room"],
-      pace,
-    };
-    const identity = { identityId: "id-1", workspaceId: "ws", userId: "user", home: "primary", checkpoint };
-    return new Kept(host, await irc.open({ ...identity, settings: { ...own, ...settings } }, host));
+  static async open(options: KeptOptions): Promise<Kept> {
+    const { irc, host, identity } = made(options);
+    return new Kept(host, await irc.open(identity, host));
+  }
+
+  /** Tries to link, as the kit does. */
+  static async link(options: KeptOptions): Promise<LinkOutcome | undefined> {
+    const { irc, host, identity } = made(options);
+    return irc.link?.(identity, host);
   }
 
   async becomes(state: string): Promise<string> {
@@ -74,4 +66,30 @@ export class Kept implements AsyncDisposable {
     this.host.release();
     await this.connection[Symbol.asyncDispose]();
   }
+}
+
+function made({ port, settings, secrets = {}, checkpoint, connector }: KeptOptions) {
+  const bytes = Object.entries(secrets).map(([name, text]) => [name, Buffer.from(text)] as const);
+  const host = new RecordingHost(Object.fromEntries(bytes));
+  const retry = { firstMs: 20, maxMs: 50 };
+  const irc = ircConnector({ privateHosts: true, retry, ...connector });
+  const pace = { perSecond: 10_000, burst: 10_000 };
+  const identity: LinkedIdentity = {
+    identityId: "id-1",
+    workspaceId: "ws",
+    userId: "user",
+    home: "primary",
+    checkpoint,
+    settings: {
+      network: "testnet",
+      host: "127.0.0.1",
+      port,
+      tls: false,
+      nick: "alice",
+      channels: ["#room"],
+      pace,
+      ...settings,
+    },
+  };
+  return { irc, host, identity };
 }

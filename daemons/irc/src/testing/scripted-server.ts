@@ -105,15 +105,16 @@ export class ScriptedServer implements AsyncDisposable {
   readonly #server;
   readonly #sockets = new Set<Socket>();
 
-  private constructor(options: ScriptOptions) {
+  private constructor(options: ScriptOptions | (() => ScriptOptions)) {
     this.#server = createServer((socket) => {
       this.#sockets.add(socket);
       socket.once("close", () => this.#sockets.delete(socket));
-      this.clients.push(new ScriptedClient(socket, options));
+      this.clients.push(new ScriptedClient(socket, typeof options === "function" ? options() : options));
     });
   }
 
-  static async listen(options: ScriptOptions = {}): Promise<ScriptedServer> {
+  /** @param options of every connection, or of the next one, asked when it is made */
+  static async listen(options: ScriptOptions | (() => ScriptOptions) = {}): Promise<ScriptedServer> {
     const server = new ScriptedServer(options);
     await new Promise<void>((resolve) => server.#server.listen({ host: "127.0.0.1", port: 0 }, resolve));
     return server;

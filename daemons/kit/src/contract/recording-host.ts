@@ -8,7 +8,9 @@ export class RecordingHost implements IdentityHost {
   readonly events: PlatformEvent[] = [];
   readonly states: BridgeState[] = [];
   readonly throttles: Throttle[] = [];
-  readonly secrets: IdentityHost["secrets"];
+  /** Credential fields that the connector has written back, all of them each time. */
+  readonly written: Readonly<Record<string, Uint8Array>>[] = [];
+  #secrets: Readonly<Record<string, Uint8Array>>;
   readonly #aborter = new AbortController();
   #gate: PromiseWithResolvers<void> | undefined;
   #unresolved = 0;
@@ -16,7 +18,11 @@ export class RecordingHost implements IdentityHost {
   mostUnresolved = 0;
 
   constructor(secrets: Readonly<Record<string, Uint8Array>> = {}) {
-    this.secrets = { names: Object.keys(secrets), get: (name) => secrets[name]?.slice() };
+    this.#secrets = secrets;
+  }
+
+  get secrets(): IdentityHost["secrets"] {
+    return { names: Object.keys(this.#secrets), get: (name) => this.#secrets[name]?.slice() };
   }
 
   get signal(): AbortSignal {
@@ -53,7 +59,10 @@ export class RecordingHost implements IdentityHost {
     this.throttles.push(throttle);
   }
 
-  async writeBack(): Promise<void> {}
+  async writeBack(fields: Readonly<Record<string, Uint8Array>>): Promise<void> {
+    this.written.push(fields);
+    this.#secrets = fields;
+  }
 
   /** Texts of messages that others sent. */
   texts(): string[] {
