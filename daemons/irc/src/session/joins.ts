@@ -36,6 +36,8 @@ export class Joins implements Disposable {
   readonly #leaving = new Map<string, PromiseWithResolvers<void>>();
   /** Where a channel has sent us that we did not ask for. */
   readonly #strange = new Set<string>();
+  /** Followed on this connection, for people. */
+  readonly #forwards: string[] = [];
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: JoinsOptions) {
@@ -51,9 +53,9 @@ export class Joins implements Disposable {
     await Promise.allSettled(waiting);
   }
 
-  /** For people: the channels that are wanted and refuse us. */
-  get refusals(): readonly string[] {
-    return [...this.#refused.values()].map(({ message }) => message);
+  /** For people: the channels that are wanted and refuse us, and those that have sent us on. */
+  get news(): readonly string[] {
+    return [...[...this.#refused.values()].map(({ message }) => message), ...this.#forwards];
   }
 
   /** To be in one more channel. `done` resolves once we are, and rejects with the refusal. */
@@ -170,7 +172,9 @@ export class Joins implements Disposable {
     memory.forget(from);
     memory.wish({ name: to, key: undefined });
     if (!this.#joined.has(fold(to))) this.#wait(fold(to));
-    onNews(`${from} forwards to ${to}, which was joined instead`);
+    const sentence = `${from} forwards to ${to}, which was joined instead`;
+    this.#forwards.push(sentence);
+    onNews(sentence);
   }
 
   #in(name: string): void {

@@ -532,7 +532,7 @@ export class Session {
     await Promise.race([this.#joins.start(), late]);
     patience.abort();
     this.#arrived = true;
-    this.#tell([this.#absence.sentence, ...this.#joins.refusals].filter(Boolean).join("; "));
+    this.#tell([this.#absence.sentence, ...this.#joins.news].filter(Boolean).join("; "));
   }
 
   /** We are connected, and there is something a person should know. */
