@@ -1,5 +1,6 @@
 /** An identity that the connector keeps on a scripted server. */
 import type { Connection, LinkedIdentity, LinkOutcome, OutboundAction, Said } from "@linkspan/daemon-kit";
+import type { Entity } from "@linkspan/envelopes";
 import { RecordingHost, until } from "@linkspan/daemon-kit/contract";
 import { type IrcConnectorOptions, ircConnector } from "../connector.ts";
 
@@ -9,6 +10,12 @@ export interface KeptOptions {
   readonly secrets?: Readonly<Record<string, string>>;
   readonly checkpoint?: Readonly<Record<string, unknown>> | undefined;
   readonly connector?: IrcConnectorOptions;
+}
+
+export interface Saying {
+  readonly conversation?: string;
+  readonly windowMs?: number;
+  readonly entities?: readonly Entity[];
 }
 
 export const ROOM = "msgr://channels/ws/bridge/irc/testnet/%23room";
@@ -46,8 +53,8 @@ export class Kept implements AsyncDisposable {
   }
 
   /** Says one part. */
-  async say(text: string, { conversation = ROOM, windowMs = 5_000 } = {}): Promise<Said> {
-    return this.#perform({ action: "outbound_message", conversation, payload: { text } }, windowMs);
+  async say(text: string, { conversation = ROOM, windowMs = 5_000, ...more }: Saying = {}): Promise<Said> {
+    return this.#perform({ action: "outbound_message", conversation, payload: { text, ...more } }, windowMs);
   }
 
   async act(action: string, payload: Readonly<Record<string, unknown>>): Promise<Said> {
