@@ -124,7 +124,11 @@ test.each([
   await using server = await ScriptedServer.listen({
     on: (line, client) => {
       if (!line.startsWith("PRIVMSG NickServ")) return false;
-      if (answer !== undefined) client.send(`:NickServ!s@services. NOTICE ${client.nick} ${answer}`);
+      const reminder =
+        ":This nickname is registered. Please choose a different one, or identify via /msg NickServ";
+      for (const text of [reminder, ...(answer === undefined ? [] : [answer])]) {
+        client.send(`:NickServ!s@services. NOTICE ${client.nick} ${text}`);
+      }
       return true;
     },
   });

@@ -153,7 +153,7 @@ test("odd lines are skipped, each command with one warning, and the connection s
   await using server = await ScriptedServer.listen({ caps: ["message-tags", "batch", "server-time"] });
   await using kept = await Kept.open({ port: server.port });
   const warned: unknown[] = [];
-  kept.host.log.warn = ((entry: unknown) => warned.push(entry)) as typeof kept.host.log.warn;
+  kept.host.log.warn = (entry: unknown) => warned.push(entry);
   await kept.becomes("connected");
   const before = kept.host.events.length;
   await after(kept, server.client, ...ODD, ...ODD);

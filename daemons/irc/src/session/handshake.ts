@@ -7,6 +7,7 @@
  */
 import {
   type Ending,
+  isReminder,
   type LoginFailure,
   nickRefused,
   nickservRefusalOf,
@@ -177,6 +178,7 @@ export class Handshake implements Disposable {
 
   #heardOfNickServ(text: string): void {
     const { nickserv, onLoginFailed } = this.#options;
+    if (isReminder(text)) return;
     nickserv.answered();
     this.#isUnanswered = false;
     if (this.#phase !== "identifying") return;
