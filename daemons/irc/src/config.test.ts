@@ -52,6 +52,13 @@ test.each([
   ["nickserv", { recover: "QUIT" }],
   ["port", 70_000],
   ["pace", { perSecond: 0, burst: 2 }],
+  ["pace", { perSecond: 1e-300, burst: 2 }],
+  ["encoding", "klingon"],
+  ["encoding", "utf-16le"],
+  ["followForwards", "perhaps"],
+  ["tls", { ca: "-----BEGIN CERTIFICATE-----\nnonsense" }],
+  ["tls", { serverName: "a\r\nb" }],
+  ["withoutCaps", Array.from({ length: 200 }, (_, index) => `cap${index}`)],
   ["password", "secret"],
   ["tls", { verify: false }],
 ])("%s %j is refused by its name, and its value is not repeated", (name, value) => {

@@ -100,7 +100,7 @@ const Known = z.strictObject({
     .describe("login after registration, where SASL is not offered"),
   channels: z.array(channel).max(500).default([]).describe("joined at every connection"),
   pace: z
-    .strictObject({ perSecond: z.number().positive().max(100_000), burst: z.number().min(2).max(100_000) })
+    .strictObject({ perSecond: z.number().min(0.01).max(100_000), burst: z.number().min(2).max(100_000) })
     .default({ ...PACE })
     .describe("lines that the network bears"),
   withoutCaps: z.array(word(60)).max(100).default([]).describe("IRCv3 capabilities not to be used"),

@@ -1,15 +1,14 @@
 /**
  * What IRC says when it refuses, as our codes and as sentences for people.
  *
- * Numerics (`numerics.ts`) and FAIL codes are branched on. ERROR lines, which end a connection, have nothing but their words; the
+ * Numerics and FAIL codes are branched on (`numerics.ts`, `refusals.ts`, `logins.ts`). ERROR lines, which end a connection, have nothing but their words; the
  * one table of those words is here, and what it does not know is an ordinary disconnect.
  */
-import { type ErrorCode, FabricError } from "@linkspan/envelopes";
+import type { ErrorCode } from "@linkspan/envelopes";
 import type { BridgeStateName } from "@linkspan/daemon-kit";
-import { isChannelName } from "./conversation.ts";
 import type { Line } from "./inbound.ts";
-import { isKnownNumeric, type Numeric, numericOf, type Scope } from "./numerics.ts";
-import { withoutControls } from "./wire/formatting.ts";
+import { loginRefused } from "./logins.ts";
+import { quoted } from "./wire/formatting.ts";
 
 /** Why a connection ended or was never made, and what to do about it. */
 export interface Ending {
@@ -23,125 +22,6 @@ export interface Ending {
   readonly login?: string;
   /** The server threw us out for writing too fast. */
   readonly flooded?: boolean;
-}
-
-/** A refusal that a server answered, and how far it goes. */
-export class Refusal extends FabricError {
-  readonly scope: Scope;
-
-  constructor(scope: Scope, code: ErrorCode, detail: string) {
-    super(code, detail, code === "platform.rate_limited" ? { retryAfterMs: waitIn(detail) } : {});
-    this.scope = scope;
-  }
-}
-
-const TEXTS: ReadonlySet<string> = new Set(["PRIVMSG", "NOTICE", "TAGMSG"]);
-/** Numerics whose first parameter is the command that is refused. */
-const NAMES_COMMAND: ReadonlySet<string> = new Set(["400", "421", "449", "461", "517", "972"]);
-
-/**
- * What a numeric or FAIL says of a text that was being said; undefined when it says nothing against it.
- *
- * @param isLabelled the line carries the text's label: whatever it refuses is the text
- */
-export function refusalOf(
-  line: Line,
-  isTarget: (name: string) => boolean,
-  isLabelled = false,
-): Refusal | undefined {
-  const { command, params } = line;
-  const words = quoted(params.at(-1) ?? "");
-  if (command === "FAIL") {
-    const [of = "", code = ""] = params;
-    return isLabelled || TEXTS.has(of) || of === "*" ? failure(code, words, "message") : undefined;
-  }
-  const numeric = numericOf(command);
-  if (numeric === undefined || !(isLabelled || isAboutText(line, numeric, isTarget))) return undefined;
-  const { scope, code, sentence } = numeric;
-  return new Refusal(scope, code, `${sentence} (${command} ${words})`);
-}
-
-function isAboutText(
-  { command, params }: Line,
-  { answers }: Numeric,
-  isTarget: (name: string) => boolean,
-): boolean {
-  if (!answers.includes("say")) return false;
-  if (NAMES_COMMAND.has(command)) return TEXTS.has(params[1] ?? "");
-  if (params.length > 2) return params.slice(1).some(isTarget);
-  return !answers.includes("nick");
-}
-
-/** A channel that is not joined, and why. Without a channel it is about every JOIN that waits for an answer. */
-export interface JoinRefusal {
-  readonly channel: string | undefined;
-  readonly error: Refusal;
-}
-
-/**
- * What a numeric or FAIL says of a channel that was being joined.
- *
- * @param isJoining whether a JOIN of this name waits for an answer
- */
-export function joinRefusalOf(
-  line: Line,
-  isJoining: (name: string) => boolean = isChannelName,
-): JoinRefusal | undefined {
-  const { command, params } = line;
-  const channel = params.slice(command === "FAIL" ? 2 : 1).find(isJoining);
-  const words = quoted(params.at(-1) ?? "");
-  const what = channel ?? "The channel";
-  if (command === "FAIL") {
-    if (params[0] !== "JOIN") return undefined;
-    return { channel, error: failure(params[1] ?? "", `${what} cannot be joined: ${words}`, "channel") };
-  }
-  const numeric = numericOf(command);
-  if (numeric === undefined || !numeric.answers.includes("join")) return undefined;
-  const isAboutJoin = NAMES_COMMAND.has(command) ? params[1] === "JOIN" : channel !== undefined;
-  if (!isAboutJoin) return undefined;
-  const forward = forwardOf(line);
-  const { sentence, code = numeric.code } = numeric.join ?? numeric;
-  const why =
-    forward === undefined
-      ? `${sentence}${isKnownNumeric(command) ? "" : ` (${command} ${words})`}`
-      : `it forwards to ${forward.to}`;
-  const scope = numeric.scope === "identity" ? "identity" : "channel";
-  return { channel, error: new Refusal(scope, code, `${what} cannot be joined: ${why}`) };
-}
-
-/** 470: a channel that sends those who join it to another one. */
-export function forwardOf({
-  command,
-  params,
-}: Line): { readonly from: string; readonly to: string } | undefined {
-  const [, from = "", to = ""] = params;
-  return command === "470" && isChannelName(from) && isChannelName(to) ? { from, to } : undefined;
-}
-
-/** Standard replies: `FAIL <command> <code> … :<description>`. */
-function failure(code: string, description: string, scope: Scope): Refusal {
-  const known: Record<string, ErrorCode> = {
-    MESSAGE_TOO_LONG: "platform.too_long",
-    MULTILINE_MAX_BYTES: "platform.too_long",
-    MULTILINE_MAX_LINES: "platform.too_long",
-    INVALID_UTF8: "platform.unsupported",
-    UNKNOWN_COMMAND: "platform.unsupported",
-    NO_SUCH_CHANNEL: "platform.not_found",
-    NO_SUCH_NICK: "platform.not_found",
-    INVALID_TARGET: "platform.not_found",
-    SERVICES_UNAVAILABLE: "platform.unavailable",
-    TEMPORARILY_UNAVAILABLE: "platform.unavailable",
-  };
-  const isLimit = /RATE|LIMIT|THROTTL/.test(code);
-  const named = code === "" ? description : `${code}: ${description}`;
-  return new Refusal(scope, isLimit ? "platform.rate_limited" : (known[code] ?? "platform.forbidden"), named);
-}
-
-const LIMITED_MS = 30_000;
-
-function waitIn(detail: string): number {
-  const seconds = /\b(\d{1,4}) ?sec/i.exec(detail)?.[1];
-  return seconds === undefined ? LIMITED_MS : Number(seconds) * 1_000;
 }
 
 interface Words {
@@ -227,62 +107,6 @@ export function registrationRefusalOf({ command, params }: Line): Ending | undef
     default:
       return undefined;
   }
-}
-
-/** The credentials are wrong, or can never be used: a person must act. */
-export function loginRefused(why: string): Ending {
-  return {
-    state: "bad_credentials",
-    code: "platform.auth_expired",
-    message: `The login was not accepted (${why}); link the account again.`,
-    retry: "never",
-  };
-}
-
-/** The login could not be tried, or was refused after it has worked before: nothing proves it wrong. */
-export function loginUnavailable(why: string): Ending {
-  return {
-    state: "transient_disconnect",
-    code: "platform.unavailable",
-    message: `Not connected, because the network's login does not work just now (${why}); it is tried again by itself.`,
-    retry: "soon",
-  };
-}
-
-/** How a login failed; `isProven`: the account or its password is wrong, whenever it is tried. */
-export interface LoginFailure {
-  readonly why: string;
-  readonly isProven: boolean;
-}
-
-/** SASL's failures; undefined for what is none. Only 904 and 905 are about the credentials themselves. */
-export function saslFailureOf({ command, params }: Line): LoginFailure | undefined {
-  if (!["902", "904", "905", "906", "908"].includes(command)) return undefined;
-  const words = quoted(params.at(-1) ?? "");
-  const sentence = numericOf(command)?.sentence ?? "";
-  const isTrouble = command === "904" && UNAVAILABLE_SERVICES.test(words);
-  return {
-    why: isTrouble ? words : `${sentence}: ${command} ${words}`,
-    isProven: (command === "904" && !isTrouble) || command === "905",
-  };
-}
-
-const UNAVAILABLE_SERVICES =
-  /tim(?:ed?|ing)[ -]?out|not available|unavailable|temporar|try again|(?:services|server) (?:is |are )?(?:down|offline)/i;
-const REFUSED_BY_NICKSERV =
-  /(?:invalid|incorrect|wrong) (?:password|credentials)|password (?:is )?(?:incorrect|invalid|wrong)|authentication failed|access denied|not (?:a )?registered|isn't (?:a )?registered|frozen|suspended/i;
-
-/** What services say to whoever takes a nickname that is somebody's, unasked: no answer to a login. */
-export function isReminder(text: string): boolean {
-  return /nick(?:name)? is (?:registered|owned|protected)|please (?:choose|identify|log ?in)|msg \S+ identify|seconds? to (?:identify|change|comply)/i.test(
-    text,
-  );
-}
-
-/** Services answer in words alone; what is not known to be a refusal is none. */
-export function nickservRefusalOf(text: string): LoginFailure | undefined {
-  const words = quoted(text);
-  return REFUSED_BY_NICKSERV.test(words) ? { why: words, isProven: true } : undefined;
 }
 
 /** A fault of our own in this connection. */
@@ -375,11 +199,4 @@ function reasonIn(text: string): string {
   const rest = text.replace(/^closing link:?\s*/i, "");
   const [, inner = rest] = /^\S+\s+[([](.*)[)\]]\s*$/.exec(rest) ?? [];
   return quoted(inner) || "no reason given";
-}
-
-const MAX_QUOTED = 200;
-
-/** A server's words, fit to stand in a sentence of ours. */
-export function quoted(words: string): string {
-  return withoutControls(words).trim().slice(0, MAX_QUOTED).toWellFormed();
 }

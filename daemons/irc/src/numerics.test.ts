@@ -2,9 +2,9 @@
 import { CODES } from "@linkspan/envelopes";
 import { expect, test } from "vitest";
 import { parseLine } from "./client.ts";
-import { joinRefusalOf, refusalOf } from "./errors.ts";
 import type { Line } from "./inbound.ts";
 import { isKnownNumeric, numericOf } from "./numerics.ts";
+import { joinRefusalOf, refusalOf } from "./refusals.ts";
 
 /** Errors of modern.ircdocs.horse, defs.ircdocs.horse and the headers of InspIRCd, UnrealIRCd, Solanum and ngIRCd. */
 const LISTED = (

@@ -13,7 +13,7 @@
  */
 import { UncertainSend, type Said } from "@linkspan/daemon-kit";
 import { serverTime, type Line } from "../inbound.ts";
-import { refusalOf } from "../errors.ts";
+import { refusalOf } from "../refusals.ts";
 import { MARK, plain } from "./own-sends.ts";
 
 export interface ConfirmationOptions {

@@ -5,16 +5,9 @@
  * registration. A login that is configured and does not succeed ends the connection: nobody is to be seen under
  * their nickname, and their own address, without it. Whether it is tried again depends on what failed.
  */
-import {
-  type Ending,
-  isReminder,
-  type LoginFailure,
-  nickRefused,
-  nickservRefusalOf,
-  registrationRefusalOf,
-  saslFailureOf,
-} from "../errors.ts";
+import { type Ending, nickRefused, registrationRefusalOf } from "../errors.ts";
 import type { Line } from "../inbound.ts";
+import { isReminder, type LoginFailure, nickservRefusalOf, saslFailureOf } from "../logins.ts";
 import type { Guard } from "./guard.ts";
 import type { Nickname } from "./nickname.ts";
 import type { NickServ } from "./nickserv.ts";

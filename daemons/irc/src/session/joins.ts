@@ -1,6 +1,6 @@
 /** Being in the channels that we want to be in: joined at every connection, tried again while refused. */
 import { FabricError } from "@linkspan/envelopes";
-import { forwardOf, type JoinRefusal, joinRefusalOf, Refusal } from "../errors.ts";
+import { forwardOf, type JoinRefusal, joinRefusalOf, Refusal } from "../refusals.ts";
 import type { Line } from "../inbound.ts";
 import type { Guard } from "./guard.ts";
 import type { Memory, Wish } from "./memory.ts";

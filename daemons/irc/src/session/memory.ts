@@ -1,5 +1,6 @@
 /** What outlives one connection of an identity, as long as this process keeps it. */
 import { isChannelName } from "../conversation.ts";
+import type { Logins } from "../logins.ts";
 import { fold } from "../wire/casemapping.ts";
 import { FloodGate } from "./flood-gate.ts";
 import { OwnSends } from "./own-sends.ts";
@@ -20,13 +21,6 @@ export interface Drift {
   readonly spelled?: readonly string[];
   /** Digests of what was said here last. */
   readonly said?: readonly string[];
-}
-
-/** How logins went, over all connections: one that has worked is not given up because it is refused once. */
-export interface Logins {
-  hasWorked: boolean;
-  /** Refused in a row. */
-  refusals: number;
 }
 
 const REMEMBERED_IDS = 4_096;

@@ -11,20 +11,12 @@ import type { HistoryRequest, PlatformEvent, RosterEntry, Said, Window } from "@
 import { FabricError, isFabricError } from "@linkspan/envelopes";
 import { IrcClient } from "../client.ts";
 import { conversationOf, isChannel, nickRef, placeOf, type Self } from "../conversation.ts";
-import {
-  broken,
-  disconnected,
-  type Ending,
-  endingOf,
-  type LoginFailure,
-  loginRefused,
-  loginUnavailable,
-  quoted,
-  Refusal,
-  socketEnding,
-} from "../errors.ts";
+import { broken, disconnected, type Ending, endingOf, socketEnding } from "../errors.ts";
+import { quoted } from "../wire/formatting.ts";
 import { eventsOf, type Line, type Seen, serverTime } from "../inbound.ts";
+import { loginEnding, loginRefused, loginUnavailable } from "../logins.ts";
 import type { Write } from "../outbound.ts";
+import { Refusal } from "../refusals.ts";
 import { fold } from "../wire/casemapping.ts";
 import { Absence } from "./absence.ts";
 import { Backfill } from "./backfill.ts";
@@ -35,6 +27,7 @@ import { Handshake } from "./handshake.ts";
 import { Joins } from "./joins.ts";
 import { Liveness } from "./liveness.ts";
 import type { Drift } from "./memory.ts";
+import { Names } from "./names.ts";
 import { News } from "./news.ts";
 import { Nickname } from "./nickname.ts";
 import { NickServ } from "./nickserv.ts";
@@ -43,17 +36,13 @@ import { clientOptions, type SessionOptions } from "./options.ts";
 import { isServiceLine } from "./service-lines.ts";
 import { Source } from "./source.ts";
 import { Speaker } from "./speaker.ts";
+import { Warnings } from "./warnings.ts";
 import { Writer } from "./writer.ts";
 
 const HISTORY = /^(?:draft\/)?chathistory$|^znc\.in\/playback$/;
 const QUIT_REASON = "Linkspan";
 /** How long a server that refused us may take to say why. */
 const LAST_WORDS_MS = 3_000;
-/** A login that has worked before is given up after this many refusals in a row. */
-const MAX_REFUSALS = 3;
-/** Commands whose odd lines are warned of, each once. */
-const MAX_WARNINGS = 30;
-
 export class Session {
   /** Random: with the line's number it names what the server gives no id. */
   readonly id = randomBytes(9).toString("base64url");
@@ -85,18 +74,19 @@ export class Session {
   #ending: Ending | undefined;
   #lines = 0;
   #arrived = false;
-  readonly #began = new Date();
-  readonly #warned = new Set<string>();
+  readonly #names: Names;
+  readonly #warnings: Warnings;
 
   constructor(options: SessionOptions) {
     const { settings, host, memory, patience, secret } = options;
     this.#options = options;
     this.welcome = this.#welcome.promise;
     this.ended = this.#ended.promise;
+    this.#warnings = new Warnings(host.log);
     this.#client = new IrcClient(clientOptions(options), {
       onLine: (line) => this.#onLine(line),
       onLoginMissing: (why) => this.#handshake.loginMissing(why),
-      onOdd: (command, error) => this.#warn(command, error instanceof Error ? error.message : "", error),
+      onOdd: (command, error) => this.#warnings.skipped(command, "it could not be read", error),
       onClose: (error) => this.#end(this.#ending ?? socketEnding(error, settings.host)),
     });
     this.#writer = new Writer(this.#client, memory.gate, this.#over.signal);
@@ -113,6 +103,7 @@ export class Session {
     const foldName = (name: string) => this.#fold(name);
     const same = (a: string, b: string) => this.#fold(a) === this.#fold(b);
     const isSelf = (nick: string) => this.#nickname.isSelf(nick);
+    this.#names = new Names({ memory, fold: foldName, isSelf, channels: () => this.#channels });
     const write = (line: string) => this.#writer.soon(line);
     const guard = (work: () => void) => this.#guard(work);
     this.#nickname = new Nickname({
@@ -144,7 +135,7 @@ export class Session {
       greetTimeoutMs: patience.greetMs,
       onWelcome: () => this.#onWelcome(),
       onEnd: (ending) => this.#end(ending),
-      onLoginFailed: (failure) => this.#loginFailed(failure),
+      onLoginFailed: (failure) => this.#end(loginEnding(failure, memory.logins)),
       onLoggedIn: () => {
         memory.logins.hasWorked = true;
         memory.logins.refusals = 0;
@@ -172,7 +163,7 @@ export class Session {
       isWelcome: () => this.isWelcome,
       isSelf,
       same,
-      spelled: (name) => this.#spelled(name),
+      spelled: (name) => this.#names.spelled(name),
       fold: foldName,
       ownSends: memory.ownSends,
       onStuck: () => this.#end(disconnected("the server takes nothing any more")),
@@ -198,9 +189,12 @@ export class Session {
       },
     });
     const onLate = () => {
-      if (this.#client.has("sasl") && !this.#handshake.isLoggedIn)
-        this.#loginFailed({ why: "the login got no answer in time", isProven: false });
-      else this.#end(disconnected("the server did not let us in in time"));
+      const isLogin = this.#client.has("sasl") && !this.#handshake.isLoggedIn;
+      this.#end(
+        isLogin
+          ? loginUnavailable("it got no answer in time")
+          : disconnected("the server did not let us in in time"),
+      );
     };
     this.#deadline = setTimeout(() => guard(onLate), patience.registerMs);
     if (settings.sasl?.mechanism === "PLAIN" && secret("password") === undefined) {
@@ -253,7 +247,7 @@ export class Session {
     if (this.#backfill === undefined || !this.#client.hasHistory) {
       throw new FabricError("platform.unsupported", "this server keeps no history");
     }
-    const target = this.#spelled(placeOf(this.self, conversation).name);
+    const target = this.#names.spelled(placeOf(this.self, conversation).name);
     await this.#backfill.fetch(target, after, limit);
     await this.#events.empty();
   }
@@ -290,14 +284,14 @@ export class Session {
     const oddity = oddityOf(line);
     if (oddity !== undefined) {
       this.#lines += 1;
-      this.#warn(line.command, oddity);
+      this.#warnings.skipped(line.command, oddity);
       return;
     }
     for (const one of linesOf(line)) {
       try {
         this.#serve(one);
       } catch (error) {
-        this.#warn(one.command, "it could not be served", error);
+        this.#warnings.skipped(one.command, "it could not be served", error);
       }
     }
   }
@@ -313,7 +307,7 @@ export class Session {
     if (ends !== undefined && HISTORY.test(ends.type)) this.#backfill?.end(ends.params[0] ?? "");
     if (history !== undefined) {
       const target = history.params[0] ?? "";
-      this.#spell(line);
+      this.#names.see(line);
       if (!isServiceLine(line, true)) this.#backfill?.collect(target, line, seen);
       return;
     }
@@ -330,40 +324,13 @@ export class Session {
     const before = this.self;
     const isOurs = this.#nickname.isSelf(line.nick);
     const shared = line.command === "QUIT" || line.command === "NICK" ? this.#channels.of(line.nick) : [];
-    this.#spell(line);
+    this.#names.see(line);
     this.#source.see(line, isOurs);
     this.#channels.see(line);
     this.#follow(line, isOurs);
-    if (isServiceLine(line, false) || this.#isOwnSend(line)) return;
+    if (isServiceLine(line, false) || this.#names.isOwnSend(line)) return;
     this.#news.tell({ line, seen, batch, before, shared });
     if (line.command === "JOIN" && isOurs && !this.#arrived) this.#absence.mend(line.params[0] ?? "");
-  }
-
-  /** Something that we said ourselves, shown again: marked, or replayed and remembered. */
-  #isOwnSend(line: Line): boolean {
-    const { ownSends } = this.#options.memory;
-    const { command, params, nick } = line;
-    if (command !== "PRIVMSG" && command !== "NOTICE") return false;
-    if (ownSends.isMarked(line)) return true;
-    const at = serverTime(line);
-    const isReplayed = at !== undefined && at < this.#began;
-    if (!isReplayed || !this.#nickname.isSelf(nick)) return false;
-    return ownSends.takes(this.#fold(params[0] ?? ""), params[1] ?? "");
-  }
-
-  /** Remembers how people and channels spell themselves. */
-  #spell({ command, nick, params }: Line): void {
-    const { spellings } = this.#options.memory;
-    const [target = ""] = params;
-    if (nick !== "") spellings.see(nick, this.#fold(nick));
-    if (command === "NICK") spellings.see(target, this.#fold(target));
-    if (command === "JOIN" && this.#nickname.isSelf(nick)) spellings.see(target, this.#fold(target));
-  }
-
-  #spelled(name: string): string {
-    const folded = this.#fold(name);
-    const fold = (one: string) => this.#fold(one);
-    return this.#channels.spelled(folded) ?? this.#options.memory.spellings.of(folded, fold);
   }
 
   /** What changes about ourselves, or is for us to act upon. */
@@ -436,21 +403,6 @@ export class Session {
     if (this.isWelcome && this.#nickname.refused(nick, why)) this.#tell("");
   }
 
-  #loginFailed({ why, isProven }: LoginFailure): void {
-    const { logins } = this.#options.memory;
-    if (!isProven) {
-      this.#end({ ...loginUnavailable(why), login: why });
-      return;
-    }
-    logins.refusals += 1;
-    const isDoubted = logins.hasWorked && logins.refusals < MAX_REFUSALS;
-    this.#end(
-      isDoubted
-        ? { ...loginUnavailable(`${why}, though it has worked before`), login: why }
-        : { ...loginRefused(why), login: why },
-    );
-  }
-
   async #keepKey(channel: string, key: string | undefined): Promise<void> {
     const fault = await this.#options.keepKey(channel, key);
     if (fault !== undefined) this.#tell(fault);
@@ -464,14 +416,6 @@ export class Session {
       this.#options.host.log.error({ event: "irc.failed", err: error });
       this.#end(broken(error));
     }
-  }
-
-  #warn(command: string, reason: string, error?: unknown): void {
-    const name = /^[A-Z0-9]{1,20}$/.test(command) ? command : "unknown";
-    if (this.#warned.has(name) || this.#warned.size >= MAX_WARNINGS) return;
-    this.#warned.add(name);
-    const err = error === undefined ? {} : { err: error };
-    this.#options.host.log.warn({ event: "irc.line_skipped", command: name, reason: quoted(reason), ...err });
   }
 
   #fold(name: string): string {
@@ -520,7 +464,7 @@ export class Session {
 
   /** Events of a line of a history: what the live rules leave of it. */
   #replayed(line: Line, seen: Seen, target: string): readonly PlatformEvent[] {
-    if (this.#isOwnSend(line)) return [];
+    if (this.#names.isOwnSend(line)) return [];
     const channels = isChannel(this.#client.facts, target) ? [this.#fold(target)] : [];
     return eventsOf(line, this.self, seen, channels).filter((event) => this.#news.isWanted(event, line));
   }

@@ -93,6 +93,13 @@ export function withoutControls(text: string): string {
   return text.replace(CONTROLS, "");
 }
 
+const MAX_QUOTED = 200;
+
+/** A server's words, fit to stand in a sentence of ours. */
+export function quoted(words: string): string {
+  return withoutControls(words).trim().slice(0, MAX_QUOTED).toWellFormed();
+}
+
 /**
  * Styles of each UTF-16 code unit of `text`; entities that IRC has no code for leave no trace. Half a character has
  * no style of its own.
