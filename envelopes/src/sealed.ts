@@ -5,6 +5,7 @@
  * The plaintext is a map of named byte fields in one length-prefixed, padded form, so that neither the
  * ciphertext's length nor a string in memory tells more than it must.
  */
+import { isUtf8 } from "node:buffer";
 import { createPrivateKey, createPublicKey, type webcrypto } from "node:crypto";
 import { Aes256Gcm, CipherSuite, DhkemX25519HkdfSha256, HkdfSha256 } from "@hpke/core";
 import { fromBase64url, toBase64url } from "./base64url.ts";
@@ -37,8 +38,9 @@ export const MAX_CREDENTIAL_BYTES = 48_000;
 const MAX_FIELDS = 64;
 const PAD_TO = 256;
 const PKCS8_PREFIX = Buffer.from("302e020100300506032b656e04220420", "hex");
-/** A name, and for one of many of its kind what it belongs to, such as `channel_key:#linkspan`; printable ASCII. */
-const FIELD_NAME = /^[a-z][a-z0-9_]{0,63}(?::[!-~]{1,255})?$/;
+/** As connectors declare secrets: `password`, `sasl.password`, `channel_key:#linkspan`. */
+const FIELD_NAME =
+  /^[a-z][A-Za-z0-9_]{0,63}(?:\.[a-z][A-Za-z0-9_]{0,63}){0,3}(?::[^\0-\x1F\x7F\u0085\u2028\u2029]{1,264})?$/;
 
 const suite = new CipherSuite({
   kem: new DhkemX25519HkdfSha256(),
@@ -152,8 +154,8 @@ export async function open(
  * empty name, zeros up to a multiple of 256 bytes.
  *
  * @returns bytes that the caller wipes
- * @throws FabricError `envelope.schema` for names that are not `[a-z][a-z0-9_]*`, or that and `:` with up to 255
- *   printable ASCII characters, for more than 64 fields, or more than 48,000 bytes
+ * @throws FabricError `envelope.schema` for names that are not `[a-z][a-z0-9_]*`, more than 64 fields, or
+ *   more than 48,000 bytes
  */
 export function packFields(fields: CredentialFields): Uint8Array<ArrayBuffer> {
   const names = Object.keys(fields).sort();
@@ -186,7 +188,9 @@ export function unpackFields(bytes: Uint8Array): Record<string, Uint8Array> {
     return bytes.subarray(at - length, at);
   };
   for (;;) {
-    const name = Buffer.from(next()).toString("latin1");
+    const bytesOfName = next();
+    if (!isUtf8(bytesOfName)) throw unopened("a field's name is no text");
+    const name = Buffer.from(bytesOfName).toString("utf8");
     if (name === "") break;
     if (!FIELD_NAME.test(name) || name <= previous) throw unopened("its fields are not in order");
     fields[name] = new Uint8Array(next());

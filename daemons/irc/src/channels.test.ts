@@ -204,6 +204,39 @@ test("a key that the vault does not take is told, and the channel is joined", as
   expect(kept.host.states.at(-1)?.message).toContain("the key of #club could not be kept");
 });
 
+test("a key that operators change is the one of the next join, and is kept once", async () => {
+  await using server = await ScriptedServer.listen({
+    ...locked,
+    tokens: ["CHANMODES=beI,k,lj,imnt", "PREFIX=(ov)@+"],
+  });
+  await using kept = await Kept.open({
+    port: server.port,
+    settings: { channels: ["#club"] },
+    secrets: { "channel_key:#club": "sesame" },
+  });
+  await kept.becomes("connected");
+  server.client.send(
+    ":op!o@h MODE #other +k foreign",
+    ":op!o@h MODE #CLUB -k sesame",
+    ":op!o@h MODE #club +olkb bob 5 new-key *!*@spam",
+    ":op!o@h MODE #club +v-l+j bob 3:4",
+    ":op!o@h MODE #club +k *",
+    ":op!o@h MODE #club +k :two words",
+    ":op!o@h MODE #club",
+    ":op!o@h MODE alice +i",
+  );
+  await kept.say("settled");
+  server.client.drop();
+  await until(
+    "the next join",
+    () => server.clients.length === 2 && server.client.lines.some((line) => line.startsWith("JOIN")),
+  );
+  expect(server.client.lines).toContain("JOIN #club new-key");
+  expect(
+    kept.host.written.map((fields) => Buffer.from(fields["channel_key:#club"] ?? []).toString()),
+  ).toEqual(["new-key"]);
+});
+
 test("a channel that we are not in is left already", async () => {
   await using server = await ScriptedServer.listen({
     on: (line, client) => {
@@ -228,7 +261,10 @@ test("own comings and goings are events whatever is set: joins, forced parts, ki
   const told = () =>
     kept.host.events
       .filter(({ payload }) => payload.kind === "membership")
-      .map(({ payload: { text, sender, native } }) => [text, sender.is_self || native?.["of_self"] === true]);
+      .map(({ payload: { text, sender, target } }) => [
+        text,
+        sender.is_self || target?.endsWith("/alice") === true,
+      ]);
   expect(told()).toEqual(["join", "leave", "join", "kick", "join"].map((change) => [change, true]));
   server.client.drop();
   await until(

@@ -60,10 +60,10 @@ export function eventsOf(
       return [change("leave", line, self, seen, at(target), reason(second))];
     case "KICK":
       return [
-        change("kick", line, self, seen, at(target), {
-          nick: second,
-          ...(sameName(self, second, self.nick) && { of_self: true }),
-          ...reason(third),
+        event("membership", line, self, seen, at(target), {
+          text: "kick",
+          ...(second !== "" && { target: nickRef(self, second) }),
+          native: { nick: second, ...reason(third) },
         }),
       ];
     case "QUIT":

@@ -79,6 +79,11 @@ export class Memory {
     return [...this.#wishes.values()];
   }
 
+  /** Whether two names mean one channel, whatever the server's rules are. */
+  isSame(a: string, b: string): boolean {
+    return keyOf(a) === keyOf(b);
+  }
+
   wants(name: string): boolean {
     return this.#wishes.has(keyOf(name));
   }

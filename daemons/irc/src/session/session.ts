@@ -25,6 +25,7 @@ import { Channels } from "./channels.ts";
 import { EventQueue } from "./event-queue.ts";
 import { Handshake } from "./handshake.ts";
 import { Joins } from "./joins.ts";
+import { KeyChanges } from "./key-changes.ts";
 import { Liveness } from "./liveness.ts";
 import type { Drift } from "./memory.ts";
 import { Names } from "./names.ts";
@@ -76,6 +77,7 @@ export class Session {
   #arrived = false;
   readonly #names: Names;
   readonly #warnings: Warnings;
+  readonly #keyChanges: KeyChanges;
 
   constructor(options: SessionOptions) {
     const { settings, host, memory, patience, secret } = options;
@@ -103,6 +105,11 @@ export class Session {
     const foldName = (name: string) => this.#fold(name);
     const same = (a: string, b: string) => this.#fold(a) === this.#fold(b);
     const isSelf = (nick: string) => this.#nickname.isSelf(nick);
+    this.#keyChanges = new KeyChanges({
+      memory,
+      isupport: this.#client.isupport,
+      keep: (channel, key) => options.keepKey(channel, key),
+    });
     this.#names = new Names({ memory, fold: foldName, isSelf, channels: () => this.#channels });
     const write = (line: string) => this.#writer.soon(line);
     const guard = (work: () => void) => this.#guard(work);
@@ -326,6 +333,7 @@ export class Session {
     const shared = line.command === "QUIT" || line.command === "NICK" ? this.#channels.of(line.nick) : [];
     this.#names.see(line);
     this.#source.see(line, isOurs);
+    this.#keyChanges.see(line);
     this.#channels.see(line);
     this.#follow(line, isOurs);
     if (isServiceLine(line, false) || this.#names.isOwnSend(line)) return;
@@ -512,6 +520,7 @@ export class Session {
         log.error({ event: "irc.failed", err: error });
       }
     }
+    this.#keyChanges.flush();
     this.#speaker.end();
     this.#client.destroy();
     this.#welcome.resolve();

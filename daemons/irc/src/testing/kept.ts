@@ -1,5 +1,12 @@
 /** An identity that the connector keeps on a scripted server. */
-import type { Connection, LinkedIdentity, LinkOutcome, OutboundAction, Said } from "@linkspan/daemon-kit";
+import type {
+  Connection,
+  IdentityHost,
+  LinkedIdentity,
+  LinkOutcome,
+  OutboundAction,
+  Said,
+} from "@linkspan/daemon-kit";
 import type { Entity } from "@linkspan/envelopes";
 import { RecordingHost, until } from "@linkspan/daemon-kit/contract";
 import { type IrcConnectorOptions, ircConnector } from "../connector.ts";
@@ -20,12 +27,37 @@ export interface Saying {
 
 export const ROOM = "msgr://channels/ws/bridge/irc/testnet/%23room";
 
+/** Keeps what is written back, as the vault does. */
+class KeepingHost extends RecordingHost {
+  /** Credential fields that were written back, all of them each time. */
+  readonly written: Readonly<Record<string, Uint8Array>>[] = [];
+  override readonly secrets: IdentityHost["secrets"];
+  #fields: Readonly<Record<string, Uint8Array>>;
+
+  constructor(fields: Readonly<Record<string, Uint8Array>>) {
+    super(fields);
+    this.#fields = fields;
+    const current = () => this.#fields;
+    this.secrets = {
+      get names() {
+        return Object.keys(current());
+      },
+      get: (name) => current()[name]?.slice(),
+    };
+  }
+
+  override async writeBack(fields: Readonly<Record<string, Uint8Array>> = {}): Promise<void> {
+    this.written.push(fields);
+    this.#fields = fields;
+  }
+}
+
 export class Kept implements AsyncDisposable {
-  readonly host: RecordingHost;
+  readonly host: KeepingHost;
   readonly connection: Connection;
   #keys = 0;
 
-  private constructor(host: RecordingHost, connection: Connection) {
+  private constructor(host: KeepingHost, connection: Connection) {
     this.host = host;
     this.connection = connection;
   }
@@ -77,7 +109,7 @@ export class Kept implements AsyncDisposable {
 
 function made({ port, settings, secrets = {}, checkpoint, connector }: KeptOptions) {
   const bytes = Object.entries(secrets).map(([name, text]) => [name, Buffer.from(text)] as const);
-  const host = new RecordingHost(Object.fromEntries(bytes));
+  const host = new KeepingHost(Object.fromEntries(bytes));
   const retry = { firstMs: 20, maxMs: 50 };
   const irc = ircConnector({ privateHosts: true, retry, ...connector });
   const pace = { perSecond: 10_000, burst: 10_000 };

@@ -7,6 +7,7 @@ import { type CaseMapping, caseMappingOf } from "./casemapping.ts";
 const MAX_TOKENS = 300;
 /** Before a server has said which it has. */
 const USUAL_PREFIXES = "~&@%+";
+const USUAL_MODES = "qaohv";
 
 export class Isupport {
   readonly #tokens = new Map<string, string>();
@@ -51,6 +52,12 @@ export class Isupport {
     const value = this.token("PREFIX");
     if (value === undefined) return USUAL_PREFIXES;
     return /^\([^)]*\)(.*)$/.exec(value)?.[1] ?? value;
+  }
+
+  /** Modes that give those symbols, such as `ov`. */
+  get memberModes(): string {
+    const value = this.token("PREFIX");
+    return value === undefined ? USUAL_MODES : (/^\(([^)]*)\)/.exec(value)?.[1] ?? "");
   }
 
   /** Whether the server relays a client's tag of this name (`CLIENTTAGDENY`). */

@@ -8,9 +8,7 @@ export class RecordingHost implements IdentityHost {
   readonly events: PlatformEvent[] = [];
   readonly states: BridgeState[] = [];
   readonly throttles: Throttle[] = [];
-  /** Credential fields that the connector has written back, all of them each time. */
-  readonly written: Readonly<Record<string, Uint8Array>>[] = [];
-  #secrets: Readonly<Record<string, Uint8Array>>;
+  readonly secrets: IdentityHost["secrets"];
   readonly #aborter = new AbortController();
   #gate: PromiseWithResolvers<void> | undefined;
   #unresolved = 0;
@@ -18,11 +16,7 @@ export class RecordingHost implements IdentityHost {
   mostUnresolved = 0;
 
   constructor(secrets: Readonly<Record<string, Uint8Array>> = {}) {
-    this.#secrets = secrets;
-  }
-
-  get secrets(): IdentityHost["secrets"] {
-    return { names: Object.keys(this.#secrets), get: (name) => this.#secrets[name]?.slice() };
+    this.secrets = { names: Object.keys(secrets), get: (name) => secrets[name]?.slice() };
   }
 
   get signal(): AbortSignal {
@@ -59,10 +53,7 @@ export class RecordingHost implements IdentityHost {
     this.throttles.push(throttle);
   }
 
-  async writeBack(fields: Readonly<Record<string, Uint8Array>>): Promise<void> {
-    this.written.push(fields);
-    this.#secrets = fields;
-  }
+  async writeBack(): Promise<void> {}
 
   /** Texts of messages that others sent. */
   texts(): string[] {
