@@ -116,6 +116,7 @@ test("a channel that forwards is refused with both names, and where it sent us i
   await using kept = await Kept.open({ port: server.port, settings: { channels: ["#room", "#club"] } });
   expect(await kept.becomes("connected")).toContain("#club cannot be joined: it forwards to #lobby");
   await until("it is left", () => server.client.lines.includes("PART #lobby"));
+  server.client.send(`:${server.client.mask} PART #lobby`);
   await expect(kept.act("join_channel", { channel: "#club" })).rejects.toMatchObject({
     code: "platform.forbidden",
     message: "#club cannot be joined: it forwards to #lobby",
@@ -254,6 +255,7 @@ test("own comings and goings are events whatever is set: joins, forced parts, ki
   await using kept = await Kept.open({ port: server.port, settings: { membership: "none" } });
   await kept.becomes("connected");
   server.client.send(`:${server.client.mask} PART #room :forced by an operator`);
+  await until("it is told", () => kept.host.states.at(-1)?.message.includes("taken out of #room") === true);
   enter(server.client, "#room");
   server.client.send(":op!o@h KICK #room ALICE :out", ":bob!b@h PART #room");
   enter(server.client, "#room");

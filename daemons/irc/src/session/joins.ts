@@ -36,6 +36,8 @@ export class Joins implements Disposable {
   readonly #leaving = new Map<string, PromiseWithResolvers<void>>();
   /** Where a channel has sent us that we did not ask for. */
   readonly #strange = new Set<string>();
+  /** Left because of that. */
+  readonly #dismissed = new Set<string>();
   /** Followed on this connection, for people. */
   readonly #forwards: string[] = [];
   #timer: NodeJS.Timeout | undefined;
@@ -117,7 +119,7 @@ export class Joins implements Disposable {
       this.#in(first);
       return true;
     }
-    if (line.command === "PART" && isSelf(line.nick)) this.#out(first);
+    if (line.command === "PART" && isSelf(line.nick)) this.#parted(first);
     if (line.command === "KICK" && isSelf(second)) this.#out(first);
     if ((line.command === "442" || line.command === "403") && this.#leaving.has(fold(second))) {
       this.#out(second);
@@ -184,7 +186,16 @@ export class Joins implements Disposable {
     this.#refused.delete(key);
     this.#pending.get(key)?.resolve();
     this.#pending.delete(key);
-    if (this.#strange.delete(key) && !memory.wants(name)) write(`PART ${name}`);
+    if (!this.#strange.delete(key) || memory.wants(name)) return;
+    this.#dismissed.add(key);
+    write(`PART ${name}`);
+  }
+
+  #parted(name: string): void {
+    const key = this.#options.fold(name);
+    const isAsked = this.#dismissed.delete(key) || this.#leaving.has(key);
+    this.#out(name);
+    if (!isAsked) this.#options.onNews(`we were taken out of ${name}; join it again to go back`);
   }
 
   /** Left, kicked or removed: either way we do not come back by ourselves. */

@@ -12,7 +12,6 @@ import { FabricError, isFabricError } from "@linkspan/envelopes";
 import { IrcClient } from "../client.ts";
 import { conversationOf, isChannel, nickRef, placeOf, type Self } from "../conversation.ts";
 import { broken, disconnected, type Ending, endingOf, socketEnding } from "../errors.ts";
-import { quoted } from "../wire/formatting.ts";
 import { eventsOf, type Line, type Seen, serverTime } from "../inbound.ts";
 import { loginEnding, loginRefused, loginUnavailable } from "../logins.ts";
 import type { Write } from "../outbound.ts";
@@ -23,6 +22,7 @@ import { Backfill } from "./backfill.ts";
 import { type Batch, Batches, within } from "./batches.ts";
 import { Channels } from "./channels.ts";
 import { EventQueue } from "./event-queue.ts";
+import { Following } from "./following.ts";
 import { Handshake } from "./handshake.ts";
 import { Joins } from "./joins.ts";
 import { KeyChanges } from "./key-changes.ts";
@@ -78,6 +78,7 @@ export class Session {
   readonly #names: Names;
   readonly #warnings: Warnings;
   readonly #keyChanges: KeyChanges;
+  readonly #following: Following;
 
   constructor(options: SessionOptions) {
     const { settings, host, memory, patience, secret } = options;
@@ -194,6 +195,18 @@ export class Session {
         host.log.warn({ event: "irc.gap_open", err: error });
         this.#tell(sentence);
       },
+    });
+    this.#following = new Following({
+      nickname: this.#nickname,
+      nickserv: this.#nickserv,
+      log: host.log,
+      isWelcome: () => this.isWelcome,
+      isChannel: (name) => isChannel(this.#client.facts, name),
+      hasMonitor: () => this.#client.isupport.token("MONITOR") !== undefined,
+      onLoggedIn: () => this.#joins.again(),
+      onNoHistory: (params) => this.#backfill?.refused(params),
+      onQuery: (nick) => this.#absence.mend(nick),
+      tell: (news) => this.#tell(news),
     });
     const onLate = () => {
       const isLogin = this.#client.has("sasl") && !this.#handshake.isLoggedIn;
@@ -335,80 +348,10 @@ export class Session {
     this.#source.see(line, isOurs);
     this.#keyChanges.see(line);
     this.#channels.see(line);
-    this.#follow(line, isOurs);
+    this.#following.see(line, isOurs);
     if (isServiceLine(line, false) || this.#names.isOwnSend(line)) return;
     this.#news.tell({ line, seen, batch, before, shared });
     if (line.command === "JOIN" && isOurs && !this.#arrived) this.#absence.mend(line.params[0] ?? "");
-  }
-
-  /** What changes about ourselves, or is for us to act upon. */
-  #follow({ command, params, nick }: Line, isOurs: boolean): void {
-    const [first = "", second = "", third = ""] = params;
-    switch (command) {
-      case "NICK":
-        if (isOurs) this.#renamed(first);
-        else this.#nickname.freed(nick);
-        break;
-      case "430":
-      case "432":
-      case "435":
-      case "447":
-      case "484":
-        if (!isChannel(this.#client.facts, second)) this.#nickRefused(command, second, params.at(-1) ?? "");
-        break;
-      case "QUIT":
-        this.#nickname.freed(nick);
-        break;
-      case "731":
-        for (const free of second.split(",")) this.#nickname.freed(free.split("!")[0] ?? free);
-        break;
-      case "KICK":
-        if (this.#nickname.isSelf(second)) {
-          const why = third === "" ? "" : ` (${quoted(third)})`;
-          this.#tell(`${nick || "the server"} kicked us from ${first}${why}; join it again to go back`);
-        }
-        break;
-      case "900":
-        if (this.isWelcome) this.#joins.again();
-        break;
-      case "NOTICE":
-        if (this.isWelcome) this.#nickserv.heard(nick);
-        break;
-      case "FAIL":
-        if (first === "CHATHISTORY") this.#backfill?.refused(params);
-        if (first === "NICK") this.#nickRefused(second, third, params.at(-1) ?? "");
-        break;
-      case "WARN":
-        this.#options.host.log.warn({ event: "irc.server_warning", of: quoted(first), code: quoted(second) });
-        break;
-      case "734":
-        // The list is full: the nickname is asked back by time alone.
-        this.#options.host.log.info({ event: "irc.monitor_full" });
-        break;
-      case "CHATHISTORY":
-        if (first === "TARGETS" && !isChannel(this.#client.facts, second)) this.#absence.mend(second);
-        break;
-    }
-  }
-
-  /** By ourselves, or because services or operators decided so. */
-  #renamed(nick: string): void {
-    this.#nickname.changed(nick);
-    if (!this.isWelcome) return;
-    if (!this.#nickname.isWanted) this.#askNicknameBack();
-    this.#tell("");
-  }
-
-  #askNicknameBack(): void {
-    this.#nickserv.regain();
-    this.#nickname.recover(this.#client.isupport.token("MONITOR") !== undefined);
-  }
-
-  #nickRefused(code: string, nick: string, words: string): void {
-    // Only what the nickname itself is refused for is for good; channels and other people change.
-    const isFinal = code === "432" || /ERRONEOUS|INVALID/.test(code);
-    const why = isFinal ? `${code} ${quoted(words)}` : undefined;
-    if (this.isWelcome && this.#nickname.refused(nick, why)) this.#tell("");
   }
 
   async #keepKey(channel: string, key: string | undefined): Promise<void> {
@@ -465,7 +408,7 @@ export class Session {
         });
       });
       this.#absence.askForQueries();
-      if (!this.#nickname.isWanted) this.#askNicknameBack();
+      this.#following.askNicknameBack();
     }
     this.#welcome.resolve();
   }
