@@ -47,6 +47,7 @@ test.each([
   ["channels", ["#a,#b"]],
   ["channels", ["#a\r\nQUIT"]],
   ["channels", ["a"]],
+  ["channels", [`#${"🌉".repeat(60)}`]],
   ["sasl", { mechanism: "PLAIN", account: "a b" }],
   ["nickserv", { service: "Nick Serv" }],
   ["nickserv", { recover: "QUIT" }],

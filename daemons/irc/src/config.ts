@@ -7,6 +7,7 @@ import { DaemonConfigSchema } from "@linkspan/daemon-kit";
 import { FabricError } from "@linkspan/envelopes";
 import { z } from "zod";
 import { PACE } from "./capabilities.ts";
+import { isChannelName } from "./conversation.ts";
 import { DEFAULT_ENCODING, isEncoding } from "./wire/decoding.ts";
 
 /** Networks that need no host. */
@@ -28,7 +29,7 @@ const nick = z
     /^[^\0-\x20,\x7F!*?@.$:#&+~%0-9-][^\0-\x20,\x7F!*?@.$:#&]{0,29}$/,
     "not a nickname of 1 to 30 characters",
   );
-const channel = z.string().regex(/^[#&+!][^\0-\x20,\x7F]{0,199}$/, "not a channel name, such as #linkspan");
+const channel = z.string().max(200).refine(isChannelName, "not a channel name, such as #linkspan");
 const word = (max: number) =>
   z
     .string()

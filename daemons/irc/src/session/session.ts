@@ -40,7 +40,8 @@ import { Speaker } from "./speaker.ts";
 import { Warnings } from "./warnings.ts";
 import { Writer } from "./writer.ts";
 
-const HISTORY = /^(?:draft\/)?chathistory$|^znc\.in\/playback$/;
+/** Of a server or a bouncer, whoever's name for it it is. */
+const HISTORY = /^(?:[a-z0-9.-]+\/)?(?:chathistory|playback)$/;
 const QUIT_REASON = "Linkspan";
 /** How long a server that refused us may take to say why. */
 const LAST_WORDS_MS = 3_000;
@@ -453,18 +454,22 @@ export class Session {
     this.#ending = ending;
     this.#over.abort();
     clearTimeout(this.#deadline);
-    this.#backfill?.close();
     const { log } = this.#options.host;
     const parts = [this.#liveness, this.#nickname, this.#nickserv, this.#handshake, this.#news, this.#joins];
-    for (const part of parts) {
+    const steps = [
+      () => this.#backfill?.close(),
+      ...parts.map((part) => () => part?.[Symbol.dispose]()),
+      () => this.#keyChanges.flush(),
+      () => this.#speaker.end(),
+    ];
+    // What one leaves undone must not keep the connection from ending.
+    for (const step of steps) {
       try {
-        part?.[Symbol.dispose]();
+        step();
       } catch (error) {
         log.error({ event: "irc.failed", err: error });
       }
     }
-    this.#keyChanges.flush();
-    this.#speaker.end();
     this.#client.destroy();
     this.#welcome.resolve();
     const over = () => this.#ended.resolve(ending);
