@@ -128,7 +128,7 @@ test("RFC 9180 as written, opened without the library", async () => {
 });
 
 test("packed fields come back, whatever they hold", () => {
-  const name = fc.stringMatching(/^[a-z][a-z0-9_]{0,20}$/);
+  const name = fc.stringMatching(/^[a-z][a-z0-9_]{0,20}(:[!-~äш世]{1,20})?$/);
   fc.assert(
     fc.property(
       fc.dictionary(name, fc.uint8Array({ maxLength: 300 }), { noNullPrototype: true }),
@@ -162,6 +162,9 @@ test("fields out of bounds are refused", async () => {
   const cases: Record<string, Uint8Array>[] = [
     { Password: Buffer.from("x") },
     { "": Buffer.from("x") },
+    { "channel_key:": Buffer.from("x") },
+    { "channel_key:#a\nb": Buffer.from("x") },
+    { [`channel_key:#${"x".repeat(264)}`]: Buffer.from("x") },
     { big: Buffer.alloc(MAX_CREDENTIAL_BYTES) },
     Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`f${i}`, Buffer.alloc(1)])),
     Object.fromEntries([["__proto__", Buffer.alloc(1)]]),

@@ -5,6 +5,7 @@
  * The plaintext is a map of named byte fields in one length-prefixed, padded form, so that neither the
  * ciphertext's length nor a string in memory tells more than it must.
  */
+import { isUtf8 } from "node:buffer";
 import { createPrivateKey, createPublicKey, type webcrypto } from "node:crypto";
 import { Aes256Gcm, CipherSuite, DhkemX25519HkdfSha256, HkdfSha256 } from "@hpke/core";
 import { fromBase64url, toBase64url } from "./base64url.ts";
@@ -187,7 +188,9 @@ export function unpackFields(bytes: Uint8Array): Record<string, Uint8Array> {
     return bytes.subarray(at - length, at);
   };
   for (;;) {
-    const name = Buffer.from(next()).toString("latin1");
+    const bytesOfName = next();
+    if (!isUtf8(bytesOfName)) throw unopened("a field's name is no text");
+    const name = Buffer.from(bytesOfName).toString("utf8");
     if (name === "") break;
     if (!FIELD_NAME.test(name) || name <= previous) throw unopened("its fields are not in order");
     fields[name] = new Uint8Array(next());

@@ -3,7 +3,7 @@ import { X509Certificate } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type ContractPeer, connectorContract } from "@linkspan/daemon-kit/contract";
+import { type ContractPeer, connectorContract, RecordingHost } from "@linkspan/daemon-kit/contract";
 import { ircConnector } from "@linkspan/daemon-irc";
 import { UncertainSend } from "@linkspan/daemon-kit";
 import { InboundEventSchema } from "@linkspan/envelopes";
@@ -69,21 +69,62 @@ for (const [name, start] of SERVERS) {
         drop: () => Promise.resolve(proxy.cut()),
       };
       const identity = linkedIdentity({ port: proxy.port, nick, settings: { channels: [room] } });
-      const refused = {
-        identity: linkedIdentity({ port: proxy.port, nick, settings: { sasl: { account: nick } } }),
-        secrets: { password: Buffer.from("anything") },
-      };
       return {
         connector: ircConnector({ privateHosts: true, retry: { firstMs: 50, maxMs: 200 } }),
         identity,
         conversation: `msgr://channels/ws/bridge/irc/testnet/${encodeURIComponent(room)}`,
         peer,
-        refused,
         [Symbol.asyncDispose]: async () => {
           await chatter[Symbol.asyncDispose]();
           await proxy[Symbol.asyncDispose]();
         },
       };
+    });
+
+    test("without services a login refuses the link, and an identity waits for them unseen", async () => {
+      const { nick, other, room } = fresh();
+      await using peer = await IrcPeer.connect({ port: server.port, nick: other });
+      await peer.join(room);
+      const secrets = { password: Buffer.from("anything") };
+      const options = { port: server.port, nick, secrets, settings: { channels: [room] } };
+      const connector = ircConnector({ privateHosts: true });
+      const outcome = await connector.link?.(linkedIdentity(options), new RecordingHost(secrets));
+      expect(outcome).toMatchObject({ status: "failed", code: "platform.unavailable" });
+      await using linked = await Linked.open(options);
+      await linked.sees("a second try", () => {
+        const waits = linked.host.states.filter(({ message }) =>
+          message.includes("login does not work just now"),
+        );
+        return waits.length >= 2;
+      });
+      expect(linked.host.states.some(({ state }) => state === "bad_credentials")).toBe(false);
+      await peer.settled();
+      expect(peer.presence.filter((one) => one.nick === nick)).toEqual([]);
+    });
+
+    test("a server password of two lines is refused by its name, and others stay connected", async () => {
+      const { room, peer, linked, conversation } = await meet();
+      await using _ = linked;
+      const secrets = { server_password: Buffer.from("let me in\r\nQUIT :injected") };
+      const options = { port: server.port, nick: fresh().nick, secrets };
+      await expect(Linked.open(options)).rejects.toMatchObject({ code: "request.invalid" });
+      await linked.say(conversation, "undisturbed");
+      await peer.until(() =>
+        peer.heardFrom(linked.connection.self?.name ?? "", room).includes("undisturbed"),
+      );
+      await peer[Symbol.asyncDispose]();
+    });
+
+    test("who is named with the letters that servers fold is answered", async () => {
+      const { linked, peer } = await meet();
+      await using _ = linked;
+      await using odd = await IrcPeer.connect({ port: server.port, nick: `bob^[${count}]` });
+      await odd.say(linked.connection.self?.name ?? "", "hello");
+      await linked.sees("it", () => linked.host.texts().includes("hello"));
+      const { conversation = "" } = linked.host.events.at(-1) ?? {};
+      await linked.say(conversation, "hello yourself");
+      await odd.until(() => odd.heard.some(({ text }) => text === "hello yourself"));
+      await peer[Symbol.asyncDispose]();
     });
 
     test("formatting, actions and notices arrive as they were meant, both ways", async () => {

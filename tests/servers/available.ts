@@ -3,7 +3,7 @@ import { existsSync, readdirSync, realpathSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { describe, test } from "vitest";
 
-export type ServerName = "rabbitmq" | "postgres" | "redis" | "inspircd" | "ngircd";
+export type ServerName = "rabbitmq" | "postgres" | "redis" | "inspircd" | "ngircd" | "atheme";
 
 /** Debian keeps daemons out of users' PATH. */
 const EXTRA = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
@@ -38,6 +38,7 @@ const FIND: Record<ServerName, () => string | undefined> = {
   redis: () => onPath("redis-server"),
   inspircd: () => onPath("inspircd"),
   ngircd: () => onPath("ngircd"),
+  atheme: () => onPath("atheme-services"),
 };
 
 export function available(server: ServerName): boolean {

@@ -81,6 +81,8 @@ export const DECLARATION: LinkDeclaration = {
     advanced("pace.burst", "Lines at once that the network bears", "integer"),
     advanced("withoutCaps", "IRCv3 capabilities not to be used", "list", { max_bytes: 2_048 }),
     advanced("membership", "Whose joins, parts and quits are events: all, own or none", "word"),
+    advanced("encoding", "Encoding of lines that are not UTF-8, such as windows-1251", "word"),
+    advanced("followForwards", "Stay in the channel that a server forwards to: true or false", "boolean"),
     advanced("maxLines", "A message of more lines is refused", "integer"),
   ],
 };

@@ -1,14 +1,14 @@
 /**
  * One connection to a server: irc-framework for the handshake, raw lines for everything else.
  *
- * The library negotiates capabilities, authenticates, reads ISUPPORT, answers PING and parses lines. It is shown
- * only the lines it needs for that: its batches lose labels and grow without bound, its timers know nothing of a
- * reader that is paused, and its own reconnecting gives up after three tries.
+ * The library negotiates capabilities, authenticates and parses lines. It is shown only the lines it needs for that:
+ * its batches lose labels and grow without bound, its timers know nothing of a reader that is paused, its own
+ * reconnecting gives up after three tries, and forms that it does not expect are exceptions in it.
  */
 import { Client, type IrcMessage, ircLineParser } from "irc-framework";
 import type { Line } from "./inbound.ts";
 import type { ServerFacts } from "./conversation.ts";
-import { caseMappingOf } from "./wire/casemapping.ts";
+import { Isupport } from "./wire/isupport.ts";
 import { type Endpoint, LineSocket } from "./wire/line-socket.ts";
 
 export interface ClientOptions {
@@ -27,8 +27,10 @@ export interface ClientOptions {
 
 export interface ClientHandlers {
   readonly onLine: (line: Line) => void;
-  /** SASL was refused (`final`) or is not offered; `why` is for people. The connection is still there. */
-  readonly onLoginFailed: (why: string, final: boolean) => void;
+  /** SASL, or the mechanism, is not offered; `why` is for people. The connection is still there. */
+  readonly onLoginMissing: (why: string) => void;
+  /** A line that could not be read, or that the library failed on; it is skipped. */
+  readonly onOdd: (command: string, error: unknown) => void;
   /** Once, at the end; undefined when it was closed without an error. */
   readonly onClose: (error: Error | undefined) => void;
 }
@@ -43,44 +45,39 @@ const CAPS: readonly string[] = [
   "draft/message-redaction",
   "draft/chathistory",
   "chathistory",
+  // Without it servers turn joins and parts of a history into messages of a service.
+  "draft/event-playback",
 ];
 
 /** What the library handles; the rest is ours. */
 const LIBRARY: ReadonlySet<string> = new Set(
-  "CAP AUTHENTICATE PING 001 005 900 901 902 903 904 905 906 907 908".split(" "),
+  "CAP AUTHENTICATE 001 900 901 902 903 904 905 906 907 908".split(" "),
 );
 
-const SASL_FAILURES: Readonly<Record<string, string>> = {
-  fail: "wrong account or password",
+const LOGIN_MISSING: Readonly<Record<string, string>> = {
   unsupported_mechanism: "the server does not offer this SASL mechanism",
   capability_missing: "the server does not offer SASL",
-  nick_locked: "the nickname is locked",
-  too_long: "the password is too long",
 };
 
 export class IrcClient {
   readonly #library = new Client();
   readonly #socket: LineSocket;
+  readonly #isupport = new Isupport();
+  readonly #handlers: ClientHandlers;
   #facts: ServerFacts = { caseMapping: "rfc1459", channelTypes: "#&", statusPrefixes: "" };
 
   constructor(options: ClientOptions, handlers: ClientHandlers) {
     const wanted = (cap: string): boolean => !options.withoutCaps.includes(cap);
-    const socket = new LineSocket(options.endpoint, (text) => {
-      const line = parseLine(text);
-      if (line === undefined) return;
-      if (LIBRARY.has(line.command) && line.tags["batch"] === undefined) {
-        socket.emit("line", withoutUnwanted(text, line, wanted));
-      }
-      if (line.command === "005") this.#learn();
-      handlers.onLine(line);
-    });
+    this.#handlers = handlers;
+    const socket = new LineSocket(options.endpoint, (text) => this.#read(text, wanted));
     this.#socket = socket;
     socket.once("close", (error: Error | false) => handlers.onClose(error === false ? undefined : error));
     const library = this.#library;
     library.requestCap(CAPS.filter(wanted));
+    // The other reasons are numerics, which our handlers see themselves.
     library.on("sasl failed", ({ reason }: { reason: string }) => {
-      const isOffered = reason !== "unsupported_mechanism" && reason !== "capability_missing";
-      handlers.onLoginFailed(SASL_FAILURES[reason] ?? reason, isOffered);
+      const why = LOGIN_MISSING[reason];
+      if (why !== undefined) handlers.onLoginMissing(why);
     });
     library.connect({
       nick: options.nick,
@@ -114,22 +111,14 @@ export class IrcClient {
     return this.has("draft/chathistory") || this.has("chathistory");
   }
 
-  /** An ISUPPORT token's value as the server wrote it, lists apart: text, `""` where it stands alone, undefined where the server does not name it. */
-  token(name: string): string | undefined {
-    const value = this.#library.network.options[name];
-    if (value === undefined || value === true) return value === true ? "" : undefined;
-    return Array.isArray(value) ? value.join("") : String(value);
+  /** What the server says of itself. */
+  get isupport(): Isupport {
+    return this.#isupport;
   }
 
-  /** Whether the server relays a client's tag of this name (ISUPPORT `CLIENTTAGDENY`). */
+  /** Whether the server relays a client's tag of this name. */
   relaysTag(name: string): boolean {
-    return this.#library.network.supportsTag(name);
-  }
-
-  /** Symbols before nicknames in NAMES, such as `@+`. */
-  get memberPrefixes(): string {
-    const prefixes = this.#library.network.options["PREFIX"] as readonly { readonly symbol: string }[];
-    return prefixes.map(({ symbol }) => symbol).join("");
+    return this.has("message-tags") && this.#isupport.relaysTag(name);
   }
 
   get pendingBytes(): number {
@@ -140,7 +129,7 @@ export class IrcClient {
     return this.#socket.paused;
   }
 
-  /** @throws TypeError for a line that holds a line end or NUL */
+  /** Never throws; a line that holds a line end or NUL ends the connection. */
   write(line: string, written?: () => void): void {
     this.#socket.writeLine(line, written);
   }
@@ -162,12 +151,34 @@ export class IrcClient {
     this.#socket.writeLine(`QUIT :${reason}`, () => this.#socket.close());
   }
 
-  #learn(): void {
-    this.#facts = {
-      caseMapping: caseMappingOf(this.token("CASEMAPPING")),
-      channelTypes: this.token("CHANTYPES") ?? "#&",
-      statusPrefixes: this.token("STATUSMSG") ?? "",
-    };
+  #read(text: string, wanted: (cap: string) => boolean): void {
+    let line: Line | undefined;
+    try {
+      line = parseLine(text, this.#facts.serverName);
+      if (line === undefined) return;
+      if (LIBRARY.has(line.command) && line.tags["batch"] === undefined) {
+        this.#socket.emit("line", withoutUnwanted(text, line, wanted));
+      }
+    } catch (error) {
+      this.#handlers.onOdd(line?.command ?? "", error);
+      if (line === undefined) return;
+    }
+    if (line.command === "PING") this.#pong(line);
+    if (line.command === "001" || line.command === "005") this.#learn(line);
+    this.#handlers.onLine(line);
+  }
+
+  /** With a colon, as the argument may hold blanks or begin with one. */
+  #pong({ params }: Line): void {
+    this.write(`PONG :${params.at(-1) ?? ""}`);
+  }
+
+  #learn({ command, params, prefix }: Line): void {
+    if (command === "005") this.#isupport.see(params.slice(1, params.length > 2 ? -1 : undefined));
+    const serverName = command === "001" && !/[!@]/.test(prefix) ? prefix : this.#facts.serverName;
+    const { caseMapping, channelTypes, statusPrefixes } = this.#isupport;
+    this.#facts = { caseMapping, channelTypes, statusPrefixes, ...(serverName && { serverName }) };
+    if (this.#isupport.token("UTF8ONLY") !== undefined) this.#socket.onlyUtf8();
   }
 
   /** Closes at once; what was not written is not written. */
@@ -177,14 +188,21 @@ export class IrcClient {
   }
 }
 
-/** One line of a server; undefined for one that says nothing. */
-export function parseLine(text: string): Line | undefined {
+/**
+ * One line of a server; undefined for one that says nothing.
+ *
+ * @param serverName who speaks without being a person, though its name has no dot, such as `localhost`
+ */
+export function parseLine(text: string, serverName?: string): Line | undefined {
   const message = ircLineParser(text);
-  return message === undefined || message.command === "" ? undefined : lineOf(message);
+  return message === undefined || message.command === "" ? undefined : lineOf(message, serverName);
 }
 
-function lineOf({ tags, prefix, nick, ident, hostname, command, params }: IrcMessage): Line {
-  return { tags, prefix, nick, user: ident, host: hostname, command, params };
+function lineOf(message: IrcMessage, serverName: string | undefined): Line {
+  const { tags, prefix, ident: user, command, params } = message;
+  const isServer = prefix !== "" && prefix === serverName;
+  const [nick, host] = isServer ? ["", prefix] : [message.nick, message.hostname];
+  return { tags, prefix, nick, user, host, command, params };
 }
 
 /** A capability that is not wanted is not shown to the library, which would ask for it. */

@@ -2,10 +2,13 @@
  * Settings of a linked identity and of the daemon. Neither holds a secret: passwords, channel keys and client
  * certificates are credential fields in the vault.
  */
+import { X509Certificate } from "node:crypto";
 import { DaemonConfigSchema } from "@linkspan/daemon-kit";
 import { FabricError } from "@linkspan/envelopes";
 import { z } from "zod";
 import { PACE } from "./capabilities.ts";
+import { isChannelName } from "./conversation.ts";
+import { DEFAULT_ENCODING, isEncoding } from "./wire/decoding.ts";
 
 /** Networks that need no host. */
 const NETWORKS: Readonly<Record<string, string>> = {
@@ -26,22 +29,34 @@ const nick = z
     /^[^\0-\x20,\x7F!*?@.$:#&+~%0-9-][^\0-\x20,\x7F!*?@.$:#&]{0,29}$/,
     "not a nickname of 1 to 30 characters",
   );
-const channel = z.string().regex(/^[#&+!][^\0-\x20,\x7F]{0,199}$/, "not a channel name, such as #linkspan");
+const channel = z.string().max(200).refine(isChannelName, "not a channel name, such as #linkspan");
 const word = (max: number) =>
   z
     .string()
     .regex(/^[^\0-\x20\x7F:][^\0-\x20\x7F]*$/, "blanks and controls are not allowed")
     .max(max);
-const pem = z.string().startsWith("-----BEGIN ");
+const certificate = z.string().max(20_000).refine(isCertificate, "not a certificate in PEM");
+
+function isCertificate(pem: string): boolean {
+  try {
+    return pem.startsWith("-----BEGIN ") && new X509Certificate(pem).raw.length > 0;
+  } catch {
+    return false;
+  }
+}
 
 const Tls = z.strictObject({
-  ca: pem.exactOptional().describe("authority in PEM, trusted instead of the system's"),
+  ca: certificate.exactOptional().describe("authority in PEM, trusted instead of the system's"),
   fingerprint: z
     .string()
     .regex(/^(?:[0-9a-fA-F]{2}:?){32}$/)
     .exactOptional()
     .describe("SHA-256 of the one certificate that is trusted, hexadecimal"),
-  serverName: z.string().min(1).max(253).exactOptional().describe("name the certificate must show"),
+  serverName: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,253}$/)
+    .exactOptional()
+    .describe("name the certificate must show"),
 });
 
 const Known = z.strictObject({
@@ -86,14 +101,24 @@ const Known = z.strictObject({
     .describe("login after registration, where SASL is not offered"),
   channels: z.array(channel).max(500).default([]).describe("joined at every connection"),
   pace: z
-    .strictObject({ perSecond: z.number().positive().max(100_000), burst: z.number().min(2).max(100_000) })
+    .strictObject({ perSecond: z.number().min(0.01).max(100_000), burst: z.number().min(2).max(100_000) })
     .default({ ...PACE })
     .describe("lines that the network bears"),
-  withoutCaps: z.array(word(60)).default([]).describe("IRCv3 capabilities not to be used"),
+  withoutCaps: z.array(word(60)).max(100).default([]).describe("IRCv3 capabilities not to be used"),
   membership: z
     .enum(["all", "own", "none"])
     .default("all")
     .describe("whose joins, parts and quits are events"),
+  encoding: z
+    .string()
+    .max(40)
+    .refine(isEncoding, "not an encoding, such as windows-1251")
+    .default(DEFAULT_ENCODING)
+    .describe("of lines that are not UTF-8"),
+  followForwards: z
+    .boolean()
+    .default(false)
+    .describe("whether a channel that forwards to another one is followed there"),
   maxLines: z.int().min(1).max(500).default(40).describe("a message of more lines is refused"),
 });
 
@@ -118,7 +143,8 @@ export const SettingsSchema = z.preprocess((given) => {
 
 function fromForm(name: string, text: string): unknown {
   if (name === "port" && /^[0-9]{1,5}$/.test(text)) return Number(text);
-  if (name === "tls" && (text === "true" || text === "false")) return text === "true";
+  if ((name === "tls" || name === "followForwards") && (text === "true" || text === "false"))
+    return text === "true";
   if (name !== "channels") return text;
   return text
     .split(",")

@@ -1,37 +1,12 @@
-/**
- * IRC as a connector: one connection per linked identity, kept for as long as somebody wants it.
- *
- *   wait for a place at the host → connect → welcome → until it ends → wait → again
- *
- * The wait doubles from seconds to minutes and is partly random. An ending that only a person can change is
- * reported and not tried again; one by which the network asks for distance waits much longer.
- */
-import {
-  backoffMs,
-  type Connection,
-  type Connector,
-  type HistoryRequest,
-  type IdentityHost,
-  type LinkedIdentity,
-  type OutboundAction,
-  type Part,
-  pause,
-  type RosterEntry,
-  type Said,
-  systemClock,
-  type Window,
-} from "@linkspan/daemon-kit";
-import { FabricError } from "@linkspan/envelopes";
-import { CAPABILITIES, DECLARATION, PACE } from "./capabilities.ts";
+/** IRC as a connector: what is given is checked, a link is a login and nothing else, and identities are kept. */
+import type { Connector, IdentityHost, LinkedIdentity, LinkOutcome } from "@linkspan/daemon-kit";
+import { CAPABILITIES, DECLARATION } from "./capabilities.ts";
 import { parseSettings, type Settings } from "./config.ts";
-import { SERVICE, type Self } from "./conversation.ts";
-import type { Ending } from "./errors.ts";
+import { type ConnectionContext, IrcConnection } from "./connection.ts";
+import { SERVICE } from "./conversation.ts";
 import { Hosts } from "./hosts.ts";
-import { type Write, writesOf } from "./outbound.ts";
-import { Memory } from "./session/memory.ts";
+import { checkLogin, checkSecrets, textOf } from "./secrets.ts";
 import type { Patience } from "./session/options.ts";
-import { Session } from "./session/session.ts";
-import type { Endpoint } from "./wire/line-socket.ts";
 
 export interface IrcConnectorOptions {
   /** Servers on loopback and private addresses are connected to. Default false. */
@@ -53,182 +28,77 @@ const PATIENCE: Patience = {
   identifyMs: 5_000,
   joinMs: 10_000,
   splitMs: 3_000,
+  greetMs: 5_000,
+  askNickMs: 60_000,
+  identifyAgainMs: 60_000,
 };
 const RETRY = { firstMs: 2_000, maxMs: 300_000 } as const;
-/** After a ban or a refusal for too many connections. */
-const LATE = { firstMs: 600_000, maxMs: 21_600_000 } as const;
-/** A connection that lived this long was a good one. */
-const GOOD_MS = 60_000;
-
-type Context = Required<Omit<IrcConnectorOptions, "connectionsPerHost" | "attemptsPerHost">> & {
-  readonly patience: Patience;
-  readonly hosts: Hosts;
-};
-
 export function ircConnector(options: IrcConnectorOptions = {}): Connector {
   const { connectionsPerHost = 100, attemptsPerHost = 2, privateHosts = false, retry = RETRY } = options;
   const hosts = new Hosts({ connections: connectionsPerHost, attempts: attemptsPerHost });
-  const context: Context = { privateHosts, retry, hosts, patience: { ...PATIENCE, ...options.patience } };
+  const context: ConnectionContext = {
+    privateHosts,
+    retry,
+    hosts,
+    patience: { ...PATIENCE, ...options.patience },
+  };
   return {
     service: SERVICE,
     capabilities: CAPABILITIES,
     declaration: DECLARATION,
     open: async (identity, host) =>
-      new IrcConnection(identity, parseSettings(identity.settings), host, context),
+      new IrcConnection(identity, settingsOf(identity, host), host, { ...context, linking: false }),
+    link: (identity, host) => link(identity, host, context),
   };
 }
 
-class IrcConnection implements Connection {
-  readonly #identity: LinkedIdentity;
-  readonly #settings: Settings;
-  readonly #host: IdentityHost;
-  readonly #context: Context;
-  readonly #memory: Memory;
-  readonly #closing = new AbortController();
-  readonly #kept: Promise<void>;
-  #session: Session | undefined;
+/**
+ * @throws FabricError `request.invalid` naming every setting and credential that IRC cannot carry
+ */
+function settingsOf({ settings: given }: LinkedIdentity, { secrets }: IdentityHost): Settings {
+  const settings = parseSettings(given);
+  checkSecrets(secrets);
+  // A password without a word on what it is for is the account's, which is called like the nickname.
+  const isBare = settings.sasl === undefined && settings.nickserv === undefined;
+  if (!isBare || textOf(secrets, "password") === undefined) return settings;
+  return { ...settings, sasl: { mechanism: "PLAIN", account: settings.nick } };
+}
 
-  constructor(identity: LinkedIdentity, settings: Settings, host: IdentityHost, context: Context) {
-    this.#identity = identity;
-    this.#settings = settings;
-    this.#host = host;
-    this.#context = context;
-    this.#memory = new Memory({
-      ...settings,
-      keyOf: (name) => this.#secret(`channel_key:${name}`),
-      checkpoint: identity.checkpoint,
-    });
-    this.#kept = this.#keep(AbortSignal.any([host.signal, this.#closing.signal]));
+/** Logs in once and leaves. What keeps the account out, or cannot be tried, is the outcome. */
+async function link(
+  identity: LinkedIdentity,
+  host: IdentityHost,
+  context: ConnectionContext,
+): Promise<LinkOutcome> {
+  const settings = settingsOf(identity, host);
+  checkLogin(host.secrets, settings);
+  const outcome = Promise.withResolvers<LinkOutcome>();
+  const connection = new IrcConnection(identity, settings, host, {
+    ...context,
+    linking: true,
+    onLinked: (nick) =>
+      outcome.resolve({ status: "linked", remote: `${settings.network}/${nick}`, name: nick }),
+    onFailed: ({ code, message, login }) => {
+      const isTrouble = login !== undefined && code !== "platform.auth_expired";
+      outcome.resolve({
+        status: "failed",
+        code,
+        message: isTrouble
+          ? `The login could not be tried (${login}); link again when it can, or without a password.`
+          : message,
+      });
+    },
+  });
+  try {
+    return await Promise.race([outcome.promise, rejected(host.signal)]);
+  } finally {
+    await connection[Symbol.asyncDispose]();
   }
+}
 
-  get self(): { readonly remote: string; readonly name: string } | undefined {
-    const nick = this.#session?.isWelcome === true ? this.#session.self.nick : undefined;
-    return nick === undefined ? undefined : { remote: `${this.#settings.network}/${nick}`, name: nick };
-  }
-
-  plan(action: OutboundAction): readonly Part[] {
-    const { pace, maxLines } = this.#settings;
-    const lines = this.#session?.linesPerText ?? 2;
-    return writesOf(action, this.#self(), maxLines).map((write, index) => ({
-      index,
-      data: write,
-      cost: ((write.do === "say" ? lines : 1) * PACE.perSecond) / pace.perSecond,
-    }));
-  }
-
-  async perform(part: Part, key: string, window: Window): Promise<Said> {
-    const session = this.#session;
-    if (session?.isWelcome !== true) throw new FabricError("platform.unavailable", "there is no connection");
-    return session.perform(part.data as Write, key, window);
-  }
-
-  async history(request: HistoryRequest): Promise<void> {
-    await this.#connected().history(request);
-  }
-
-  async roster(): Promise<readonly RosterEntry[]> {
-    return this.#connected().roster();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#closing.abort();
-    await this.#kept;
-  }
-
-  #connected(): Session {
-    if (this.#session?.isWelcome === true) return this.#session;
-    throw new FabricError("platform.unavailable", "there is no connection");
-  }
-
-  /** The account as the mappings see it; before the first welcome, as it will most likely be. */
-  #self(): Self {
-    const { workspaceId, identityId } = this.#identity;
-    const { network, nick } = this.#settings;
-    const unknown = { caseMapping: "rfc1459", channelTypes: "#&", statusPrefixes: "" } as const;
-    return this.#session?.self ?? { workspaceId, identityId, network, nick, ...unknown };
-  }
-
-  async #keep(signal: AbortSignal): Promise<void> {
-    for (let failures = 0; !signal.aborted; ) {
-      const { ending, livedMs } = await this.#once(signal);
-      if (signal.aborted || ending === undefined) return;
-      failures = livedMs > GOOD_MS ? 1 : failures + 1;
-      if (ending.flooded === true) this.#memory.gate.slowDown();
-      if (!(await this.#pause(ending, failures, signal))) return;
-    }
-  }
-
-  /** One connection. @returns undefined when it was never made because we are closing */
-  async #once(signal: AbortSignal): Promise<{ ending: Ending | undefined; livedMs: number }> {
-    const { hosts, patience } = this.#context;
-    const { host: address, port } = this.#settings;
-    const host = this.#host;
-    let place: Awaited<ReturnType<Hosts["enter"]>>;
-    try {
-      place = await hosts.enter(`${address}:${port}`, signal, (ahead) => this.#queued(ahead));
-    } catch (error) {
-      if (signal.aborted) return { ending: undefined, livedMs: 0 };
-      throw error;
-    }
-    const beganMs = performance.now();
-    host.state({ state: "connecting", message: `Connecting to ${address}.` });
-    try {
-      const [identity, settings, memory] = [this.#identity, this.#settings, this.#memory];
-      const endpoint = this.#endpoint();
-      const secret = (name: string) => this.#secret(name);
-      const session = new Session({ identity, settings, endpoint, host, memory, patience, secret });
-      this.#session = session;
-      const close = () => void session.close();
-      signal.addEventListener("abort", close, { once: true });
-      await session.welcome;
-      place.settled();
-      const ending = await session.ended;
-      signal.removeEventListener("abort", close);
-      host.log.info({ event: "irc.disconnected", state: ending.state, code: ending.code });
-      return { ending, livedMs: performance.now() - beganMs };
-    } finally {
-      this.#session = undefined;
-      place.leave();
-    }
-  }
-
-  /** @returns false when nothing will help until a person acts */
-  async #pause(ending: Ending, failures: number, signal: AbortSignal): Promise<boolean> {
-    const { state, message, code, retry, flooded } = ending;
-    if (retry === "never") {
-      this.#host.state({ state, message, code });
-      return false;
-    }
-    const waitMs = backoffMs(failures, retry === "late" ? LATE : this.#context.retry);
-    this.#host.state({ state, message, code, retryAt: new Date(Date.now() + waitMs) });
-    if (flooded === true || code === "platform.rate_limited") {
-      this.#host.throttle({ reason: message, retryAfterMs: waitMs });
-    }
-    await pause(systemClock, waitMs, signal);
-    return true;
-  }
-
-  #queued(ahead: number): void {
-    const message = `Waiting for a place: this daemon's connections to ${this.#settings.host} are all in use, ${ahead} wait before.`;
-    this.#host.state({ state: "connecting", message });
-  }
-
-  #endpoint(): Endpoint {
-    const { host, port, tls } = this.#settings;
-    const { privateHosts, patience } = this.#context;
-    const own = { certificate: this.#secret("certificate"), key: this.#secret("certificate_key") };
-    const trust = typeof tls === "boolean" ? {} : tls;
-    return {
-      host,
-      port,
-      privateHosts,
-      connectTimeoutMs: patience.connectMs,
-      tls: tls === false ? undefined : { ...trust, ...own },
-    };
-  }
-
-  #secret(name: string): string | undefined {
-    const bytes = this.#host.secrets.get(name);
-    return bytes === undefined ? undefined : new TextDecoder().decode(bytes);
-  }
+async function rejected(signal: AbortSignal): Promise<never> {
+  signal.throwIfAborted();
+  return new Promise((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+  });
 }

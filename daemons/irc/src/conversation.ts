@@ -12,6 +12,8 @@ export interface ServerFacts {
   readonly channelTypes: string;
   /** ISUPPORT `STATUSMSG`, such as `@+`. */
   readonly statusPrefixes: string;
+  /** Name of the server we are connected to, once known. */
+  readonly serverName?: string;
 }
 
 /** What the mappings must know of the account and its server. */
@@ -74,8 +76,11 @@ export function sameName(self: Pick<Self, "caseMapping">, a: string, b: string):
 const MAX_NAME_BYTES = 200;
 /** Blanks, commas and controls would be read as another parameter or another target. */
 const NO_CHANNEL = /[\0-\x20,\x7F]/;
-/** Nor may a nickname look like a channel, a mask, a server or a status prefix. */
-const NO_NICK = /[\0-\x20,\x7F!*?@.$:]|^[#&+~%]/;
+/**
+ * Nor may a nickname look like a channel, with or without the prefix of its operators, like a mask of servers, or
+ * like an address. `~tilde`, `*status` and `user/network` are people and services to answer.
+ */
+const NO_NICK = /[\0-\x20,\x7F!@]|^[$:]|^[~&%+.]*[#&+]/;
 
 export function isChannelName(name: string): boolean {
   return /^[#&+!]/.test(name) && !NO_CHANNEL.test(name) && Buffer.byteLength(name) <= MAX_NAME_BYTES;

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { parseLine } from "./client.ts";
-import { endingOf, joinRefusalOf, refusalOf, registrationRefusalOf, socketEnding } from "./errors.ts";
+import { endingOf, registrationRefusalOf, socketEnding } from "./errors.ts";
 import type { Line } from "./inbound.ts";
+import { joinRefusalOf, refusalOf } from "./refusals.ts";
 
 function line(raw: string): Line {
   const parsed = parseLine(raw);

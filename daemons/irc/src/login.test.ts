@@ -29,6 +29,18 @@ function services(caps = ["sasl=PLAIN,EXTERNAL"]): ScriptOptions {
   };
 }
 
+/** SASL is offered, and no password is good. */
+function refusing(): ScriptOptions {
+  return {
+    caps: ["sasl=PLAIN"],
+    on: (line, client) => {
+      if (line === "AUTHENTICATE PLAIN") client.send("AUTHENTICATE +");
+      else if (line.startsWith("AUTHENTICATE")) client.numeric("904", ":SASL authentication failed");
+      return line.startsWith("AUTHENTICATE");
+    },
+  };
+}
+
 test("SASL PLAIN with the account of the settings and the password of the vault", async () => {
   await using server = await ScriptedServer.listen(services());
   const settings = { sasl: { mechanism: "PLAIN", account: "alice-account" } };
@@ -59,14 +71,177 @@ test("a wrong password asks a person, once, and nobody is seen without the login
   expect(server.client.lines).not.toContain("JOIN #room");
 });
 
-test("without SASL and without NickServ a configured login is not given up silently", async () => {
+/** Nobody is ever seen without the login, whatever the reason. */
+const seen = (server: ScriptedServer): readonly string[] =>
+  server.clients.flatMap(({ lines }) => lines).filter((line) => line.startsWith("JOIN"));
+
+test("a login that cannot be tried refuses the link; it is not skipped", async () => {
   for (const caps of [[], ["sasl=EXTERNAL"], ["multi-prefix"]]) {
-    await using server = await ScriptedServer.listen(services(caps));
-    const settings = { sasl: { account: "alice" } };
-    await using kept = await Kept.open({ port: server.port, settings, secrets: { password: PASSWORD } });
-    expect(await kept.becomes("bad_credentials")).toMatch(/does not offer/);
-    expect(server.client.lines).not.toContain("JOIN #room");
+    for (const settings of [{ sasl: { account: "alice" } }, {}]) {
+      await using server = await ScriptedServer.listen(services(caps));
+      const outcome = await Kept.link({ port: server.port, settings, secrets: { password: PASSWORD } });
+      expect(outcome).toMatchObject({ status: "failed", code: "platform.unavailable" });
+      expect(outcome).toMatchObject({
+        message: expect.stringMatching(/could not be tried .*does not offer/) as string,
+      });
+      expect(seen(server)).toEqual([]);
+    }
   }
+});
+
+test.each([
+  [{ sasl: { mechanism: "EXTERNAL" } }, {}, /certificate: /],
+  [{ sasl: { account: "alice" } }, {}, /password: /],
+  [{ nickserv: {} }, {}, /password: /],
+])("a login without what it needs, %j, refuses the link and names it", async (settings, secrets, named) => {
+  await using server = await ScriptedServer.listen(services());
+  const linking = Kept.link({ port: server.port, settings, secrets });
+  await expect(linking).rejects.toMatchObject({
+    code: "request.invalid",
+    message: expect.stringMatching(named) as string,
+  });
+  expect(server.clients).toHaveLength(0);
+});
+
+test("a link is the login and nothing else", async () => {
+  await using server = await ScriptedServer.listen(services());
+  const secrets = { password: PASSWORD };
+  expect(await Kept.link({ port: server.port, secrets })).toEqual({
+    status: "linked",
+    remote: "testnet/alice",
+    name: "alice",
+  });
+  expect(seen(server)).toEqual([]);
+  const wrong = { port: server.port, secrets: { password: "wrong" } };
+  expect(await Kept.link(wrong)).toMatchObject({ status: "failed", code: "platform.auth_expired" });
+});
+
+test.each([
+  ["has another password", ":Password incorrect.", "platform.auth_expired"],
+  ["knows no such account", ":alice is not registered.", "platform.auth_expired"],
+  ["says nothing", undefined, "platform.unavailable"],
+])("a link fails where NickServ %s", async (_, answer, code) => {
+  await using server = await ScriptedServer.listen({
+    on: (line, client) => {
+      if (!line.startsWith("PRIVMSG NickServ")) return false;
+      const reminder =
+        ":This nickname is registered. Please choose a different one, or identify via /msg NickServ";
+      for (const text of [reminder, ...(answer === undefined ? [] : [answer])]) {
+        client.send(`:NickServ!s@services. NOTICE ${client.nick} ${text}`);
+      }
+      return true;
+    },
+  });
+  const outcome = await Kept.link({
+    port: server.port,
+    settings: { nickserv: {} },
+    secrets: { password: PASSWORD },
+    connector: { patience: { identifyMs: 50 } },
+  });
+  expect(outcome).toMatchObject({ status: "failed", code });
+});
+
+test("nickname and password without an account: the account is called like the nickname", async () => {
+  await using server = await ScriptedServer.listen(services());
+  await using kept = await Kept.open({ port: server.port, secrets: { password: PASSWORD } });
+  await kept.becomes("connected");
+  const [, sent = ""] = server.client.lines.filter((line) => line.startsWith("AUTHENTICATE"));
+  expect(Buffer.from(sent.split(" ")[1] ?? "", "base64").toString("utf8")).toBe(`alice\0alice\0${PASSWORD}`);
+});
+
+/** How a network's login may fail once, at a reconnect, without being wrong. */
+const TROUBLES: readonly (readonly [string, ScriptOptions])[] = [
+  ["SASL is missing from CAP LS", { caps: [] }],
+  ["SASL is missing, other capabilities are there", { caps: ["multi-prefix"] }],
+  ["the mechanism has changed", { caps: ["sasl=SCRAM-SHA-256"] }],
+  ...[
+    "902 alice :You must use a nick assigned to you",
+    "904 alice :SASL authentication failed",
+    "904 alice :SASL authentication timed out",
+    "906 alice :SASL authentication aborted",
+    "908 alice SCRAM-SHA-256 :are available SASL mechanisms",
+  ].map(
+    (numeric) =>
+      [
+        `AUTHENTICATE is answered by ${numeric}`,
+        {
+          caps: ["sasl=PLAIN"],
+          on: (line: string, client: ScriptedClient) => {
+            if (line.startsWith("AUTHENTICATE")) client.send(`:irc.test.invalid ${numeric}`);
+            return line.startsWith("AUTHENTICATE");
+          },
+        },
+      ] as const,
+  ),
+  ["AUTHENTICATE is never answered", { caps: ["sasl=PLAIN"], on: (line) => line.startsWith("AUTHENTICATE") }],
+];
+
+test.each(TROUBLES)(
+  "temporary is not final: %s at a reconnect, and it is tried again",
+  async (_, trouble) => {
+    let options: ScriptOptions = services();
+    await using server = await ScriptedServer.listen(() => options);
+    await using kept = await Kept.open({
+      port: server.port,
+      secrets: { password: PASSWORD },
+      connector: { patience: { registerMs: 300 } },
+    });
+    await kept.becomes("connected");
+    options = trouble;
+    server.client.drop();
+    await until("it says so", () =>
+      kept.host.states.some(({ message }) => message.includes("login does not work just now")),
+    );
+    const told = kept.host.states.find(({ message }) => message.includes("login does not work just now"));
+    expect(told).toMatchObject({ state: "transient_disconnect", code: "platform.unavailable" });
+    expect(told?.retryAt).toBeInstanceOf(Date);
+    options = services();
+    await until("it is back", () => kept.host.states.at(-1)?.state === "connected");
+    expect(kept.host.states.some(({ state }) => state === "bad_credentials")).toBe(false);
+  },
+);
+
+test("a login that has worked is given up when it is refused again and again, also after a restart", async () => {
+  for (const checkpoint of [undefined, { at: "2026-11-20T11:34:00.000Z" }]) {
+    let options: ScriptOptions = services();
+    await using server = await ScriptedServer.listen(() => options);
+    if (checkpoint !== undefined) options = refusing();
+    await using kept = await Kept.open({ port: server.port, secrets: { password: PASSWORD }, checkpoint });
+    if (checkpoint === undefined) {
+      await kept.becomes("connected");
+      options = refusing();
+      server.client.drop();
+    }
+    await kept.becomes("bad_credentials");
+    const doubted = kept.host.states.filter(({ message }) => message.includes("it has worked before"));
+    expect(doubted).toHaveLength(2);
+  }
+});
+
+test("NickServ that is away is asked again, and the state says that the login is open", async () => {
+  let isThere = false;
+  await using server = await ScriptedServer.listen({
+    on: (line, client) => {
+      if (!line.startsWith("PRIVMSG NickServ")) return false;
+      if (isThere) client.numeric("900", `${client.mask} alice :You are now logged in`);
+      else client.numeric("401", "NickServ :No such nick");
+      return true;
+    },
+  });
+  await using kept = await Kept.open({
+    port: server.port,
+    settings: { nickserv: {} },
+    secrets: { password: PASSWORD },
+    connector: { patience: { identifyAgainMs: 20 } },
+  });
+  expect(await kept.becomes("connected")).toContain("NickServ has not answered the login");
+  isThere = true;
+  const asked = () => server.client.lines.filter((line) => line.includes("IDENTIFY")).length;
+  await until("it is asked again", () => asked() >= 2);
+  await until(
+    "the state says so",
+    () => kept.host.states.at(-1)?.message === "Connected to testnet as alice.",
+  );
 });
 
 test("a server password is not tried as an account's", async () => {

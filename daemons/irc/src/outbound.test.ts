@@ -124,6 +124,26 @@ test("channels are joined and left by name; a name that is two is none", () => {
   ).toEqual([{ do: "leave", channel: "#Room", reason: "ab" }]);
 });
 
+test("a reason and a key are bounded by bytes, and cut between characters", () => {
+  const leave = (reason: string) =>
+    writesOf(
+      { action: "leave_channel", conversation: undefined, payload: { channel: "#room", reason } },
+      self,
+      40,
+    );
+  const family = "👩‍👩‍👧‍👦";
+  const [write] = leave(family.repeat(100_000));
+  expect(write).toEqual({ do: "leave", channel: "#room", reason: family.repeat(6) });
+  expect(leave(`${"x".repeat(159)}é`)).toEqual([{ do: "leave", channel: "#room", reason: "x".repeat(159) }]);
+  expect(leave("bye\uD83D")).toEqual([{ do: "leave", channel: "#room", reason: "bye\uFFFD" }]);
+  const join = {
+    action: "join_channel",
+    conversation: undefined,
+    payload: { channel: "#room", key: "k".repeat(101) },
+  };
+  expect(() => writesOf(join, self, 40)).toThrow(expect.objectContaining({ code: "platform.not_found" }));
+});
+
 test("whatever is said fits a line, with the longest address before it, and is one line", () => {
   fc.assert(
     fc.property(fc.string({ unit: "binary", maxLength: 3_000 }), fc.boolean(), (text, emote) => {

@@ -11,9 +11,10 @@ import {
 } from "@linkspan/envelopes";
 import type { OutboundAction } from "@linkspan/daemon-kit";
 import { checkedChannel, type Place, placeOf, sameName, type Self } from "./conversation.ts";
+import { isChannelKey } from "./secrets.ts";
 import { withoutControls } from "./wire/formatting.ts";
 import { spelledOut } from "./wire/spelling.ts";
-import { splitText } from "./wire/splitting.ts";
+import { shortened, splitText } from "./wire/splitting.ts";
 
 /** One thing to write; what `Part.data` holds. */
 export type Write =
@@ -152,17 +153,17 @@ function placeIn({ conversation }: OutboundAction, self: Self): Place {
 function joining({ channel, key }: ChannelChange, action: OutboundAction, self: Self): Write {
   const name = agreed(channel, action, self);
   if (key === undefined) return { do: "join", channel: name };
-  if (/[\0-\x20,\x7F]|^:/.test(key)) throw new FabricError("platform.not_found", "that is no channel key");
+  if (!isChannelKey(key)) throw new FabricError("platform.not_found", "that is no channel key");
   return { do: "join", channel: name, key };
 }
 
 function leaving({ channel, reason }: ChannelChange, action: OutboundAction, self: Self): Write {
   const name = agreed(channel, action, self);
-  const said = withoutControls(reason ?? "").slice(0, MAX_REASON);
+  const said = shortened(withoutControls(reason ?? ""), MAX_REASON_BYTES);
   return said === "" ? { do: "leave", channel: name } : { do: "leave", channel: name, reason: said };
 }
 
-const MAX_REASON = 80;
+const MAX_REASON_BYTES = 160;
 
 /** The channel named, which must be the conversation's if there is one. */
 function agreed(channel: string, { conversation }: OutboundAction, self: Self): string {

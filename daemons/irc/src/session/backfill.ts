@@ -7,11 +7,14 @@
 import { FabricError } from "@linkspan/envelopes";
 import type { PlatformEvent } from "@linkspan/daemon-kit";
 import { type Line, type Seen, serverTime } from "../inbound.ts";
+import type { Guard } from "./guard.ts";
 
 export interface BackfillOptions {
   readonly write: (line: string) => void;
   readonly emit: (events: readonly PlatformEvent[]) => void;
-  readonly eventsOf: (line: Line, seen: Seen) => readonly PlatformEvent[];
+  /** Events of a line of the history of `target`; none for what we said ourselves and know of. */
+  readonly eventsOf: (line: Line, seen: Seen, target: string) => readonly PlatformEvent[];
+  readonly guard: Guard;
   /** The conversation that a target names. */
   readonly conversation: (target: string) => string;
   /** Whether this server id has not been handed over yet; from now on it counts as handed over. */
@@ -93,7 +96,7 @@ export class Backfill {
     const page = this.#pages.get(key) ?? [];
     this.#pages.delete(key);
     for (const { line, seen } of page)
-      if (this.#isNew(line)) this.#options.emit(this.#options.eventsOf(line, seen));
+      if (this.#isNew(line)) this.#options.emit(this.#options.eventsOf(line, seen, target));
     const fetch = this.#fetches.get(key);
     if (fetch === undefined) return;
     fetch.left -= page.length;
@@ -138,10 +141,11 @@ export class Backfill {
 
   #ask(fetch: Fetch, command: string): void {
     clearTimeout(fetch.timer);
-    fetch.timer = setTimeout(() => {
+    const onLate = () => {
       fetch.done.reject(new FabricError("platform.unavailable", "the server did not send the history"));
       this.#finish(fetch);
-    }, this.#options.timeoutMs);
+    };
+    fetch.timer = setTimeout(() => this.#options.guard(onLate), this.#options.timeoutMs);
     this.#options.write(`${command} ${Math.max(1, Math.min(fetch.left, this.#options.pageSize))}`);
   }
 

@@ -31,6 +31,17 @@ export class Channels {
     return [...this.#joined.values()].map(({ name }) => name);
   }
 
+  /** How a channel of ours, or somebody in one, is spelled. */
+  spelled(folded: string): string | undefined {
+    const channel = this.#joined.get(folded);
+    if (channel !== undefined) return channel.name;
+    for (const { members } of this.#joined.values()) {
+      const nick = members.get(folded);
+      if (nick !== undefined) return nick;
+    }
+    return undefined;
+  }
+
   /** Everybody who shares a channel, each once. */
   get members(): readonly string[] {
     return [...new Map([...this.#joined.values()].flatMap(({ members }) => [...members])).values()];

@@ -4,13 +4,17 @@
  *   labels on:  the answer that carries our label: our own echo (said), an error (not said), an ACK (said, where
  *               there are no echoes)
  *   labels off: every text is followed by a PING. A server answers in order: an error before the PONG is the
- *               text's, no error means said. An own echo in between gives it the server's id.
+ *               text's, no error means said. An own echo in between gives it the server's id; it is known by its
+ *               words. Another client of the account may speak there at the same time, and a server may alter what
+ *               we said, so a line of ours with other words waits for the PONG: if the echo has not come by then, the
+ *               line most like the text is it, and all others are somebody's news.
  *
  * What has neither when the connection ends may or may not have been said.
  */
 import { UncertainSend, type Said } from "@linkspan/daemon-kit";
 import { serverTime, type Line } from "../inbound.ts";
-import { refusalOf } from "../errors.ts";
+import { refusalOf } from "../refusals.ts";
+import { MARK, plain } from "./own-sends.ts";
 
 export interface ConfirmationOptions {
   readonly labels: boolean;
@@ -37,6 +41,14 @@ interface Pending extends Text {
   readonly promise: PromiseWithResolvers<Said>;
 }
 
+/** A line of ours whose text we cannot tell yet. */
+interface Held {
+  readonly line: Line;
+  readonly at: Date;
+  /** Makes news of it. */
+  readonly tell: () => void;
+}
+
 /** What a server must echo in a label, at most 64 bytes. */
 const LABEL = /^[A-Za-z0-9_-]{1,64}$/;
 
@@ -44,6 +56,7 @@ export class Confirmations {
   readonly #options: ConfirmationOptions;
   /** In the order written. */
   readonly #pending: Pending[] = [];
+  #held: Held[] = [];
   #count = 0;
 
   constructor(options: ConfirmationOptions) {
@@ -88,13 +101,15 @@ export class Confirmations {
 
   /**
    * @param label the line's own, or that of the batch it is in
-   * @returns whether the line is the echo of something said here, and so no news
+   * @param tell makes news of the line; called later, where it is not known yet whether it is the echo of a text
+   * @returns whether the line is the echo of something said here, or may be, and so no news now
    */
-  see(line: Line, label: string | undefined, at: Date): boolean {
+  see(line: Line, label: string | undefined, at: Date, tell: () => void): boolean {
     if (line.command === "PONG") this.#pong(line.params.at(-1), at);
     else if (line.command === "ACK") this.#acknowledged(label, at);
-    else if (line.command === "PRIVMSG" || line.command === "NOTICE") return this.#echo(line, label, at);
-    else this.#refused(line, label);
+    else if (line.command === "PRIVMSG" || line.command === "NOTICE") {
+      return this.#options.labels ? this.#labelledEcho(line, label, at) : this.#echo({ line, at, tell });
+    } else this.#refused(line, label);
     return false;
   }
 
@@ -103,26 +118,74 @@ export class Confirmations {
     for (const pending of this.#pending.splice(0)) {
       this.#reject(pending, new UncertainSend("the connection ended before the server confirmed it"));
     }
+    this.#release();
   }
 
-  #echo(line: Line, label: string | undefined, at: Date): boolean {
-    const { echoes, labels, isSelf, same } = this.#options;
-    if (!echoes || !isSelf(line.nick)) return false;
-    const [target = "", text] = line.params;
-    const open = labels
-      ? this.#pending.filter((pending) => label !== undefined && pending.label === label)
-      : this.#pending.filter((pending) => !pending.settled && same(pending.target, target));
-    // A server may strip colours from what it relays; then the first one to that target is meant.
-    const echoed = open.find((pending) => pending.text === text) ?? open[0];
+  #labelledEcho(line: Line, label: string | undefined, at: Date): boolean {
+    const { echoes, isSelf } = this.#options;
+    if (!echoes || label === undefined || !isSelf(line.nick)) return false;
+    const echoed = this.#labelled(label);
     if (echoed !== undefined) this.#said(echoed, at, line);
-    return labels ? label !== undefined : echoed !== undefined;
+    return true;
+  }
+
+  #echo(held: Held): boolean {
+    const { echoes, isSelf } = this.#options;
+    const { line, at } = held;
+    if (!echoes || !isSelf(line.nick)) return false;
+    const open = this.#pending.filter((pending) => !pending.settled && this.#isTo(pending, line));
+    const echoed =
+      open.find(
+        ({ tags }) => line.tags[MARK] !== undefined && tags?.includes(`${MARK}=${line.tags[MARK]}`),
+      ) ??
+      open.find(({ text }) => text === line.params[1]) ??
+      open.find(({ text }) => plain(text) === plain(line.params[1] ?? ""));
+    if (echoed !== undefined) {
+      this.#said(echoed, at, line);
+      this.#release();
+    } else if (open.length > 0) this.#held.push(held);
+    return open.length > 0;
   }
 
   #pong(token: string | undefined, at: Date): void {
     const index = this.#pending.findIndex(
       (pending) => pending.token !== undefined && pending.token === token,
     );
-    for (const pending of this.#pending.splice(0, index + 1)) this.#said(pending, at, undefined);
+    for (const pending of this.#pending.splice(0, index + 1)) {
+      if (pending.settled) continue;
+      const altered = this.#likest(pending);
+      this.#held = this.#held.filter((held) => held !== altered);
+      this.#said(pending, altered?.at ?? at, altered?.line);
+    }
+    this.#release();
+  }
+
+  /** Of the lines that may be the echo of a text, the one that shares most words with it; of equals, the first. */
+  #likest(pending: Pending): Held | undefined {
+    const words = new Set(plain(pending.text).split(" "));
+    const likeness = ({ line }: Held): number =>
+      plain(line.params[1] ?? "")
+        .split(" ")
+        .filter((word) => words.has(word)).length;
+    return this.#held
+      .filter(({ line }) => this.#isTo(pending, line))
+      .reduce<Held | undefined>(
+        (best, held) => (best === undefined || likeness(held) > likeness(best) ? held : best),
+        undefined,
+      );
+  }
+
+  /** What cannot be an echo any more is news. */
+  #release(): void {
+    const isOpen = ({ line }: Held): boolean =>
+      this.#pending.some((pending) => !pending.settled && this.#isTo(pending, line));
+    const news = this.#held.filter((held) => !isOpen(held));
+    this.#held = this.#held.filter(isOpen);
+    for (const { tell } of news) tell();
+  }
+
+  #isTo(pending: Pending, { command, params }: Line): boolean {
+    return pending.command === command && this.#options.same(pending.target, params[0] ?? "");
   }
 
   #acknowledged(label: string | undefined, at: Date): void {
@@ -135,8 +198,11 @@ export class Confirmations {
   #refused(line: Line, label: string | undefined): void {
     const pending = this.#options.labels ? this.#labelled(label) : this.#pending[0];
     if (pending === undefined || pending.settled) return;
-    const error = refusalOf(line, (name) => this.#options.same(name, pending.target));
-    if (error !== undefined) this.#reject(pending, error);
+    const isTarget = (name: string) => this.#options.same(name, pending.target);
+    const error = refusalOf(line, isTarget, pending.label !== undefined);
+    if (error === undefined) return;
+    this.#reject(pending, error);
+    this.#release();
   }
 
   #labelled(label: string | undefined): Pending | undefined {

@@ -3,10 +3,12 @@
  *
  * SASL comes first and decides alone. Only where it is not offered does NickServ get the password, after
  * registration. A login that is configured and does not succeed ends the connection: nobody is to be seen under
- * their nickname, and their own address, without it.
+ * their nickname, and their own address, without it. Whether it is tried again depends on what failed.
  */
-import { loginRefused, nickRefused, registrationRefusalOf, type Ending } from "../errors.ts";
+import { type Ending, nickRefused, registrationRefusalOf } from "../errors.ts";
 import type { Line } from "../inbound.ts";
+import { isReminder, type LoginFailure, nickservRefusalOf, saslFailureOf } from "../logins.ts";
+import type { Guard } from "./guard.ts";
 import type { Nickname } from "./nickname.ts";
 import type { NickServ } from "./nickserv.ts";
 
@@ -16,12 +18,19 @@ export interface HandshakeOptions {
   readonly saslWanted: boolean;
   readonly nickserv: NickServ;
   readonly isChannel: (name: string) => boolean;
-  readonly same: (a: string, b: string) => boolean;
+  readonly guard: Guard;
   readonly onWelcome: () => void;
   readonly onEnd: (ending: Ending) => void;
+  /** The login did not succeed; the connection must end. */
+  readonly onLoginFailed: (failure: LoginFailure) => void;
+  readonly onLoggedIn: () => void;
   /** The server refuses us and will say why and close. */
   readonly onRefused: (ending: Ending) => void;
+  /** For a link: services that do not answer are a failure, too. */
+  readonly mustProve: boolean;
   readonly identifyTimeoutMs?: number;
+  /** How long after its first words a server that never ends its greeting is taken to be ready. */
+  readonly greetTimeoutMs?: number;
 }
 
 export class Handshake implements Disposable {
@@ -29,11 +38,12 @@ export class Handshake implements Disposable {
   #phase: "registering" | "greeted" | "identifying" | "welcome" = "registering";
   #account: string | undefined;
   #loggedIn = false;
+  #isUnanswered = false;
   #failure: string | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: HandshakeOptions) {
-    this.#options = { identifyTimeoutMs: 5_000, ...options };
+    this.#options = { identifyTimeoutMs: 5_000, greetTimeoutMs: 5_000, ...options };
   }
 
   /** The services account, once logged in. */
@@ -50,39 +60,62 @@ export class Handshake implements Disposable {
     return this.#phase === "welcome";
   }
 
-  /** @param final SASL was tried and refused, or there is nothing else to try */
-  loginFailed(why: string, final: boolean): void {
+  get isLoggedIn(): boolean {
+    return this.#loggedIn;
+  }
+
+  /** The services that were given the password have not answered. */
+  get isLoginOpen(): boolean {
+    return this.#isUnanswered && !this.#loggedIn;
+  }
+
+  /** SASL is not offered, or not by this mechanism. */
+  loginMissing(why: string): void {
     this.#failure = why;
-    if (final || !this.#options.nickserv.isConfigured) this.#options.onEnd(loginRefused(why));
+    if (!this.#options.nickserv.isConfigured) this.#options.onLoginFailed({ why, isProven: false });
   }
 
   see(line: Line): void {
-    const { nickname } = this.#options;
+    const { nickname, nickserv } = this.#options;
     const [first = "", second = "", third = ""] = line.params;
     switch (line.command) {
       case "001":
+        if (this.registered) break;
         nickname.is(first);
         this.#phase = "greeted";
+        this.#after(this.#options.greetTimeoutMs, () => this.#login());
         break;
       case "376":
       case "422":
-        if (this.#phase === "greeted") this.#login();
+        this.#login();
         break;
       case "900":
-        [this.#account, this.#loggedIn] = [third, true];
-        this.#identified();
+        this.#account = third;
+        this.#succeeded();
         break;
       case "901":
         this.#account = undefined;
         break;
       case "903":
-        this.#loggedIn = true;
+      case "907":
+        this.#succeeded();
         break;
       case "NOTICE":
-        if (this.#options.same(line.nick, this.#options.nickserv.service)) this.#identified();
+        if (nickserv.isService(line.nick)) this.#heardOfNickServ(second);
         break;
+      case "401":
+      case "440":
+        // There are no services just now.
+        if (this.#phase === "identifying" && nickserv.isService(second.split("@")[0] ?? ""))
+          this.#identified(false);
+        break;
+      case "513":
+        this.#answerPing(line);
+        break;
+      case "430":
       case "432":
       case "433":
+      case "435":
       case "436":
       case "437":
         if (!this.registered && !this.#options.isChannel(second)) this.#nickRefused(line);
@@ -97,8 +130,20 @@ export class Handshake implements Disposable {
   }
 
   #refused(line: Line): void {
+    const failure = saslFailureOf(line);
+    if (failure !== undefined) {
+      if (!this.#loggedIn && !this.registered) this.#options.onLoginFailed(failure);
+      return;
+    }
     const ending = registrationRefusalOf(line);
-    if (ending !== undefined) this.#options.onRefused(ending);
+    if (ending !== undefined && (line.command !== "FAIL" || !this.registered))
+      this.#options.onRefused(ending);
+  }
+
+  /** Old servers want the number back that they ask for in words: `PONG 12345`. */
+  #answerPing({ params }: Line): void {
+    const [, number] = /PONG :?(\S+)/i.exec(params.at(-1) ?? "") ?? [];
+    if (!this.registered && number !== undefined) this.#options.write(`PONG :${number}`);
   }
 
   #nickRefused({ command, params }: Line): void {
@@ -111,25 +156,58 @@ export class Handshake implements Disposable {
   }
 
   #login(): void {
-    const { saslWanted, nickserv, identifyTimeoutMs, onEnd } = this.#options;
+    if (this.#phase !== "greeted") return;
+    clearTimeout(this.#timer);
+    const { saslWanted, nickserv, identifyTimeoutMs, onLoginFailed } = this.#options;
     if (this.#loggedIn || (!saslWanted && !nickserv.isConfigured)) this.#welcome();
-    else if (!nickserv.isConfigured) onEnd(loginRefused(this.#failure ?? "the server does not offer SASL"));
-    else {
+    else if (!nickserv.isConfigured) {
+      onLoginFailed({ why: this.#failure ?? "the server does not offer SASL", isProven: false });
+    } else {
       this.#phase = "identifying";
-      this.#timer = setTimeout(() => this.#identified(), identifyTimeoutMs);
+      this.#after(identifyTimeoutMs, () => this.#identified(false));
       nickserv.identify();
     }
   }
 
+  #heardOfNickServ(text: string): void {
+    const { nickserv, onLoginFailed } = this.#options;
+    if (isReminder(text)) return;
+    nickserv.answered();
+    this.#isUnanswered = false;
+    if (this.#phase !== "identifying") return;
+    const refusal = nickservRefusalOf(text);
+    if (refusal !== undefined) onLoginFailed(refusal);
+    else this.#identified(true);
+  }
+
+  #succeeded(): void {
+    this.#loggedIn = true;
+    this.#options.nickserv.answered();
+    this.#options.onLoggedIn();
+    this.#identified(true);
+  }
+
   /** NickServ has answered, or taken too long: its words reach the person as a message. */
-  #identified(): void {
+  #identified(isAnswered: boolean): void {
     if (this.#phase !== "identifying") return;
     clearTimeout(this.#timer);
-    this.#welcome();
+    const { nickserv, mustProve, onLoginFailed } = this.#options;
+    this.#isUnanswered = !isAnswered;
+    if (isAnswered) this.#welcome();
+    else if (mustProve) onLoginFailed({ why: `${nickserv.service} does not answer`, isProven: false });
+    else {
+      nickserv.identifyLater();
+      this.#welcome();
+    }
   }
 
   #welcome(): void {
     this.#phase = "welcome";
     this.#options.onWelcome();
+  }
+
+  #after(ms: number, work: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#options.guard(work), ms);
   }
 }

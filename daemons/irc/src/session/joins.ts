@@ -1,7 +1,8 @@
 /** Being in the channels that we want to be in: joined at every connection, tried again while refused. */
 import { FabricError } from "@linkspan/envelopes";
-import { joinRefusalOf } from "../errors.ts";
+import { forwardOf, type JoinRefusal, joinRefusalOf, Refusal } from "../refusals.ts";
 import type { Line } from "../inbound.ts";
+import type { Guard } from "./guard.ts";
 import type { Memory, Wish } from "./memory.ts";
 
 export interface JoinsOptions {
@@ -9,8 +10,11 @@ export interface JoinsOptions {
   readonly write: (line: string) => void;
   readonly fold: (name: string) => string;
   readonly isSelf: (nick: string) => boolean;
-  /** For a person: a channel that is wanted refuses us. */
-  readonly onRefused: (refusal: string) => void;
+  readonly guard: Guard;
+  /** Whether a channel that sends us on to another one is followed there. */
+  readonly followForwards: boolean;
+  /** For a person: a channel that is wanted refuses us, or has sent us on. */
+  readonly onNews: (sentence: string) => void;
   readonly retryMs?: number;
 }
 
@@ -30,6 +34,12 @@ export class Joins implements Disposable {
   readonly #pending = new Map<string, PromiseWithResolvers<void>>();
   readonly #refused = new Map<string, FabricError>();
   readonly #leaving = new Map<string, PromiseWithResolvers<void>>();
+  /** Where a channel has sent us that we did not ask for. */
+  readonly #strange = new Set<string>();
+  /** Left because of that. */
+  readonly #dismissed = new Set<string>();
+  /** Followed on this connection, for people. */
+  readonly #forwards: string[] = [];
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: JoinsOptions) {
@@ -41,26 +51,31 @@ export class Joins implements Disposable {
     const { memory, write, fold, retryMs } = this.#options;
     const waiting = memory.wishes.map(({ name }) => this.#wait(fold(name)).promise);
     for (const line of joinLines(memory.wishes)) write(line);
-    this.#timer = setInterval(() => this.again(), retryMs);
+    this.#timer = setInterval(() => this.#options.guard(() => this.again()), retryMs);
     await Promise.allSettled(waiting);
   }
 
-  /** For people: the channels that are wanted and refuse us. */
-  get refusals(): readonly string[] {
-    return [...this.#refused.values()].map(({ message }) => message);
+  /** For people: the channels that are wanted and refuse us, and those that have sent us on. */
+  get news(): readonly string[] {
+    return [...[...this.#refused.values()].map(({ message }) => message), ...this.#forwards];
   }
 
   /** To be in one more channel. `done` resolves once we are, and rejects with the refusal. */
   join(wish: Wish): Change {
     const { memory, fold } = this.#options;
     const key = fold(wish.name);
-    memory.wish(wish);
+    const before = memory.wants(wish.name) ? { ...wish, key: memory.keyOf(wish.name) } : undefined;
+    const wanted = { ...wish, key: wish.key ?? before?.key };
+    memory.wish(wanted);
     if (this.#joined.has(key)) return DONE;
     const done = this.#wait(key).promise.catch((error: unknown) => {
-      memory.forget(wish.name);
+      if (before === undefined) {
+        memory.forget(wish.name);
+        this.#refused.delete(key);
+      } else memory.wish(before);
       throw error;
     });
-    return { lines: joinLines([wish]), done };
+    return { lines: joinLines([wanted]), done };
   }
 
   /** To be in one channel less. `done` resolves once we are out. */
@@ -79,37 +94,45 @@ export class Joins implements Disposable {
   }
 
   /**
-   * What to wait for before something is said in a channel; undefined when nothing is known against it.
-   *
-   * @throws FabricError the refusal, where we want to be in and may not
+   * What to wait for before something is said in a channel; undefined when nothing is known against it. A channel
+   * that is wanted and has refused us is asked anew: it may not refuse us any more.
    */
   ready(name: string): Promise<void> | undefined {
-    const key = this.#options.fold(name);
+    const { fold, memory, write } = this.#options;
+    const key = fold(name);
     if (this.#joined.has(key)) return undefined;
-    const refused = this.#refused.get(key);
-    if (refused !== undefined) throw refused;
-    return this.#pending.get(key)?.promise;
+    const pending = this.#pending.get(key);
+    if (pending !== undefined) return pending.promise;
+    if (!this.#refused.delete(key)) return undefined;
+    const wish = memory.wishes.find((one) => fold(one.name) === key);
+    if (wish === undefined) return undefined;
+    const waiting = this.#wait(key);
+    for (const line of joinLines([wish])) write(line);
+    return waiting.promise;
   }
 
-  /** @returns whether the line answers a JOIN of ours, and so is about nothing else */
+  /** @returns whether the line answers a JOIN or PART of ours, and so is about nothing else */
   see(line: Line): boolean {
-    const { fold, isSelf, memory } = this.#options;
+    const { fold, isSelf } = this.#options;
     const [first = "", second = ""] = line.params;
     if (line.command === "JOIN" && isSelf(line.nick)) {
-      this.#in(fold(first));
+      this.#in(first);
       return true;
     }
-    if (line.command === "PART" && isSelf(line.nick)) this.#out(first);
+    if (line.command === "PART" && isSelf(line.nick)) this.#parted(first);
     if (line.command === "KICK" && isSelf(second)) this.#out(first);
-    const refusal = joinRefusalOf(line);
-    const key = refusal === undefined ? "" : fold(refusal.channel);
-    if (refusal === undefined || !this.#pending.has(key)) return false;
-    const wanted = memory.wants(refusal.channel);
-    this.#pending.get(key)?.reject(refusal.error);
-    this.#pending.delete(key);
-    if (wanted) {
-      this.#refused.set(key, refusal.error);
-      this.#options.onRefused(refusal.error.message);
+    if ((line.command === "442" || line.command === "403") && this.#leaving.has(fold(second))) {
+      this.#out(second);
+      return true;
+    }
+    const refusal = joinRefusalOf(line, (name) => this.#pending.has(fold(name)));
+    if (refusal === undefined || this.#pending.size === 0) return false;
+    const forward = forwardOf(line);
+    if (forward === undefined) this.#refuse(refusal);
+    else if (this.#options.followForwards) this.#follow(forward.from, forward.to);
+    else {
+      this.#strange.add(fold(forward.to));
+      this.#refuse(refusal);
     }
     return true;
   }
@@ -129,11 +152,50 @@ export class Joins implements Disposable {
     return waiting;
   }
 
-  #in(key: string): void {
+  #refuse({ channel, error }: JoinRefusal): void {
+    const { fold, memory, onNews } = this.#options;
+    const keys = channel === undefined ? [...this.#pending.keys()] : [fold(channel)];
+    for (const key of keys) {
+      this.#pending.get(key)?.reject(error);
+      this.#pending.delete(key);
+      const isWanted = memory.wishes.some(({ name }) => fold(name) === key);
+      if (!isWanted) continue;
+      this.#refused.set(key, error);
+      onNews(error.message);
+    }
+  }
+
+  /** From now on the other channel is wanted instead. */
+  #follow(from: string, to: string): void {
+    const { fold, memory, onNews } = this.#options;
+    const error = new Refusal("channel", "platform.forbidden", `${from} forwards to ${to}: speak there`);
+    this.#pending.get(fold(from))?.reject(error);
+    this.#pending.delete(fold(from));
+    memory.forget(from);
+    memory.wish({ name: to, key: undefined });
+    if (!this.#joined.has(fold(to))) this.#wait(fold(to));
+    const sentence = `${from} forwards to ${to}, which was joined instead`;
+    this.#forwards.push(sentence);
+    onNews(sentence);
+  }
+
+  #in(name: string): void {
+    const { fold, memory, write } = this.#options;
+    const key = fold(name);
     this.#joined.add(key);
     this.#refused.delete(key);
     this.#pending.get(key)?.resolve();
     this.#pending.delete(key);
+    if (!this.#strange.delete(key) || memory.wants(name)) return;
+    this.#dismissed.add(key);
+    write(`PART ${name}`);
+  }
+
+  #parted(name: string): void {
+    const key = this.#options.fold(name);
+    const isAsked = this.#dismissed.delete(key) || this.#leaving.has(key);
+    this.#out(name);
+    if (!isAsked) this.#options.onNews(`we were taken out of ${name}; join it again to go back`);
   }
 
   /** Left, kicked or removed: either way we do not come back by ourselves. */

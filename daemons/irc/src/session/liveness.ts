@@ -1,9 +1,12 @@
 /** Notices a connection that is open and dead: after a silence it asks, and without an answer it gives up. */
+import type { Guard } from "./guard.ts";
+
 export interface LivenessOptions {
   readonly quietMs: number;
   readonly graceMs: number;
   readonly ask: () => void;
   readonly onDeaf: () => void;
+  readonly guard: Guard;
   /** True while we do not listen ourselves; then silence says nothing. */
   readonly isDeafening: () => boolean;
 }
@@ -31,7 +34,7 @@ export class Liveness implements Disposable {
   }
 
   #arm(ms: number): void {
-    this.#timer = setTimeout(() => this.#look(), Math.max(1, ms));
+    this.#timer = setTimeout(() => this.#options.guard(() => this.#look()), Math.max(1, ms));
   }
 
   #look(): void {

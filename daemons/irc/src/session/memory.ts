@@ -1,7 +1,10 @@
 /** What outlives one connection of an identity, as long as this process keeps it. */
 import { isChannelName } from "../conversation.ts";
+import type { Logins } from "../logins.ts";
 import { fold } from "../wire/casemapping.ts";
 import { FloodGate } from "./flood-gate.ts";
+import { OwnSends } from "./own-sends.ts";
+import { Spellings } from "./spellings.ts";
 
 /** A channel that we want to be in. */
 export interface Wish {
@@ -9,10 +12,15 @@ export interface Wish {
   readonly key: string | undefined;
 }
 
-/** Channels joined and left on request; absent where there are none. */
+/** What another process must know beside where to go on; absent where there is nothing. */
 export interface Drift {
+  /** Channels joined and left on request. */
   readonly joined?: readonly string[];
   readonly left?: readonly string[];
+  /** Names that cannot be written as their references fold them. */
+  readonly spelled?: readonly string[];
+  /** Digests of what was said here last. */
+  readonly said?: readonly string[];
 }
 
 const REMEMBERED_IDS = 4_096;
@@ -24,11 +32,14 @@ export class Memory {
   readonly #known = new Set<string>();
   /** Topics by folded channel: one that has not changed while we were away is no news. */
   readonly topics = new Map<string, string>();
+  readonly logins: Logins;
+  readonly spellings: Spellings;
+  readonly ownSends: OwnSends;
   /** The moment up to which everything was seen, on the server's clock. */
   seenUntil: Date | undefined;
   /** Channels of the settings, as they are spelled there. */
   readonly #configured: readonly string[];
-  #drift: Drift | undefined;
+  #changes: Drift | undefined;
 
   /** @param checkpoint cursor of the last event that the core has */
   constructor(options: {
@@ -36,39 +47,59 @@ export class Memory {
     readonly keyOf: (channel: string) => string | undefined;
     readonly pace: { readonly perSecond: number; readonly burst: number };
     readonly checkpoint: Readonly<Record<string, unknown>> | undefined;
+    readonly identityId: string;
   }) {
-    const { channels, keyOf, pace, checkpoint = {} } = options;
+    const { channels, keyOf, pace, identityId, checkpoint = {} } = options;
     this.gate = new FloodGate(pace);
     this.#configured = channels;
+    // Who has a checkpoint was connected before, with this login.
+    this.logins = { hasWorked: options.checkpoint !== undefined, refusals: 0 };
+    this.spellings = new Spellings(textsIn(checkpoint["spelled"]));
+    this.ownSends = new OwnSends(identityId, textsIn(checkpoint["said"]));
     this.seenUntil = momentOf(checkpoint["server_time"]) ?? momentOf(checkpoint["at"]);
     for (const name of [...channels, ...namesIn(checkpoint["joined"])]) this.wish({ name, key: keyOf(name) });
     for (const name of namesIn(checkpoint["left"])) this.forget(name);
   }
 
   /**
-   * What was joined and left since the settings were written. It goes along in every cursor, which is the one
-   * thing that outlives this process.
+   * What was joined and left since the settings were written, and what is to be recognised later. It goes along in
+   * every cursor, which is the one thing that outlives this process.
    */
   get drift(): Drift {
-    this.#drift ??= this.#compare();
-    return this.#drift;
+    this.#changes ??= this.#compare();
+    const [spelled, said] = [this.spellings.kept, this.ownSends.kept];
+    return {
+      ...this.#changes,
+      ...(spelled.length > 0 && { spelled }),
+      ...(said.length > 0 && { said }),
+    };
   }
 
   get wishes(): readonly Wish[] {
     return [...this.#wishes.values()];
   }
 
+  /** Whether two names mean one channel, whatever the server's rules are. */
+  isSame(a: string, b: string): boolean {
+    return keyOf(a) === keyOf(b);
+  }
+
   wants(name: string): boolean {
     return this.#wishes.has(keyOf(name));
   }
 
+  /** The key of a channel that is wanted. */
+  keyOf(name: string): string | undefined {
+    return this.#wishes.get(keyOf(name))?.key;
+  }
+
   wish(wish: Wish): void {
-    this.#drift = undefined;
+    this.#changes = undefined;
     this.#wishes.set(keyOf(wish.name), wish);
   }
 
   forget(name: string): void {
-    this.#drift = undefined;
+    this.#changes = undefined;
     this.#wishes.delete(keyOf(name));
   }
 
@@ -97,8 +128,12 @@ function momentOf(time: unknown): Date | undefined {
 }
 
 function namesIn(names: unknown): readonly string[] {
-  if (!Array.isArray(names)) return [];
-  return (names as readonly unknown[]).filter((name) => typeof name === "string").filter(isChannelName);
+  return textsIn(names).filter(isChannelName);
+}
+
+function textsIn(texts: unknown): readonly string[] {
+  if (!Array.isArray(texts)) return [];
+  return (texts as readonly unknown[]).filter((text) => typeof text === "string");
 }
 
 /** The coarsest folding: a wish is found whatever the server's is. */

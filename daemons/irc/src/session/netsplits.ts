@@ -8,12 +8,14 @@
 import type { PlatformEvent } from "@linkspan/daemon-kit";
 import type { Self } from "../conversation.ts";
 import { splitEvent, type Seen } from "../inbound.ts";
+import type { Guard } from "./guard.ts";
 
 export type Servers = readonly [string, string];
 
 export interface NetsplitsOptions {
   readonly self: () => Self;
   readonly emit: (events: readonly PlatformEvent[]) => void;
+  readonly guard: Guard;
   /** Told after this long without more of the same, milliseconds. */
   readonly quietMs?: number;
   /** But never later than this. */
@@ -113,7 +115,7 @@ export class Netsplits implements Disposable {
     clearTimeout(wave.timer);
     const { quietMs, longestMs } = this.#options;
     const afterMs = Math.max(0, Math.min(quietMs, wave.beganMs + longestMs - nowMs));
-    wave.timer = setTimeout(() => this.#tell(key), afterMs);
+    wave.timer = setTimeout(() => this.#options.guard(() => this.#tell(key)), afterMs);
   }
 
   #tell(key: string): void {

@@ -4,6 +4,7 @@ import type { Settings } from "../config.ts";
 import type { Self } from "../conversation.ts";
 import { eventsOf, type Line, type Seen } from "../inbound.ts";
 import { type Batch, within } from "./batches.ts";
+import type { Guard } from "./guard.ts";
 import type { Memory } from "./memory.ts";
 import { Netsplits } from "./netsplits.ts";
 
@@ -14,6 +15,7 @@ export interface NewsOptions {
   readonly isSelf: (nick: string) => boolean;
   readonly fold: (name: string) => string;
   readonly emit: (events: readonly PlatformEvent[]) => void;
+  readonly guard: Guard;
   /** How long a netsplit's lines are gathered, milliseconds. */
   readonly splitMs: number;
 }
@@ -34,20 +36,27 @@ export class News implements Disposable {
   readonly #netsplits: Netsplits;
 
   constructor(options: NewsOptions) {
-    const { self, emit, splitMs: quietMs } = options;
+    const { self, emit, guard, splitMs: quietMs } = options;
     this.#options = options;
-    this.#netsplits = new Netsplits({ self, emit, quietMs });
+    this.#netsplits = new Netsplits({ self, emit, guard, quietMs });
   }
 
   tell(happening: Happening): void {
     const { memory, emit } = this.#options;
     if (this.#isOfSplit(happening)) return;
     const { line, seen, before, shared } = happening;
-    const events = eventsOf(line, before, seen, shared).filter((event) => this.#isWanted(event, line));
+    const events = eventsOf(line, before, seen, shared).filter((event) => this.isWanted(event, line));
     const { msgid } = line.tags;
     if (events.length > 0 && msgid !== undefined) memory.learn(msgid);
     emit(events);
     this.#topic(line, seen);
+  }
+
+  /** Our own comings and goings are always told: they decide who of several accounts reads a channel. */
+  isWanted({ payload }: PlatformEvent, { command, nick, params }: Line): boolean {
+    const { membership, isSelf } = this.#options;
+    if (payload.kind !== "membership" || membership === "all") return true;
+    return payload.sender.is_self || isSelf(nick) || (command === "KICK" && isSelf(params[1] ?? ""));
   }
 
   [Symbol.dispose](): void {
@@ -61,13 +70,6 @@ export class News implements Disposable {
     if (line.command === "JOIN") return this.#netsplits.join(line.nick, fold(first), seen);
     if (line.command !== "QUIT") return false;
     return this.#netsplits.quit(line.nick, within(batch, /^netsplit$/)?.params ?? [], first, shared, seen);
-  }
-
-  #isWanted({ payload }: PlatformEvent, { command, nick, params }: Line): boolean {
-    const { membership, isSelf } = this.#options;
-    if (payload.kind !== "membership" || membership === "all") return true;
-    const isOurs = payload.sender.is_self || isSelf(nick) || (command === "KICK" && isSelf(params[1] ?? ""));
-    return membership === "own" && isOurs;
   }
 
   /** The topic that a channel has when we come in is news only if it is not the one we know. */

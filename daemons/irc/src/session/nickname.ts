@@ -1,28 +1,44 @@
 /**
  * The nickname that we want, the one that we have, and how to get from one to the other.
  *
- * Taken at registration: the next spelling, `nick_`, `nick__`, then with a random number. Taken back: through
- * NickServ, when its holder quits or changes away, when MONITOR says that it is free, and every minute.
+ * Taken at registration: the next spelling, `nick_`, `nick__`, then with a random number. Not ours, whether it was
+ * taken at the start or the server or its services gave us another one later: asked back through NickServ, when its
+ * holder quits or changes away, when MONITOR says that it is free, and by itself ever more slowly. A nickname that the
+ * server shortens is ours in its short form; one that it does not take is not asked for again.
  */
+import type { Guard } from "./guard.ts";
+
 export interface NicknameOptions {
   readonly wanted: string;
   readonly same: (a: string, b: string) => boolean;
   readonly write: (line: string) => void;
+  /** ISUPPORT `NICKLEN`, once known. */
+  readonly maxLength: () => number | undefined;
+  readonly guard: Guard;
   readonly random?: () => number;
+  /** First wait before it is asked back; it doubles up to an hour. Default a minute. */
+  readonly askAfterMs?: number;
 }
 
-const ASK_EVERY_MS = 60_000;
+const MAX_ASK_AFTER_MS = 3_600_000;
 const MAX_TRIES = 12;
+/** What every server takes (RFC 1459). */
+const LEAST_MAX_LENGTH = 9;
 
 export class Nickname implements Disposable {
   readonly #options: Required<NicknameOptions>;
   #current: string;
   #tries = 0;
   #timer: NodeJS.Timeout | undefined;
+  #askAfterMs: number;
+  #refusal: string | undefined;
+  #isMonitored = false;
+  #wasForced = false;
 
   constructor(options: NicknameOptions) {
-    this.#options = { random: Math.random, ...options };
+    this.#options = { random: Math.random, askAfterMs: 60_000, ...options };
     this.#current = options.wanted;
+    this.#askAfterMs = this.#options.askAfterMs;
   }
 
   get current(): string {
@@ -30,17 +46,37 @@ export class Nickname implements Disposable {
   }
 
   get isWanted(): boolean {
-    return this.#options.same(this.#current, this.#options.wanted);
+    return this.#options.same(this.#current, this.#options.wanted) || this.#isShortened;
+  }
+
+  /** How we are called, for a person. */
+  get sentence(): string {
+    const { wanted } = this.#options;
+    if (this.#isShortened) return `${this.#current} (the server shortens ${wanted})`;
+    if (this.isWanted) return this.#current;
+    if (this.#refusal !== undefined) {
+      return `${this.#current}, as the server does not take ${wanted} (${this.#refusal})`;
+    }
+    return this.#wasForced
+      ? `${this.#current}, which the network gave us; ${wanted} is asked back`
+      : `${this.#current}, as ${wanted} is taken and asked back`;
   }
 
   isSelf(nick: string): boolean {
     return this.#options.same(nick, this.#current);
   }
 
-  /** The server says what it is: at registration, and whenever it changes. */
+  /** The server says what it is: at registration. */
   is(nick: string): void {
     this.#current = nick;
-    if (this.isWanted) this[Symbol.dispose]();
+    if (this.isWanted) this.#stop();
+  }
+
+  /** The server says that it has changed: on our own request, or because somebody else decided so. */
+  changed(nick: string): void {
+    this.#wasForced = true;
+    this.is(nick);
+    if (this.isWanted) this.#wasForced = false;
   }
 
   /** The next one to try while registering; undefined when enough were tried. */
@@ -49,17 +85,28 @@ export class Nickname implements Disposable {
     if (this.#tries > MAX_TRIES) return undefined;
     const { wanted, random } = this.#options;
     // Nine characters fit everywhere; the first tries keep the whole of a longer one.
-    const base = this.#tries <= 3 ? wanted : wanted.slice(0, 5);
+    const base = this.#tries <= 3 ? wanted : [...wanted].slice(0, 5).join("");
     const tail = this.#tries <= 2 ? "_".repeat(this.#tries) : String(Math.floor(random() * 9_000) + 1_000);
     return base + tail;
   }
 
-  /** Registered under another one: wait for ours. */
+  /** We have another one: wait for ours. */
   recover(hasMonitor: boolean): void {
-    if (this.isWanted || this.#timer !== undefined) return;
-    const { wanted, write } = this.#options;
-    if (hasMonitor) write(`MONITOR + ${wanted}`);
-    this.#timer = setInterval(() => this.take(), ASK_EVERY_MS);
+    if (this.isWanted || this.#timer !== undefined || this.#refusal !== undefined) return;
+    const { wanted, write, guard } = this.#options;
+    if (hasMonitor && !this.#isMonitored) write(`MONITOR + ${wanted}`);
+    this.#isMonitored = hasMonitor;
+    const afterMs = this.#askAfterMs;
+    this.#askAfterMs = Math.min(MAX_ASK_AFTER_MS, afterMs * 2);
+    this.#timer = setTimeout(
+      () =>
+        guard(() => {
+          this.#timer = undefined;
+          this.take();
+          this.recover(hasMonitor);
+        }),
+      afterMs,
+    );
   }
 
   /** Somebody left a nickname; if it is ours, take it. */
@@ -69,11 +116,39 @@ export class Nickname implements Disposable {
 
   /** Asks the server for ours. */
   take(): void {
-    if (!this.isWanted) this.#options.write(`NICK ${this.#options.wanted}`);
+    if (!this.isWanted && this.#refusal === undefined) this.#options.write(`NICK ${this.#options.wanted}`);
+  }
+
+  /**
+   * A NICK of ours was refused after registration.
+   *
+   * @param why for a person, when asking again cannot help
+   * @returns whether that is news
+   */
+  refused(nick: string, why: string | undefined): boolean {
+    if (why === undefined || this.#refusal !== undefined || !this.#options.same(nick, this.#options.wanted)) {
+      return false;
+    }
+    this.#refusal = why;
+    this.#stop();
+    return true;
   }
 
   [Symbol.dispose](): void {
-    clearInterval(this.#timer);
+    this.#stop();
+  }
+
+  /** Cut at the length that the server allows, which it may not have told. */
+  get #isShortened(): boolean {
+    const { wanted, same, maxLength } = this.#options;
+    const length = this.#current.length;
+    if (length >= wanted.length || length < Math.min(maxLength() ?? LEAST_MAX_LENGTH, wanted.length))
+      return false;
+    return same(this.#current, wanted.slice(0, length));
+  }
+
+  #stop(): void {
+    clearTimeout(this.#timer);
     this.#timer = undefined;
   }
 }

@@ -1,5 +1,6 @@
 /** Services that are talked to like a person: the login where SASL is not offered, and a nickname asked back. */
 import type { Settings } from "../config.ts";
+import type { Guard } from "./guard.ts";
 import type { Nickname } from "./nickname.ts";
 
 export interface NickServOptions {
@@ -9,16 +10,23 @@ export interface NickServOptions {
   readonly sayQuietly: (target: string, text: string) => void;
   readonly nickname: Nickname;
   readonly same: (a: string, b: string) => boolean;
+  readonly guard: Guard;
+  /** How long to wait before a login that got no answer is tried again. Default a minute, doubling up to an hour. */
+  readonly againAfterMs?: number;
 }
 
 const MAX_RETAKES = 3;
+const MAX_AGAIN_AFTER_MS = 3_600_000;
 
-export class NickServ {
-  readonly #options: NickServOptions;
+export class NickServ implements Disposable {
+  readonly #options: Required<NickServOptions>;
   #retakes = 0;
+  #againAfterMs: number;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(options: NickServOptions) {
-    this.#options = options;
+    this.#options = { againAfterMs: 60_000, ...options };
+    this.#againAfterMs = this.#options.againAfterMs;
   }
 
   get service(): string {
@@ -30,27 +38,57 @@ export class NickServ {
     return this.#options.settings.nickserv !== undefined && this.#options.password() !== undefined;
   }
 
+  isService(nick: string): boolean {
+    // It may be written as `NickServ@services.network`.
+    return this.#options.same(nick, this.service.split("@")[0] ?? this.service);
+  }
+
   identify(): void {
     const { settings, password, sayQuietly } = this.#options;
     const account = settings.nickserv?.account ?? settings.sasl?.account;
     sayQuietly(this.service, ["IDENTIFY", account, password()].filter(Boolean).join(" "));
   }
 
+  /** Nobody answered: the services may be away just now. */
+  identifyLater(): void {
+    const { guard } = this.#options;
+    clearTimeout(this.#timer);
+    const afterMs = this.#againAfterMs;
+    this.#againAfterMs = Math.min(MAX_AGAIN_AFTER_MS, afterMs * 2);
+    this.#timer = setTimeout(
+      () =>
+        guard(() => {
+          this.identify();
+          this.identifyLater();
+        }),
+      afterMs,
+    );
+  }
+
+  /** The services have answered. */
+  answered(): void {
+    clearTimeout(this.#timer);
+  }
+
   /** Asks for our nickname, which somebody or a ghost of ours holds. */
   regain(): void {
     const { settings, password, sayQuietly } = this.#options;
     const { recover = "none" } = settings.nickserv ?? {};
-    if (this.isConfigured && recover !== "none") {
-      sayQuietly(this.service, `${recover} ${settings.nick} ${password()}`);
-    }
+    if (!this.isConfigured || recover === "none") return;
+    this.#retakes = 0;
+    sayQuietly(this.service, `${recover} ${settings.nick} ${password()}`);
   }
 
   /** Somebody sent a notice: if it is the services and our nickname is not ours yet, it may be free now. */
   heard(nick: string): void {
-    const { nickname, same } = this.#options;
-    if (!this.isConfigured || nickname.isWanted || !same(nick, this.service) || this.#retakes >= MAX_RETAKES)
+    const { nickname } = this.#options;
+    if (!this.isConfigured || nickname.isWanted || !this.isService(nick) || this.#retakes >= MAX_RETAKES)
       return;
     this.#retakes += 1;
     nickname.take();
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
   }
 }

@@ -18,6 +18,12 @@ export interface Patience {
   readonly graceMs: number;
   /** How long a netsplit's lines are gathered. */
   readonly splitMs: number;
+  /** How long after its first words a server that never ends its greeting is taken to be ready. */
+  readonly greetMs: number;
+  /** First wait before a nickname that is not ours is asked back; it doubles. */
+  readonly askNickMs: number;
+  /** First wait before NickServ, which has not answered, is asked again; it doubles. */
+  readonly identifyAgainMs: number;
 }
 
 export interface SessionOptions {
@@ -29,6 +35,14 @@ export interface SessionOptions {
   readonly patience: Patience;
   /** Credential fields as text. */
   readonly secret: (name: string) => string | undefined;
+  /**
+   * Keeps the key of a channel, or forgets it. Never rejects.
+   *
+   * @returns a sentence for a person when it could not be kept
+   */
+  readonly keepKey: (channel: string, key: string | undefined) => Promise<string | undefined>;
+  /** The account is being linked: whatever keeps it from logging in is a failure. */
+  readonly linking?: boolean;
 }
 
 export function clientOptions({ settings, endpoint, secret }: SessionOptions): ClientOptions {

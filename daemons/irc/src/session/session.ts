@@ -11,32 +11,40 @@ import type { HistoryRequest, PlatformEvent, RosterEntry, Said, Window } from "@
 import { FabricError, isFabricError } from "@linkspan/envelopes";
 import { IrcClient } from "../client.ts";
 import { conversationOf, isChannel, nickRef, placeOf, type Self } from "../conversation.ts";
-import { disconnected, type Ending, endingOf, loginRefused, quoted, socketEnding } from "../errors.ts";
+import { broken, disconnected, type Ending, endingOf, socketEnding } from "../errors.ts";
 import { eventsOf, type Line, type Seen, serverTime } from "../inbound.ts";
+import { loginEnding, loginRefused, loginUnavailable } from "../logins.ts";
 import type { Write } from "../outbound.ts";
+import { Refusal } from "../refusals.ts";
 import { fold } from "../wire/casemapping.ts";
 import { Absence } from "./absence.ts";
 import { Backfill } from "./backfill.ts";
 import { type Batch, Batches, within } from "./batches.ts";
 import { Channels } from "./channels.ts";
 import { EventQueue } from "./event-queue.ts";
+import { Following } from "./following.ts";
 import { Handshake } from "./handshake.ts";
 import { Joins } from "./joins.ts";
+import { KeyChanges } from "./key-changes.ts";
 import { Liveness } from "./liveness.ts";
 import type { Drift } from "./memory.ts";
+import { Names } from "./names.ts";
 import { News } from "./news.ts";
 import { Nickname } from "./nickname.ts";
 import { NickServ } from "./nickserv.ts";
+import { linesOf, oddityOf } from "./odd-lines.ts";
 import { clientOptions, type SessionOptions } from "./options.ts";
+import { isServiceLine } from "./service-lines.ts";
 import { Source } from "./source.ts";
 import { Speaker } from "./speaker.ts";
+import { Warnings } from "./warnings.ts";
 import { Writer } from "./writer.ts";
 
-const HISTORY = /^(?:draft\/)?chathistory$|^znc\.in\/playback$/;
+/** Of a server or a bouncer, whoever's name for it it is. */
+const HISTORY = /^(?:[a-z0-9.-]+\/)?(?:chathistory|playback)$/;
 const QUIT_REASON = "Linkspan";
 /** How long a server that refused us may take to say why. */
 const LAST_WORDS_MS = 3_000;
-
 export class Session {
   /** Random: with the line's number it names what the server gives no id. */
   readonly id = randomBytes(9).toString("base64url");
@@ -68,15 +76,21 @@ export class Session {
   #ending: Ending | undefined;
   #lines = 0;
   #arrived = false;
+  readonly #names: Names;
+  readonly #warnings: Warnings;
+  readonly #keyChanges: KeyChanges;
+  readonly #following: Following;
 
   constructor(options: SessionOptions) {
     const { settings, host, memory, patience, secret } = options;
     this.#options = options;
     this.welcome = this.#welcome.promise;
     this.ended = this.#ended.promise;
+    this.#warnings = new Warnings(host.log);
     this.#client = new IrcClient(clientOptions(options), {
       onLine: (line) => this.#onLine(line),
-      onLoginFailed: (why, final) => this.#handshake.loginFailed(why, final),
+      onLoginMissing: (why) => this.#handshake.loginMissing(why),
+      onOdd: (command, error) => this.#warnings.skipped(command, "it could not be read", error),
       onClose: (error) => this.#end(this.#ending ?? socketEnding(error, settings.host)),
     });
     this.#writer = new Writer(this.#client, memory.gate, this.#over.signal);
@@ -93,14 +107,30 @@ export class Session {
     const foldName = (name: string) => this.#fold(name);
     const same = (a: string, b: string) => this.#fold(a) === this.#fold(b);
     const isSelf = (nick: string) => this.#nickname.isSelf(nick);
+    this.#keyChanges = new KeyChanges({
+      memory,
+      isupport: this.#client.isupport,
+      keep: (channel, key) => options.keepKey(channel, key),
+    });
+    this.#names = new Names({ memory, fold: foldName, isSelf, channels: () => this.#channels });
     const write = (line: string) => this.#writer.soon(line);
-    this.#nickname = new Nickname({ wanted: settings.nick, same, write });
+    const guard = (work: () => void) => this.#guard(work);
+    this.#nickname = new Nickname({
+      wanted: settings.nick,
+      same,
+      write,
+      guard,
+      maxLength: () => this.#client.isupport.number("NICKLEN"),
+      askAfterMs: patience.askNickMs,
+    });
     this.#nickserv = new NickServ({
       settings,
       password: () => secret("password"),
       sayQuietly: (target, text) => this.#speaker.sayQuietly(target, text),
       nickname: this.#nickname,
       same,
+      guard,
+      againAfterMs: patience.identifyAgainMs,
     });
     this.#handshake = new Handshake({
       nickname: this.#nickname,
@@ -108,20 +138,30 @@ export class Session {
       write: (line) => this.#client.write(line),
       saslWanted: settings.sasl !== undefined,
       isChannel: (name) => isChannel(this.#client.facts, name),
-      same,
+      guard,
+      mustProve: options.linking === true,
       identifyTimeoutMs: patience.identifyMs,
+      greetTimeoutMs: patience.greetMs,
       onWelcome: () => this.#onWelcome(),
       onEnd: (ending) => this.#end(ending),
+      onLoginFailed: (failure) => this.#end(loginEnding(failure, memory.logins)),
+      onLoggedIn: () => {
+        memory.logins.hasWorked = true;
+        memory.logins.refusals = 0;
+        if (this.isWelcome) this.#tell("");
+      },
       onRefused: (ending) => this.#awaitLastWords(ending),
     });
-    const memberPrefixes = () => this.#client.memberPrefixes;
+    const memberPrefixes = () => this.#client.isupport.memberPrefixes;
     this.#channels = new Channels({ fold: foldName, isSelf, memberPrefixes });
     this.#joins = new Joins({
       memory,
       write,
       fold: foldName,
       isSelf,
-      onRefused: (refusal) => this.#tell(refusal),
+      guard,
+      followForwards: settings.followForwards,
+      onNews: (sentence) => this.#tell(sentence),
     });
     this.#speaker = new Speaker({
       client: this.#client,
@@ -132,6 +172,9 @@ export class Session {
       isWelcome: () => this.isWelcome,
       isSelf,
       same,
+      spelled: (name) => this.#names.spelled(name),
+      fold: foldName,
+      ownSends: memory.ownSends,
       onStuck: () => this.#end(disconnected("the server takes nothing any more")),
     });
     this.#news = new News({
@@ -140,6 +183,7 @@ export class Session {
       self: () => this.self,
       memory,
       isSelf,
+      guard,
       fold: foldName,
       emit: (events) => this.#events.put(events.filter((event) => this.#backfill?.hold(event) !== true)),
     });
@@ -153,8 +197,27 @@ export class Session {
         this.#tell(sentence);
       },
     });
-    const tooSlow = disconnected("the server did not let us in in time");
-    this.#deadline = setTimeout(() => this.#end(tooSlow), patience.registerMs);
+    this.#following = new Following({
+      nickname: this.#nickname,
+      nickserv: this.#nickserv,
+      log: host.log,
+      isWelcome: () => this.isWelcome,
+      isChannel: (name) => isChannel(this.#client.facts, name),
+      hasMonitor: () => this.#client.isupport.token("MONITOR") !== undefined,
+      onLoggedIn: () => this.#joins.again(),
+      onNoHistory: (params) => this.#backfill?.refused(params),
+      onQuery: (nick) => this.#absence.mend(nick),
+      tell: (news) => this.#tell(news),
+    });
+    const onLate = () => {
+      const isLogin = this.#client.has("sasl") && !this.#handshake.isLoggedIn;
+      this.#end(
+        isLogin
+          ? loginUnavailable("it got no answer in time")
+          : disconnected("the server did not let us in in time"),
+      );
+    };
+    this.#deadline = setTimeout(() => guard(onLate), patience.registerMs);
     if (settings.sasl?.mechanism === "PLAIN" && secret("password") === undefined) {
       this.#end(loginRefused("there is no password"));
     }
@@ -183,13 +246,18 @@ export class Session {
 
   /** @throws FabricError `platform.*` when it was not written; UncertainSend when it was, and not confirmed */
   async perform(write: Write, key: string, window: Window): Promise<Said> {
+    const { memory, host } = this.#options;
     try {
       const said = await this.#speaker.perform(write, key, window);
-      this.#options.memory.learn(said.remoteId);
+      memory.learn(said.remoteId);
+      if (write.do === "join" && write.key !== undefined) await this.#keepKey(write.channel, write.key);
+      if (write.do === "leave") await this.#keepKey(write.channel, undefined);
       return said;
     } catch (error) {
-      if (isFabricError(error) && error.code === "platform.rate_limited") {
-        this.#options.host.throttle({ reason: error.message, retryAfterMs: error.retryAfterMs ?? 0 });
+      // What only one channel or person does not take now slows nothing else down.
+      const isWide = !(error instanceof Refusal) || error.scope === "identity";
+      if (isFabricError(error) && error.code === "platform.rate_limited" && isWide) {
+        host.throttle({ reason: error.message, retryAfterMs: error.retryAfterMs ?? 0 });
       }
       throw error;
     }
@@ -200,7 +268,8 @@ export class Session {
     if (this.#backfill === undefined || !this.#client.hasHistory) {
       throw new FabricError("platform.unsupported", "this server keeps no history");
     }
-    await this.#backfill.fetch(placeOf(this.self, conversation).name, after, limit);
+    const target = this.#names.spelled(placeOf(this.self, conversation).name);
+    await this.#backfill.fetch(target, after, limit);
     await this.#events.empty();
   }
 
@@ -231,7 +300,24 @@ export class Session {
     await this.#ended.promise;
   }
 
+  /** A line that cannot be served is skipped with a warning; it never ends the connection. */
   #onLine(line: Line): void {
+    const oddity = oddityOf(line);
+    if (oddity !== undefined) {
+      this.#lines += 1;
+      this.#warnings.skipped(line.command, oddity);
+      return;
+    }
+    for (const one of linesOf(line)) {
+      try {
+        this.#serve(one);
+      } catch (error) {
+        this.#warnings.skipped(one.command, "it could not be served", error);
+      }
+    }
+  }
+
+  #serve(line: Line): void {
     this.#lines += 1;
     const seen: Seen = { connection: this.id, line: this.#lines, receivedAt: new Date() };
     this.#liveness?.heard();
@@ -241,60 +327,46 @@ export class Session {
     const history = within(batch, HISTORY);
     if (ends !== undefined && HISTORY.test(ends.type)) this.#backfill?.end(ends.params[0] ?? "");
     if (history !== undefined) {
-      this.#backfill?.collect(history.params[0] ?? "", line, seen);
+      const target = history.params[0] ?? "";
+      this.#names.see(line);
+      if (!isServiceLine(line, true)) this.#backfill?.collect(target, line, seen);
       return;
     }
     if (line.command === "ERROR") this.#ending = endingOf(line.params.at(-1) ?? "", this.#ending);
     if (this.isWelcome) this.#options.memory.seenUntil = serverTime(line) ?? seen.receivedAt;
     this.#handshake.see(line);
     const isAnswer = this.#joins.see(line);
-    if (!isAnswer && this.#speaker.see(line, label, seen.receivedAt)) return;
-    if (this.#handshake.registered) this.#happen(line, batch, seen);
+    const tell = () => this.#happen(line, batch, seen);
+    if (!isAnswer && this.#speaker.see(line, label, seen.receivedAt, tell)) return;
+    if (this.#handshake.registered) tell();
   }
 
   #happen(line: Line, batch: Batch | undefined, seen: Seen): void {
     const before = this.self;
     const isOurs = this.#nickname.isSelf(line.nick);
     const shared = line.command === "QUIT" || line.command === "NICK" ? this.#channels.of(line.nick) : [];
+    this.#names.see(line);
     this.#source.see(line, isOurs);
+    this.#keyChanges.see(line);
     this.#channels.see(line);
-    this.#follow(line, isOurs);
+    this.#following.see(line, isOurs);
+    if (isServiceLine(line, false) || this.#names.isOwnSend(line)) return;
     this.#news.tell({ line, seen, batch, before, shared });
     if (line.command === "JOIN" && isOurs && !this.#arrived) this.#absence.mend(line.params[0] ?? "");
   }
 
-  /** What changes about ourselves, or is for us to act upon. */
-  #follow({ command, params, nick }: Line, isOurs: boolean): void {
-    const [first = "", second = "", third = ""] = params;
-    switch (command) {
-      case "NICK":
-        if (isOurs) this.#nickname.is(first);
-        else this.#nickname.freed(nick);
-        break;
-      case "QUIT":
-        this.#nickname.freed(nick);
-        break;
-      case "731":
-        for (const free of second.split(",")) this.#nickname.freed(free.split("!")[0] ?? free);
-        break;
-      case "KICK":
-        if (this.#nickname.isSelf(second)) {
-          const why = third === "" ? "" : ` (${quoted(third)})`;
-          this.#tell(`${nick || "the server"} kicked us from ${first}${why}; join it again to go back`);
-        }
-        break;
-      case "900":
-        if (this.isWelcome) this.#joins.again();
-        break;
-      case "NOTICE":
-        if (this.isWelcome) this.#nickserv.heard(nick);
-        break;
-      case "FAIL":
-        if (first === "CHATHISTORY") this.#backfill?.refused(params);
-        break;
-      case "CHATHISTORY":
-        if (first === "TARGETS" && !isChannel(this.#client.facts, second)) this.#absence.mend(second);
-        break;
+  async #keepKey(channel: string, key: string | undefined): Promise<void> {
+    const fault = await this.#options.keepKey(channel, key);
+    if (fault !== undefined) this.#tell(fault);
+  }
+
+  #guard(work: () => void): void {
+    if (this.#over.signal.aborted) return;
+    try {
+      work();
+    } catch (error) {
+      this.#options.host.log.error({ event: "irc.failed", err: error });
+      this.#end(broken(error));
     }
   }
 
@@ -310,8 +382,10 @@ export class Session {
   #onWelcome(): void {
     const { memory, patience } = this.#options;
     clearTimeout(this.#deadline);
+    const guard = (work: () => void) => this.#guard(work);
     this.#liveness = new Liveness({
       ...patience,
+      guard,
       ask: () => this.#client.write("PING :alive"),
       onDeaf: () => this.#end(disconnected("the server has stopped answering")),
       isDeafening: () => this.#client.paused,
@@ -320,20 +394,31 @@ export class Session {
     this.#backfill = new Backfill({
       write: (line) => this.#writer.soon(line),
       emit: (events) => this.#events.put(events),
-      eventsOf: (line, seen) => eventsOf(line, this.self, seen),
+      guard,
+      eventsOf: (line, seen, target) => this.#replayed(line, seen, target),
       conversation: (target) => this.#conversation(target),
       learn: (id) => memory.learn(id),
       seenUntil,
-      pageSize: Number(this.#client.token("CHATHISTORY") || 0) || 100,
+      pageSize: this.#client.isupport.number("CHATHISTORY") ?? 100,
     });
     memory.gate.restart();
-    void this.#arrive();
-    this.#absence.askForQueries();
-    if (!this.#nickname.isWanted) {
-      this.#nickserv.regain();
-      this.#nickname.recover(this.#client.token("MONITOR") !== undefined);
+    if (this.#options.linking !== true) {
+      this.#arrive().catch((error: unknown) => {
+        this.#guard(() => {
+          throw error;
+        });
+      });
+      this.#absence.askForQueries();
+      this.#following.askNicknameBack();
     }
     this.#welcome.resolve();
+  }
+
+  /** Events of a line of a history: what the live rules leave of it. */
+  #replayed(line: Line, seen: Seen, target: string): readonly PlatformEvent[] {
+    if (this.#names.isOwnSend(line)) return [];
+    const channels = isChannel(this.#client.facts, target) ? [this.#fold(target)] : [];
+    return eventsOf(line, this.self, seen, channels).filter((event) => this.#news.isWanted(event, line));
   }
 
   /** Connected is who is in the channels that are wanted: before that, what is said there would be missed. */
@@ -343,17 +428,19 @@ export class Session {
     await Promise.race([this.#joins.start(), late]);
     patience.abort();
     this.#arrived = true;
-    this.#tell([this.#absence.sentence, ...this.#joins.refusals].filter(Boolean).join("; "));
+    this.#tell([this.#absence.sentence, ...this.#joins.news].filter(Boolean).join("; "));
   }
 
   /** We are connected, and there is something a person should know. */
   #tell(news: string): void {
     if (this.#over.signal.aborted || !this.#arrived) return;
     const { settings, host } = this.#options;
-    const { current, isWanted } = this.#nickname;
-    const named = isWanted ? current : `${current}, as ${settings.nick} is taken and asked back`;
-    const more = news === "" ? "" : `: ${news}`;
-    host.state({ state: "connected", message: `Connected to ${settings.network} as ${named}${more}.` });
+    const login = this.#handshake.isLoginOpen
+      ? `${this.#nickserv.service} has not answered the login, which is tried again`
+      : "";
+    const more = [login, news].filter(Boolean).join("; ");
+    const message = `Connected to ${settings.network} as ${this.#nickname.sentence}${more === "" ? "" : `: ${more}`}.`;
+    host.state({ state: "connected", message });
   }
 
   #awaitLastWords(ending: Ending): void {
@@ -367,14 +454,26 @@ export class Session {
     this.#ending = ending;
     this.#over.abort();
     clearTimeout(this.#deadline);
-    this.#backfill?.close();
-    for (const part of [this.#liveness, this.#nickname, this.#handshake, this.#news, this.#joins]) {
-      part?.[Symbol.dispose]();
+    const { log } = this.#options.host;
+    const parts = [this.#liveness, this.#nickname, this.#nickserv, this.#handshake, this.#news, this.#joins];
+    const steps = [
+      () => this.#backfill?.close(),
+      ...parts.map((part) => () => part?.[Symbol.dispose]()),
+      () => this.#keyChanges.flush(),
+      () => this.#speaker.end(),
+    ];
+    // What one leaves undone must not keep the connection from ending.
+    for (const step of steps) {
+      try {
+        step();
+      } catch (error) {
+        log.error({ event: "irc.failed", err: error });
+      }
     }
-    this.#speaker.end();
     this.#client.destroy();
     this.#welcome.resolve();
-    void this.#events.empty().then(() => this.#ended.resolve(ending));
+    const over = () => this.#ended.resolve(ending);
+    this.#events.empty().then(over, over);
   }
 }
 

@@ -7,6 +7,7 @@ import type { Line } from "../inbound.ts";
 import type { Write } from "../outbound.ts";
 import { Confirmations } from "./confirmations.ts";
 import type { Change, Joins } from "./joins.ts";
+import { MARK, type OwnSends } from "./own-sends.ts";
 import type { Source } from "./source.ts";
 import { inside, isOpen } from "./window.ts";
 import { notNow, type Writer } from "./writer.ts";
@@ -21,6 +22,10 @@ export interface SpeakerOptions {
   readonly isWelcome: () => boolean;
   readonly isSelf: (nick: string) => boolean;
   readonly same: (a: string, b: string) => boolean;
+  /** A name as it was seen, to be written. */
+  readonly spelled: (name: string) => string;
+  readonly fold: (name: string) => string;
+  readonly ownSends: OwnSends;
   /** What was written has not left this process by the end of its window, and must not leave later. */
   readonly onStuck: () => void;
 }
@@ -48,7 +53,7 @@ export class Speaker {
       case "join":
         return this.#change(window, () => joins.join({ name: write.channel, key: write.key }));
       case "leave":
-        return this.#change(window, () => joins.leave(write.channel, write.reason));
+        return this.#change(window, () => joins.leave(this.#options.spelled(write.channel), write.reason));
     }
   }
 
@@ -57,9 +62,12 @@ export class Speaker {
     this.#options.writer.now(this.#confirming().expect({ command: "PRIVMSG", target, text }, "").lines);
   }
 
-  /** @returns whether the line is the echo of something said here, and so no news */
-  see(line: Line, label: string | undefined, at: Date): boolean {
-    return this.#confirmations?.see(line, label, at) ?? false;
+  /**
+   * @param tell makes news of the line, later, should it be none of ours
+   * @returns whether the line is the echo of something said here, or may be, and so no news now
+   */
+  see(line: Line, label: string | undefined, at: Date, tell: () => void): boolean {
+    return this.#confirmations?.see(line, label, at, tell) ?? false;
   }
 
   /** The connection is over: what is not confirmed by now is in doubt. */
@@ -69,7 +77,8 @@ export class Speaker {
 
   async #say(write: Write & { do: "say" }, key: string, window: Window): Promise<Said> {
     const { client, joins, writer, source, isWelcome, onStuck } = this.#options;
-    const { command, target, text } = write;
+    const { command, text } = write;
+    const target = this.#options.spelled(write.target);
     const ready = isChannel(client.facts, target) ? joins.ready(target) : undefined;
     if (ready !== undefined) await inside(window, ready, () => notNow(`${target} has not been joined yet`));
     await writer.turn(this.#confirming().linesPerText, window);
@@ -77,8 +86,10 @@ export class Speaker {
     if (!source.carries(`${command} ${target} :${text}`)) {
       throw new FabricError("platform.too_long", "the server would cut it: our address there is too long");
     }
-    const tags = this.#tagsOf(write);
+    const { ownSends, fold } = this.#options;
+    const tags = this.#tagsOf(write, key);
     const { lines, said } = this.#confirming().expect({ command, target, text, tags }, key);
+    ownSends.add(fold(target), text);
     const hasLeft = writer.now(lines);
     try {
       return await inside(window, said, () => new UncertainSend("no confirmation came in time"));
@@ -111,9 +122,12 @@ export class Speaker {
     return this.#confirmations;
   }
 
-  #tagsOf({ replyTo }: Write & { do: "say" }): string[] {
-    if (replyTo === undefined || !this.#options.client.relaysTag("draft/reply")) return [];
-    return [`+draft/reply=${tagValue(replyTo)}`];
+  #tagsOf({ replyTo }: Write & { do: "say" }, key: string): string[] {
+    const { client, ownSends } = this.#options;
+    const tags = client.relaysTag(MARK.slice(1)) ? [`${MARK}=${tagValue(ownSends.markOf(key))}`] : [];
+    if (replyTo !== undefined && client.relaysTag("draft/reply"))
+      tags.push(`+draft/reply=${tagValue(replyTo)}`);
+    return tags;
   }
 }
 
@@ -127,6 +141,6 @@ const ESCAPES: Readonly<Record<string, string>> = {
 const MAX_TAG_LENGTH = 500;
 
 function tagValue(value: string): string {
-  const bounded = value.replaceAll("\0", "").slice(0, MAX_TAG_LENGTH);
+  const bounded = value.replaceAll("\0", "").slice(0, MAX_TAG_LENGTH).toWellFormed();
   return bounded.replace(/[; \\\r\n]/g, (character) => ESCAPES[character] ?? "");
 }

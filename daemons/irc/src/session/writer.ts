@@ -88,7 +88,7 @@ export class Writer {
     this.#working = true;
     for (let line = this.#queue.shift(); line !== undefined; line = this.#queue.shift()) {
       for (let ms = this.#gate.pass(1); ms > 0 && !this.#over.aborted; ms = this.#gate.pass(1))
-        await delay(ms);
+        await delay(ms, undefined, { signal: this.#over }).catch(() => undefined);
       if (this.#over.aborted) break;
       this.#client.write(line);
     }

@@ -9,6 +9,14 @@ export interface ScriptOptions {
   readonly caps?: readonly string[];
   /** ISUPPORT tokens. */
   readonly tokens?: readonly string[];
+  /** Longer nicknames are cut without a word. */
+  readonly shortenTo?: number;
+  /** The CASEMAPPING it tells; none if null, `rfc1459` if absent. */
+  readonly caseMapping?: string | null;
+  /** What ends its greeting: numerics, `422` if absent. */
+  readonly greeting?: readonly string[];
+  /** Its name, `irc.test.invalid` if absent. */
+  readonly serverName?: string;
   /**
    * Answers a line of the client.
    *
@@ -45,7 +53,7 @@ export class ScriptedClient {
 
   /** A numeric to this client. */
   numeric(code: string, rest: string): void {
-    this.send(`:irc.test.invalid ${code} ${this.nick} ${rest}`);
+    this.send(`:${this.#options.serverName ?? "irc.test.invalid"} ${code} ${this.nick} ${rest}`);
   }
 
   get mask(): string {
@@ -70,7 +78,8 @@ export class ScriptedClient {
     this.#greet();
   }
 
-  #named(nick: string): void {
+  #named(given: string): void {
+    const nick = given.slice(0, this.#options.shortenTo);
     if (this.#greeted) this.send(`:${this.mask} NICK :${nick}`);
     this.nick = nick;
   }
@@ -93,10 +102,11 @@ export class ScriptedClient {
   #greet(): void {
     if (this.#greeted || this.#negotiating || !this.#hasUser || this.nick === "*") return;
     this.#greeted = true;
-    const { tokens = [] } = this.#options;
+    const { tokens = [], caseMapping = "rfc1459", greeting = ["422"] } = this.#options;
+    const all = [...(caseMapping === null ? [] : [`CASEMAPPING=${caseMapping}`]), "CHANTYPES=#", ...tokens];
     this.numeric("001", `:Welcome ${this.mask}`);
-    this.numeric("005", `CASEMAPPING=rfc1459 CHANTYPES=# ${tokens.join(" ")} :are supported by this server`);
-    this.numeric("422", ":MOTD File is missing");
+    this.numeric("005", `${all.join(" ")} :are supported by this server`);
+    for (const numeric of greeting) this.numeric(numeric, ":MOTD File is missing");
   }
 }
 
@@ -105,15 +115,16 @@ export class ScriptedServer implements AsyncDisposable {
   readonly #server;
   readonly #sockets = new Set<Socket>();
 
-  private constructor(options: ScriptOptions) {
+  private constructor(options: ScriptOptions | (() => ScriptOptions)) {
     this.#server = createServer((socket) => {
       this.#sockets.add(socket);
       socket.once("close", () => this.#sockets.delete(socket));
-      this.clients.push(new ScriptedClient(socket, options));
+      this.clients.push(new ScriptedClient(socket, typeof options === "function" ? options() : options));
     });
   }
 
-  static async listen(options: ScriptOptions = {}): Promise<ScriptedServer> {
+  /** @param options of every connection, or of the next one, asked when it is made */
+  static async listen(options: ScriptOptions | (() => ScriptOptions) = {}): Promise<ScriptedServer> {
     const server = new ScriptedServer(options);
     await new Promise<void>((resolve) => server.#server.listen({ host: "127.0.0.1", port: 0 }, resolve));
     return server;

@@ -2,8 +2,8 @@
  * mIRC formatting codes and entities, both ways.
  *
  * IRC says styles by toggles in the text: 0x02 bold, 0x1D italic, 0x1F underline, 0x1E strike, 0x11 monospace,
- * 0x03 colour, 0x04 hex colour, 0x16 reverse, 0x0F reset. A spoiler is text in the colour of its ground.
- * Colours and reverse have no entity and are left out.
+ * 0x03 colour, 0x04 hex colour, 0x16 reverse, 0x0F reset. A spoiler is text in the colour of its ground; 99 is
+ * the reader's own colour, which is never that of its ground. Colours and reverse have no entity and are left out.
  *
  * @see https://modern.ircdocs.horse/formatting
  */
@@ -41,6 +41,7 @@ export function readFormatting(raw: string): Formatted {
   if (!CONTROL.test(raw)) return { text: raw, entities: [] };
   let text = "";
   let styles: Styles = 0;
+  let colours = NO_COLOURS;
   const spans = new Spans();
   for (let at = 0; at < raw.length; ) {
     const character = raw.charAt(at);
@@ -49,13 +50,18 @@ export function readFormatting(raw: string): Formatted {
     if (pattern !== undefined) {
       pattern.lastIndex = at;
       const [all = character, ink, ground] = pattern.exec(raw) ?? [];
-      styles = isHidden(ink, ground) ? styles | BITS.spoiler : styles & ~BITS.spoiler;
+      // A colour alone changes the ink and leaves the ground; a code alone takes both away.
+      colours =
+        ink === undefined
+          ? NO_COLOURS
+          : { ink: colour(ink), ground: ground === undefined ? colours.ground : colour(ground) };
+      styles = isHidden(colours) ? styles | BITS.spoiler : styles & ~BITS.spoiler;
       at += all.length;
     } else if (toggle !== undefined) {
       styles ^= toggle;
       at += 1;
     } else {
-      if (character === "\x0F") styles = 0;
+      if (character === "\x0F") [styles, colours] = [0, NO_COLOURS];
       else if (!CONTROL.test(character)) text += character;
       at += 1;
     }
@@ -64,13 +70,34 @@ export function readFormatting(raw: string): Formatted {
   return { text, entities: spans.end(text.length) };
 }
 
-function isHidden(ink: string | undefined, ground: string | undefined): boolean {
-  return ink !== undefined && ground !== undefined && ink.padStart(2, "0") === ground.padStart(2, "0");
+interface Colours {
+  /** Undefined: the reader's own. */
+  readonly ink: string | undefined;
+  readonly ground: string | undefined;
+}
+
+const NO_COLOURS: Colours = { ink: undefined, ground: undefined };
+const OWN_COLOUR = "99";
+
+function colour(code: string): string | undefined {
+  const padded = code.padStart(2, "0").toLowerCase();
+  return padded === OWN_COLOUR ? undefined : padded;
+}
+
+function isHidden({ ink, ground }: Colours): boolean {
+  return ink !== undefined && ink === ground;
 }
 
 /** Text without what nobody may put into a line: every control character but tab. */
 export function withoutControls(text: string): string {
   return text.replace(CONTROLS, "");
+}
+
+const MAX_QUOTED = 200;
+
+/** A server's words, fit to stand in a sentence of ours. */
+export function quoted(words: string): string {
+  return withoutControls(words).trim().slice(0, MAX_QUOTED).toWellFormed();
 }
 
 /**

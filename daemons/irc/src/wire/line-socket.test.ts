@@ -79,18 +79,63 @@ test("reading stops between two lines of one packet, and goes on with the next",
 });
 
 test.each(["a\r\nQUIT", "a\nQUIT", "a\rQUIT", "a\0b"])(
-  "a line that is two is not written: %j",
+  "a line that is two is not written and fails its connection, without an exception in the caller: %j",
   async (line) => {
-    const { socket, peer } = await open();
+    const { socket, peer, closed } = await open();
     const heard: Buffer[] = [];
     peer.on("data", (chunk) => heard.push(chunk));
-    expect(() => socket.writeLine(line)).toThrow(TypeError);
-    const done = new Promise((resolve) => peer.once("end", resolve));
-    socket.writeLine("harmless", () => socket.close());
+    const done = new Promise((resolve) => peer.once("close", resolve));
+    expect(() => socket.writeLine(line)).not.toThrow();
+    await expect(closed).resolves.toMatchObject({ code: "EUNWRITABLE" });
+    socket.writeLine("too late");
     await done;
-    expect(Buffer.concat(heard).toString()).toBe("harmless\r\n");
+    expect(Buffer.concat(heard).toString()).toBe("");
   },
 );
+
+test("an exception in what the socket calls ends its connection, not the process", async () => {
+  for (const event of ["open", "line"] as const) {
+    const socket = new LineSocket(
+      {
+        host: "127.0.0.1",
+        port: (server.address() as AddressInfo).port,
+        privateHosts: true,
+        tls: undefined,
+        connectTimeoutMs: 5_000,
+      },
+      () => {
+        throw new TypeError("in line");
+      },
+    );
+    const closed = new Promise((resolve) => socket.once("close", resolve));
+    const peer = new Promise<Socket>((resolve) => server.once("connection", resolve));
+    if (event === "open") {
+      socket.on("open", () => {
+        throw new TypeError("in open");
+      });
+    }
+    socket.connect();
+    (await peer).on("error", () => undefined).write("hello\r\n");
+    await expect(closed).resolves.toMatchObject({ message: `in ${event}` });
+  }
+});
+
+test("a certificate that TLS does not take ends its connection", async () => {
+  const socket = new LineSocket(
+    {
+      host: "127.0.0.1",
+      port: (server.address() as AddressInfo).port,
+      privateHosts: true,
+      tls: { certificate: "nonsense", key: "nonsense" },
+      connectTimeoutMs: 5_000,
+    },
+    () => undefined,
+  );
+  const closed = new Promise((resolve) => socket.once("close", resolve));
+  expect(() => socket.connect()).not.toThrow();
+  await expect(closed).resolves.toBeInstanceOf(Error);
+  await open();
+});
 
 test("a line without end ends the connection instead of filling the memory", async () => {
   const { peer, closed } = await open();

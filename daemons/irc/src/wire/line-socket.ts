@@ -3,13 +3,13 @@
  * stopped from reading and drops what it cannot write.
  *
  * Reading stops between two lines, not between two packets. A line goes out whole or not at all, and none that
- * holds a line end, whoever wrote it. Bytes that are not UTF-8 are read as Windows-1252, as most clients do.
+ * holds a line end, whoever wrote it.
  */
-import { isUtf8 } from "node:buffer";
 import { EventEmitter } from "node:events";
 import { connect, isIP, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { publicOnly, requirePublicPeer } from "@linkspan/daemon-kit";
+import { lineDecoder } from "./decoding.ts";
 
 export interface Endpoint {
   readonly host: string;
@@ -29,12 +29,13 @@ export interface Endpoint {
       }
     | undefined;
   readonly connectTimeoutMs: number;
+  /** Of lines that are not UTF-8; Windows-1252 if absent. */
+  readonly encoding?: string | undefined;
 }
 
 const MAX_LINE_BYTES = 65_536;
 const NEWLINE = 0x0a;
 const FORBIDDEN = /[\r\n\0]/;
-const legacy = new TextDecoder("windows-1252");
 
 /** Emits `open`, `line` and, once, `close` with an error or false, as irc-framework expects of a transport. */
 export class LineSocket extends EventEmitter {
@@ -45,25 +46,33 @@ export class LineSocket extends EventEmitter {
   #paused = false;
   #error: Error | undefined;
   #closed = false;
+  #decode: (bytes: Buffer) => string;
 
   /** @param onLine gets each line without its end, in order, never while reading is paused */
   constructor(endpoint: Endpoint, onLine: (line: string) => void) {
     super();
     this.#endpoint = endpoint;
     this.#onLine = onLine;
+    this.#decode = lineDecoder(endpoint.encoding);
+  }
+
+  /** The server promises UTF-8 and nothing else (`UTF8ONLY`). */
+  onlyUtf8(): void {
+    this.#decode = lineDecoder("utf-8");
   }
 
   connect(): void {
     const { host, port, tls, privateHosts, connectTimeoutMs } = this.#endpoint;
-    let to: { readonly host: string; readonly port: number };
+    let socket: Socket;
     try {
-      to = { port, ...(privateHosts ? { host } : publicOnly(host)) };
+      const to = { port, ...(privateHosts ? { host } : publicOnly(host)) };
+      socket = tls === undefined ? connect(to) : connectTls({ ...to, ...tlsOptions(tls, host) });
     } catch (error) {
-      this.#error = error as Error;
+      // An address that is refused, or a certificate or authority that OpenSSL does not take.
+      this.#error = asError(error);
       queueMicrotask(() => this.#close());
       return;
     }
-    const socket = tls === undefined ? connect(to) : connectTls({ ...to, ...tlsOptions(tls, host) });
     this.#socket = socket;
     const deadline = setTimeout(() => this.fail(timedOut()), connectTimeoutMs);
     socket.setNoDelay(true);
@@ -72,9 +81,11 @@ export class LineSocket extends EventEmitter {
     socket.once(tls === undefined ? "connect" : "secureConnect", () => {
       if (socket.destroyed) return;
       clearTimeout(deadline);
-      if (tls?.fingerprint === undefined || isPinned(socket as TLSSocket, tls.fingerprint))
-        this.#open(socket);
-      else this.fail(unpinned());
+      this.#safely(() => {
+        if (tls?.fingerprint === undefined || isPinned(socket as TLSSocket, tls.fingerprint))
+          this.#open(socket);
+        else this.fail(unpinned());
+      });
     });
     socket.on("data", (chunk: Buffer) => this.#read(chunk));
     socket.on("error", (error: Error) => {
@@ -102,9 +113,15 @@ export class LineSocket extends EventEmitter {
     await new Promise<void>((resolve) => socket.write("", () => resolve()));
   }
 
-  /** @throws TypeError for a line that holds a line end or NUL: it would be two */
+  /**
+   * Never throws: it is called by timers and by the socket itself. A line that holds a line end or NUL would be
+   * two; it is not written, and the connection fails with `EUNWRITABLE`.
+   */
   writeLine(line: string, written?: () => void): void {
-    if (FORBIDDEN.test(line)) throw new TypeError("a line holds a line end or NUL");
+    if (FORBIDDEN.test(line)) {
+      this.fail(unwritable());
+      return;
+    }
     if (this.#socket === undefined || !this.#socket.writable) {
       if (written !== undefined) queueMicrotask(written);
       return;
@@ -150,16 +167,24 @@ export class LineSocket extends EventEmitter {
    */
   #open(socket: Socket): void {
     socket.cork();
-    this.emit("open");
-    socket.uncork();
+    try {
+      this.emit("open");
+    } finally {
+      socket.uncork();
+    }
+  }
+
+  /** What is called by the socket must not throw: it would end the process. It ends this connection. */
+  #safely(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.fail(asError(error));
+    }
   }
 
   #requirePublic(socket: Socket): void {
-    try {
-      requirePublicPeer(socket);
-    } catch (error) {
-      this.fail(error as Error);
-    }
+    this.#safely(() => requirePublicPeer(socket));
   }
 
   #read(chunk: Buffer): void {
@@ -172,17 +197,9 @@ export class LineSocket extends EventEmitter {
     while (!this.#paused && !this.#closed) {
       const end = this.#rest.indexOf(NEWLINE);
       if (end < 0) break;
-      const line = decode(this.#rest.subarray(0, end));
+      const line = this.#decode(this.#rest.subarray(0, end));
       this.#rest = this.#rest.subarray(end + 1);
-      if (line !== "") this.#hand(line);
-    }
-  }
-
-  #hand(line: string): void {
-    try {
-      this.#onLine(line);
-    } catch (error) {
-      this.fail(error instanceof Error ? error : new Error(String(error)));
+      if (line !== "") this.#safely(() => this.#onLine(line));
     }
   }
 
@@ -193,11 +210,6 @@ export class LineSocket extends EventEmitter {
     this.#closed = true;
     this.emit("close", this.#error ?? false);
   }
-}
-
-function decode(bytes: Buffer): string {
-  const text = isUtf8(bytes) ? bytes.toString("utf8") : legacy.decode(bytes);
-  return text.replace(/[\r\0]/g, "");
 }
 
 function tlsOptions(tls: NonNullable<Endpoint["tls"]>, host: string) {
@@ -219,12 +231,20 @@ function isPinned(socket: TLSSocket, fingerprint: string): boolean {
   return fingerprint256?.replaceAll(":", "").toLowerCase() === wanted;
 }
 
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
+
 function timedOut(): Error {
   return Object.assign(new Error("it does not answer"), { code: "ETIMEDOUT" });
 }
 
 function unpinned(): Error {
   return Object.assign(new Error("it is another certificate"), { code: "ERR_TLS_PINNED" });
+}
+
+function unwritable(): Error {
+  return Object.assign(new Error("a line holds a line end or NUL"), { code: "EUNWRITABLE" });
 }
 
 function endless(): Error {

@@ -38,6 +38,18 @@ export function splitText(text: string, entities: readonly Entity[], maxBytes: n
   });
 }
 
+/** The beginning of a text that fits, cut between graphemes; nothing of one that is longer by itself. */
+export function shortened(text: string, maxBytes: number): string {
+  let [kept, bytes] = ["", 0];
+  // A byte holds at most one code unit, so no more of the text is looked at.
+  for (const { segment } of graphemes.segment(text.slice(0, maxBytes + 1).toWellFormed())) {
+    bytes += Buffer.byteLength(segment);
+    if (bytes > maxBytes) break;
+    kept += segment;
+  }
+  return kept;
+}
+
 function linesOf(text: string): { from: number; to: number }[] {
   const lines: { from: number; to: number }[] = [];
   let from = 0;
