@@ -366,7 +366,11 @@ describeWithServers(["postgres"], "store", () => {
     const enrolment = { issuers: ["daemon:irc:primary"], services: ["irc"], workspaces: ["*"] };
     await insertEnrolment(database.pool, digest("t"), enrolment, new Date(Date.now() + 60_000));
     await insertEnrolment(database.pool, digest("old"), enrolment, new Date(Date.now() - 1));
-    expect(await spendEnrolment(database.pool, digest("t"))).toEqual(enrolment);
+    expect(await spendEnrolment(database.pool, digest("t"))).toEqual({
+      ...enrolment,
+      replaces: null,
+      grace_s: 0,
+    });
     expect(await spendEnrolment(database.pool, digest("t"))).toBeUndefined();
     expect(await spendEnrolment(database.pool, digest("old"))).toBeUndefined();
   });
