@@ -81,7 +81,7 @@ describeWithServers(["postgres"], "authority of a daemon", () => {
     const { core } = world;
     await core.database.query(
       `TRUNCATE events, event_positions, inbox_keys, conversations, quarantine, instance_leases, checkpoints, contacts,
-       conversation_absences, identity_refs, shared_events, outbox, intents, identities, auth_sessions,
+       conversation_absences, identity_refs, shared_events, outbox, lanes, intents, identities, auth_sessions,
        vault.leases, vault.secrets, vault.secret_versions CASCADE`,
     );
     older.epoch = await own.hold();
@@ -128,7 +128,8 @@ describeWithServers(["postgres"], "authority of a daemon", () => {
     const { rows } = await world.core.database.query(
       `SELECT ${[
         all("intents", "concat_ws(',', id, state, part, attempt, remote_ids::text, ask_id)"),
-        all("outbox", "concat_ws(',', intent_id, due_at::text)"),
+        all("outbox", "intent_id"),
+        all("lanes", "concat_ws(',', identity_id, lane, due_at::text)"),
         ...[
           "events",
           "inbox_keys",
