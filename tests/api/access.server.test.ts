@@ -181,6 +181,7 @@ describeWithServers(["postgres"], "access over HTTP", () => {
     expect(ready.body.checks.map(({ name, ok }) => [name, ok])).toEqual([
       ["database", true],
       ["bus", true],
+      ["instances", true],
       ["vault", true],
     ]);
     const vault = world.core.vault;

@@ -111,8 +111,8 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
     ["another service", "k", { service: "matrix" }, "request.invalid"],
     ["NUL", "k", { payload: { text: "a\0b" } }, "envelope.schema"],
     ["a lone surrogate", "k", { payload: { text: "\ud800" } }, "envelope.not_canonical"],
-    ["a member that the action has not", "k", { payload: { text: "x", colour: "red" } }, "envelope.schema"],
-    ["an action that is asked of daemons", "k", { action: "link_account" }, "envelope.schema"],
+    ["a member that the action has not", "k", { payload: { text: "x", colour: "red" } }, "request.invalid"],
+    ["an action that is asked of daemons", "k", { action: "link_account" }, "action.unsupported"],
     ["no such action", "k", { action: "sing" }, "action.unsupported"],
     ["a time that is none", "k", { expires_at: "tomorrow" }, "request.invalid"],
   ])("%s is refused before anything is written", async (_name, key, over, code) => {
