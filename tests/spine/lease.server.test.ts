@@ -70,6 +70,30 @@ describeWithServers(["postgres"], "a lease with two ends", () => {
     expect(seconds).toBeLessThanOrEqual(8);
   });
 
+  test.each([
+    ["an hour", 3_600],
+    ["a day", 86_400],
+  ])(
+    "the database's clock goes back %s: a dead holder is followed as soon as ever",
+    async (_name, seconds) => {
+      await ask("first");
+      await pass(-seconds);
+      const waited = await wait(30);
+      expect(waited).toBeGreaterThanOrEqual(6);
+      expect(waited).toBeLessThanOrEqual(16);
+    },
+  );
+
+  test("the database's clock goes back: a holder that renews keeps its lease", async () => {
+    await ask("first");
+    await pass(-3_600);
+    expect(await wait(2)).toBeUndefined();
+    for (let beat = 0; beat < 5; beat++) {
+      expect(await ask("first")).toMatchObject({ state: "held", epoch: 1 });
+      expect(await wait(2)).toBeUndefined();
+    }
+  });
+
   test("one who asks with pauses shows nothing: the outage may be in the pauses", async () => {
     await ask("first");
     await pass(7);

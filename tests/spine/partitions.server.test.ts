@@ -1,5 +1,6 @@
 /** Core workers share the partitions, and move them without losing, doubling or reordering a message. */
 import { randomUUID } from "node:crypto";
+import { FabricError } from "@linkspan/envelopes";
 import { ACK, AmqpBus, type Bus, type Delivery } from "@linkspan/fabric";
 import { Database, migrate, openNamespace, orphanPartitions } from "@linkspan/store";
 import { type Core, inboundQueue, PartitionBalance } from "@linkspan/worker";
@@ -59,7 +60,11 @@ describeWithServers(["rabbitmq", "postgres"], "partitions", () => {
     });
   }
 
-  async function startTestWorker(name: string, url: string = databaseUrl): Promise<TestWorker> {
+  async function startTestWorker(
+    name: string,
+    url: string = databaseUrl,
+    refused: (partition: number) => boolean = () => false,
+  ): Promise<TestWorker> {
     const own = new AsyncDisposableStack();
     const pool = own.use(new Database(url, { maxConnections: 2 }));
     const bus = own.use(await connect("core"));
@@ -75,8 +80,9 @@ describeWithServers(["rabbitmq", "postgres"], "partitions", () => {
         worker: name,
         leaseMs: 1_500,
         balanceMs: 100,
-        open: (partition) =>
-          bus.subscribe(inboundQueue(partition), {
+        open: async (partition) => {
+          if (refused(partition)) throw new FabricError("bus.timeout", "a queue without a leader");
+          return bus.subscribe(inboundQueue(partition), {
             handle: (batch) => {
               for (const { delivery } of batch) {
                 handled[partition]?.push(numberOf(delivery));
@@ -84,7 +90,8 @@ describeWithServers(["rabbitmq", "postgres"], "partitions", () => {
               }
               return Promise.resolve(batch.map(() => ACK));
             },
-          }),
+          });
+        },
       }),
     );
     const worker = { name, balance, handled, [Symbol.asyncDispose]: () => own[Symbol.asyncDispose]() };
@@ -178,5 +185,60 @@ describeWithServers(["rabbitmq", "postgres"], "partitions", () => {
     expect(await orphanPartitions(database.pool, NAMESPACE)).toEqual([]);
     proxy.pass();
     await until(() => sizes([lost, other]).join() === "4,4", { what: "they share again" });
+  });
+
+  test("a queue that cannot be opened holds up no other partition, and is opened when it can be", async () => {
+    let broken = true;
+    const worker = await startTestWorker("a", databaseUrl, (partition) => broken && partition === 0);
+    expect(worker.balance.partitions).toEqual([1, 2, 3, 4, 5, 6, 7]);
+    await until(async () => (await orphanPartitions(database.pool, NAMESPACE)).join() === "0", {
+      what: "the broken one is seen to be nobody's",
+    });
+    await publish(0, 80);
+    await until(() => count() === 70, { what: "the others are handled" });
+    broken = false;
+    await until(() => count() === 80, { what: "all are handled" });
+    expectEachOnceInOrder(80);
+  });
+
+  test("a worker that cannot open a queue leaves it to one that can", async () => {
+    const lame = await startTestWorker("a", databaseUrl, (partition) => partition === 0);
+    const sound = await startTestWorker("b");
+    await until(() => sound.balance.partitions.includes(0), { what: "the other has it" });
+    await publish(0, 80);
+    await until(() => count() === 80, { what: "all are handled" });
+    expect(lame.handled[0]).toEqual([]);
+    expectEachOnceInOrder(80);
+  });
+
+  test("the database's clock goes back: what a dead worker owned is taken over within seconds", async () => {
+    await database.query(
+      `INSERT INTO worker_leases (namespace, worker, epoch, expires_at) VALUES ($1, 'dead', 1, now() + interval '1 hour')`,
+      [NAMESPACE],
+    );
+    await database.query(
+      `INSERT INTO partition_owners (namespace, partition, owner) SELECT $1, generate_series(0, 7), 'dead'`,
+      [NAMESPACE],
+    );
+    const worker = await startTestWorker("a");
+    await until(() => worker.balance.partitions.length === PARTITIONS, { what: "all are taken over" });
+  });
+
+  test("the database's clock goes a day ahead: a worker goes on", async () => {
+    const worker = await startTestWorker("a");
+    const ahead = "UPDATE worker_leases SET expires_at = expires_at - interval '1 day' RETURNING epoch";
+    const { rows } = await database.query<{ epoch: string }>(ahead);
+    await until(
+      async () => {
+        const now = await database.query<{ epoch: string; live: boolean }>(
+          "SELECT epoch, expires_at > now() AS live FROM worker_leases",
+        );
+        return now.rows[0]?.live === true && now.rows[0].epoch !== rows[0]?.epoch;
+      },
+      { what: "its lease is renewed" },
+    );
+    await until(() => worker.balance.partitions.length === PARTITIONS, { what: "it has all again" });
+    await publish(0, 80);
+    await until(() => count() === 80, { what: "all are handled" });
   });
 });

@@ -24,6 +24,9 @@ export interface LeaseClaim {
  * renew it: others who asked for it were answered all the while, for as long as a lease lasts and without a pause
  * longer than half of that. So an outage of the broker or of the core takes no lease from anybody, and a holder that
  * was killed is followed as soon as its lease has run out.
+ *
+ * When the database's clock was set back, a lease of before would seem to last for as long as it went back. Who asks
+ * for it in vain cuts it to one lease from now; a holder that lives renews it before that.
  */
 export async function claimLease(on: Queryable, claim: LeaseClaim): Promise<LeaseAnswer> {
   const taken = await execute<{ epoch: string; changed: boolean }>(
@@ -48,11 +51,15 @@ export async function claimLease(on: Queryable, claim: LeaseClaim): Promise<Leas
   const { rows } = await execute<{ ms: number }>(
     on,
     `UPDATE instance_leases
-        SET heard_since = CASE WHEN heard_at > now() - make_interval(secs => $4 / 2000.0) THEN heard_since ELSE now() END,
-            heard_at = now()
+        SET heard_since = CASE WHEN heard_at > now() - make_interval(secs => $4 / 2000.0)
+                                AND heard_since <= now() THEN heard_since ELSE now() END,
+            heard_at = now(),
+            expires_at = least(expires_at, now() + make_interval(secs => $4 / 1000.0)),
+            stay_until = CASE WHEN expires_at > now() + make_interval(secs => $4 / 1000.0)
+                              THEN least(stay_until, now() + make_interval(secs => $5 / 1000.0)) ELSE stay_until END
       WHERE service = $1 AND instance = $2 AND holder <> $3
      RETURNING greatest(0, extract(epoch FROM expires_at - now()) * 1000)::int AS ms`,
-    [claim.service, claim.instance, claim.holder, claim.ttlMs],
+    [claim.service, claim.instance, claim.holder, claim.ttlMs, claim.stayMs ?? claim.ttlMs],
   );
   return { state: "taken", retryAfterMs: Math.max(rows[0]?.ms ?? 0, LEAST_PAUSE_MS) };
 }

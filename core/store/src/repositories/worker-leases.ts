@@ -1,4 +1,7 @@
-/** Which core worker is alive, and which partitions each one owns. Times are the database's. */
+/**
+ * Which core worker is alive, and which partitions each one owns. Times are the database's. When its clock was set
+ * back, leases of before would seem to last for as long as it went back: each renewal cuts them to one lease from now.
+ */
 import { type Queryable, execute } from "../database.ts";
 
 export interface WorkerName {
@@ -10,6 +13,9 @@ export interface WorkerName {
 /** Rows of workers that ended long ago are removed after this. */
 const FORGET_AFTER = "1 hour";
 
+/** Leases of processes with another configured length are not taken for those of another clock. */
+const CLOCKS_DIFFER = "10 seconds";
+
 /** Takes or renews a worker's lease. @returns its epoch, which grows each time the lease had run out */
 export async function renewWorkerLease(
   on: Queryable,
@@ -19,7 +25,15 @@ export async function renewWorkerLease(
   const { rows } = await execute<{ epoch: string }>(
     on,
     `WITH forgotten AS (
-       DELETE FROM worker_leases WHERE namespace = $1 AND expires_at < now() - interval '${FORGET_AFTER}'
+       DELETE FROM worker_leases
+        WHERE namespace = $1 AND worker <> $2 AND expires_at < now() - interval '${FORGET_AFTER}'
+     ), cut AS (
+       UPDATE worker_leases SET expires_at = now() + make_interval(secs => $3 / 1000.0)
+        WHERE namespace = $1 AND worker IN (
+          SELECT worker FROM worker_leases
+           WHERE namespace = $1 AND worker <> $2
+             AND expires_at > now() + make_interval(secs => $3 / 1000.0) + interval '${CLOCKS_DIFFER}'
+             FOR UPDATE SKIP LOCKED)
      )
      INSERT INTO worker_leases AS l (namespace, worker, epoch, expires_at)
      VALUES ($1, $2, 1, now() + make_interval(secs => $3 / 1000.0))

@@ -5,7 +5,8 @@
  *
  * Every worker derives its share from the same ordered list, so nobody decides for others. A partition moves in
  * order: its owner stops the intake, finishes the batch in hand and only then gives it back. A worker that
- * cannot renew its lease stops its intake; its partitions are free when the lease has run out.
+ * cannot renew its lease stops its intake; its partitions are free when the lease has run out. A partition whose
+ * queue cannot be opened holds up no other: it is given back, so that another worker may try and health sees it.
  */
 import {
   holdLease,
@@ -55,7 +56,7 @@ export class PartitionBalance implements AsyncDisposable {
   readonly #held: Promise<void>;
   #stopped: Promise<void> | undefined;
 
-  /** Resolves after the first round: what was free and in this worker's share is taken in. */
+  /** Resolves after the first round: what was free, in this worker's share and could be opened is taken in. */
   static async start(core: Core, options: BalanceOptions): Promise<PartitionBalance> {
     await ensurePartitionOwners(core.database.pool, core.namespace.name, core.namespace.partitions);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -144,20 +145,31 @@ export class PartitionBalance implements AsyncDisposable {
     } else if (owned.length < share) {
       owned = [...owned, ...(await claimPartitions(pool, this.#name, share - owned.length))];
     }
-    for (const partition of owned) {
-      if (!tenure.isHeld()) return;
-      if (!this.#open.has(partition)) await this.#take(partition, tenure);
-    }
+    if (!tenure.isHeld()) return;
+    const fresh = owned.filter((partition) => !this.#open.has(partition));
+    const taken = await Promise.all(fresh.map((partition) => this.#take(partition, tenure)));
+    const failed = fresh.filter((_, at) => taken[at] === false);
+    if (failed.length > 0 && tenure.isHeld()) await releasePartitions(pool, this.#name, failed);
   }
 
-  async #take(partition: number, tenure: Tenure): Promise<void> {
-    const subscription = await this.#options.open(partition);
-    if (!tenure.isHeld()) {
-      await subscription.drain();
-      return;
+  /** Never rejects. @returns whether it can be opened */
+  async #take(partition: number, tenure: Tenure): Promise<boolean> {
+    try {
+      const subscription = await this.#options.open(partition);
+      if (!tenure.isHeld()) {
+        await subscription.drain();
+        return true;
+      }
+      this.#open.set(partition, subscription);
+      this.#core.log.info({ event: "partition.taken", partition });
+      return true;
+    } catch (error) {
+      this.#core.log.warn(
+        { event: "partition.not_taken", partition, err: error },
+        "given back, tried again soon",
+      );
+      return false;
     }
-    this.#open.set(partition, subscription);
-    this.#core.log.info({ event: "partition.taken", partition });
   }
 
   async #close(partitions: readonly number[]): Promise<void> {
