@@ -1,7 +1,15 @@
 /** Timed work of the core: every job is a wake-up that sweeps rows. */
 import { defineJob, openJobs } from "@linkspan/jobs";
 import { BoundedClient } from "@linkspan/store";
-import { type Retention, sweepExpired, sweepMonths, sweepRetention, sweepSessions } from "@linkspan/worker";
+import {
+  type Core,
+  type Retention,
+  sweepCredentials,
+  sweepExpired,
+  sweepMonths,
+  sweepRetention,
+  sweepSessions,
+} from "@linkspan/worker";
 import type { Logger } from "pino";
 import { z } from "zod";
 import type { OpenCore } from "./core.ts";
@@ -33,7 +41,7 @@ export async function runJobs(
     { job: EXPIRE_SESSIONS, everyMs: 15 * SECOND_MS, run: () => sweepSessions(core) },
     { job: MAKE_MONTHS, everyMs: 60 * SECOND_MS, run: () => sweepMonths(core) },
     { job: KEEP_RETENTION, everyMs: HOUR_MS, run: () => sweepRetention(core, retention, stopping.signal) },
-    { job: SWEEP_VAULT, everyMs: 60 * SECOND_MS, run: () => keepVault(vault) },
+    { job: SWEEP_VAULT, everyMs: 60 * SECOND_MS, run: () => keepVault(core, vault) },
   ];
   for (const { job, everyMs, run } of sweeps) {
     stack.use(await jobs.work(job, async () => void (await run())));
@@ -43,9 +51,13 @@ export async function runJobs(
   stack.defer(() => stopping.abort());
 }
 
-/** Opens it again when it is sealed and its key is back; else forgets what is too old. */
-async function keepVault(vault: OpenCore["vault"]): Promise<void> {
+/** Opens it again when it is sealed and its key is back; else forgets what is too old, and unlinked accounts' secrets. */
+async function keepVault(core: Core, vault: OpenCore["vault"]): Promise<void> {
   const { state } = await vault.health();
-  if (state === "sealed") await vault.unseal();
-  else await vault.sweep();
+  if (state === "sealed") {
+    await vault.unseal();
+    return;
+  }
+  await vault.sweep();
+  await sweepCredentials(core);
 }

@@ -84,6 +84,7 @@ export interface Tables {
     bridge_detail: JsonDefault;
     bridge_epoch: Generated<string>;
     capabilities: JsonDefault;
+    credential_to_drop: Generated<boolean>;
     created_at: Now;
     updated_at: Now;
   };

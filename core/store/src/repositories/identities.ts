@@ -126,6 +126,7 @@ export async function updateIdentity(
         ...(settings !== undefined && { settings: JSON.stringify(settings) }),
         ...(bridge_detail !== undefined && { bridge_detail: JSON.stringify(bridge_detail) }),
         ...(capabilities !== undefined && { capabilities: JSON.stringify(capabilities) }),
+        ...(change.state === "unlinked" && { credential_to_drop: true }),
         updated_at: sql<Date>`now()`,
       })
       .where("id", "=", id)
@@ -175,7 +176,7 @@ export async function saveBridgeState(
 export async function endPendingIdentities(on: Queryable): Promise<{ id: string; workspace_id: string }[]> {
   const { rows } = await execute<{ id: string; workspace_id: string }>(
     on,
-    `UPDATE identities SET state = 'unlinked', updated_at = now()
+    `UPDATE identities SET state = 'unlinked', credential_to_drop = true, updated_at = now()
       WHERE id = ANY (ARRAY(
         SELECT i.id FROM identities i
          WHERE i.state = 'pending' AND EXISTS (SELECT 1 FROM auth_sessions s WHERE s.identity_id = i.id)
@@ -187,6 +188,30 @@ export async function endPendingIdentities(on: Queryable): Promise<{ id: string;
     "identities.abandoned",
   );
   return rows;
+}
+
+/** Longer than a link that is under way may take: it could still put a credential into the vault. */
+const LINKS_END_WITHIN = "5 minutes";
+
+/** Identities that were unlinked some minutes ago and whose credential is not known to be gone. */
+export async function identitiesToForget(
+  on: Queryable,
+  limit: number,
+): Promise<Pick<Identity, "id" | "workspace_id" | "service">[]> {
+  const { rows } = await execute<Pick<Identity, "id" | "workspace_id" | "service">>(
+    on,
+    `SELECT id, workspace_id, service FROM identities
+      WHERE credential_to_drop AND updated_at < now() - interval '${LINKS_END_WITHIN}'
+      ORDER BY updated_at LIMIT $1`,
+    [limit],
+    "identities.to_forget",
+  );
+  return rows;
+}
+
+/** The credential of an unlinked identity is gone. */
+export async function credentialDropped(on: Queryable, id: string): Promise<void> {
+  await execute(on, "UPDATE identities SET credential_to_drop = false WHERE id = $1", [id]);
 }
 
 /** Identities unlinked within the last two days that still have unsettled intents. */

@@ -18,6 +18,7 @@ import {
   type LinkFields,
   type LinkReply,
   MAX_SETTINGS_BYTES,
+  PRIMARY,
   takeLinkFields,
 } from "@linkspan/envelopes";
 import {
@@ -34,11 +35,11 @@ import {
   type Queryable,
   updateIdentity,
 } from "@linkspan/store";
-import { CREDENTIAL } from "@linkspan/vault";
 import type { Core } from "../core.ts";
 import { tellChanged } from "../sync/changed.ts";
 import { askDaemon } from "./ask.ts";
 import { type CatalogEntry, requireDeclaration } from "./catalog.ts";
+import { credentialRef, dropCredential } from "./credential.ts";
 
 /** Contract section 9. */
 const SESSION_LIFE_MS = 15 * 60_000;
@@ -143,22 +144,14 @@ export async function cancelSession(
     await note(client, session, actor, "session.cancelled");
     return session;
   });
-  await core.vault.drop(credentialRef(ended));
-}
-
-/** Where an identity's credential lies in the vault. */
-export function credentialRef(of: { workspace_id: string; identity_id: string; service: string }) {
-  return {
-    workspaceId: of.workspace_id,
-    identityId: of.identity_id,
-    service: of.service,
-    kind: CREDENTIAL,
-  };
+  await dropCredential(core, ended);
 }
 
 async function completeLink(core: Core, session: AuthSession): Promise<void> {
+  let asked: Identity | undefined;
   try {
     const identity = await identityById(core.database.pool, session.identity_id);
+    asked = identity;
     if (identity === undefined) throw new FabricError("request.not_found", "the identity is gone");
     const lease = await currentLease(core.database.pool, identity.service, identity.instance);
     if (lease?.live !== true) {
@@ -186,6 +179,9 @@ async function completeLink(core: Core, session: AuthSession): Promise<void> {
         "the session will expire",
       );
     });
+    // What the daemon took for linked it is to leave; what was linked by a commit without an answer, to open.
+    const { service } = session;
+    tellChanged(core, { what: "assignments", service, instance: asked?.instance ?? PRIMARY });
   }
 }
 
@@ -250,14 +246,16 @@ async function settleLink(
 }
 
 async function failLink(core: Core, session: AuthSession, code: string, message: string): Promise<void> {
-  await core.database.transaction(async (client) => {
+  const state = await core.database.transaction(async (client) => {
     const known = await lockAuthSession(client, session.id);
-    if (known?.state !== "completing") return;
+    if (known?.state !== "completing") return known?.state;
     await moveAuthSession(client, session.id, "failed", { code, message });
     await updateIdentity(client, session.identity_id, NOTHING_LEFT);
     await note(client, session, "core", "session.failed", { code });
+    return "failed" as const;
   });
-  await core.vault.drop(credentialRef(session));
+  // What failed may have been the answer to a commit that was made: then the session goes on, or is linked.
+  if (state !== "linked" && state !== "awaiting_user") await dropCredential(core, session);
 }
 
 function openFor(core: Core, session: AuthSession | undefined, workspaceId: string): AuthSession {

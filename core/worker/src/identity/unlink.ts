@@ -14,14 +14,14 @@ import type { Core } from "../core.ts";
 import { transition } from "../outbound/transition.ts";
 import { tellChanged } from "../sync/changed.ts";
 import { askDaemon } from "./ask.ts";
-import { credentialRef } from "./link.ts";
+import { dropCredential } from "./credential.ts";
 
 const DISCONNECT_TIMEOUT_MS = 10_000;
 
 /** Intents ended in one transaction. */
 const AT_ONCE = 100;
 
-/** @throws FabricError `request.not_found`, `vault.*`, `store.unavailable` */
+/** @throws FabricError `request.not_found`, `store.unavailable` */
 export async function unlink(
   core: Core,
   workspaceId: string,
@@ -45,7 +45,7 @@ export async function unlink(
     return known;
   });
   await endUnsettled(core, identityId, actor);
-  await core.vault.drop(credentialRef({ ...identity, identity_id: identity.id }));
+  await dropCredential(core, { ...identity, identity_id: identity.id });
   await hangUp(core, identity);
   tellChanged(core, { what: "assignments", service: identity.service, instance: identity.instance });
 }

@@ -1,0 +1,60 @@
+/**
+ * Where an identity's credential lies in the vault, and how it goes when the identity is unlinked.
+ *
+ * The vault is not part of the transaction that unlinks, so a process may end, or the vault be sealed, between the
+ * two. The row of an unlinked identity is marked until its credential is known to be gone; a sweep looks after it.
+ */
+import { credentialDropped, identitiesToForget } from "@linkspan/store";
+import { CREDENTIAL } from "@linkspan/vault";
+import type { Core } from "../core.ts";
+
+interface Owner {
+  readonly workspace_id: string;
+  readonly identity_id: string;
+  readonly service: string;
+}
+
+/** Where an identity's credential lies in the vault. */
+export function credentialRef(of: Owner) {
+  return {
+    workspaceId: of.workspace_id,
+    identityId: of.identity_id,
+    service: of.service,
+    kind: CREDENTIAL,
+  };
+}
+
+/** Of an unlinked identity. Never rejects: what fails now is done by the sweep. */
+export async function dropCredential(core: Core, of: Owner): Promise<void> {
+  await core.vault.drop(credentialRef(of)).catch((error: unknown) => {
+    core.log.warn(
+      { event: "credential.not_dropped", identity_id: of.identity_id, err: error },
+      "a credential of an unlinked account is dropped soon",
+    );
+  });
+}
+
+const AT_ONCE = 100;
+
+/**
+ * Drops credentials that unlinked identities still have some minutes later, when no link is under way any more.
+ *
+ * @returns how many
+ * @throws FabricError `vault.*`, `store.unavailable`
+ */
+export async function sweepCredentials(core: Core): Promise<number> {
+  let dropped = 0;
+  for (let page = AT_ONCE; page === AT_ONCE; ) {
+    const identities = await identitiesToForget(core.database.pool, AT_ONCE);
+    page = identities.length;
+    for (const { id, workspace_id, service } of identities) {
+      const ref = credentialRef({ workspace_id, identity_id: id, service });
+      if (await core.vault.has(ref)) {
+        await core.vault.drop(ref);
+        dropped += 1;
+      }
+      await credentialDropped(core.database.pool, id);
+    }
+  }
+  return dropped;
+}
