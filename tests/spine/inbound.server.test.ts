@@ -136,6 +136,16 @@ describeWithServers(["postgres"], "the way in, for several accounts and holders"
     await hears(["a: first", "b: the reader was deaf", "a: next"]);
   });
 
+  test("the database's clock goes back: a held copy does not wait until it is as late again", async () => {
+    await say(first, "a", "first");
+    await say(second, "b", "first");
+    await say(second, "b", "the reader was deaf");
+    await world.core.database.query(
+      "UPDATE shared_events SET release_at = release_at + interval '1 hour' WHERE release_at IS NOT NULL",
+    );
+    await hears(["a: first", "b: the reader was deaf"]);
+  });
+
   test("a reader that was unlinked leaves the conversation to one account, without copies", async () => {
     await say(first, "a", "one");
     await updateIdentity(world.core.database.pool, "a", { state: "unlinked" });

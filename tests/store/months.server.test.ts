@@ -206,6 +206,25 @@ describeWithServers(["postgres"], "months", () => {
     expect([await count("intents"), await count("event_positions")]).toEqual([12, 1]);
   });
 
+  test("the clock of a process that is years ahead destroys nothing", async () => {
+    await appendEvents(database.pool, [newEvent("today")]);
+    expect(await advancePositions(database)).toMatchObject({ count: 1 });
+    await database.query(
+      `INSERT INTO identities (id, workspace_id, user_id, service, home, instance, state, settings)
+       VALUES ('i', 'acme', 'u', 'irc', 'p', 'p', 'linked', '{}')`,
+    );
+    await database.query(
+      `INSERT INTO intents (id, workspace_id, user_id, identity_id, service, action, payload, content, idempotency_key,
+                            trace_id, state)
+       VALUES ('m', 'acme', 'u', 'i', 'irc', 'outbound_message', '{}', '\\x00', 'k', 't', 'sent')`,
+    );
+    await sweepRetention(coreAt(new Date(Date.now() + 900 * DAY_MS)), { days: 90, auditDays: 90 });
+    expect([await count("events"), await count("event_positions"), await count("intents")]).toEqual([
+      1, 1, 1,
+    ]);
+    expect((await appendEvents(database.pool, [newEvent("still taken in")])).size).toBe(1);
+  });
+
   test("an expired link session leaves no identity half made", async () => {
     await database.query(
       `INSERT INTO identities (id, workspace_id, user_id, service, home, instance, state, settings)

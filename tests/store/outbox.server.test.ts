@@ -7,6 +7,7 @@ import {
   Database,
   dequeue,
   enqueue,
+  mendDueTimes,
   migrate,
   msUntilDue,
   postpone,
@@ -128,6 +129,28 @@ describeWithServers(["postgres"], "outbox", () => {
       expect(claimed.length).toBeLessThanOrEqual(CREDIT);
     }
     expect(done.size).toBe(1_000);
+  });
+
+  test("the database's clock goes back: what waits and what is out is due, what was put off stays so", async () => {
+    await fill(10, 10);
+    const [late, ...out] = await claimTurns(database, { ...OPTIONS, limit: 5 });
+    await postpone(database.pool, [late?.intent.id ?? ""], new Date(Date.now() + 3_600_000));
+    const waiting = "SELECT intent_id FROM lanes WHERE published_at IS NULL AND due_at <= now()";
+    expect((await database.query(waiting)).rows).toHaveLength(5);
+    await database.query(
+      `UPDATE lanes SET due_at = due_at + interval '1 hour', published_at = published_at + interval '1 hour'
+        WHERE intent_id <> $1`,
+      [late?.intent.id],
+    );
+    await database.query("UPDATE intents SET updated_at = updated_at + interval '1 hour' WHERE id <> $1", [
+      late?.intent.id,
+    ]);
+    expect(await claimTurns(database, OPTIONS)).toEqual([]);
+    expect(await mendDueTimes(database.pool, OPTIONS.overdueMs)).toBe(9);
+    const turns = await claimTurns(database, OPTIONS);
+    expect(turns).toHaveLength(9);
+    expect(turns.filter(({ intent }) => intent.attempt === 2)).toHaveLength(out.length);
+    expect(await mendDueTimes(database.pool, OPTIONS.overdueMs)).toBe(0);
   });
 
   test("a claim takes no more bytes than it is given, and one intent in any case", async () => {

@@ -8,6 +8,7 @@ import {
   expireAuthSessions,
   expiredIntents,
   type ExpiryCursor,
+  latestTime,
   lockIntent,
   type Partitioned,
   unlinkedWithIntents,
@@ -104,13 +105,17 @@ export async function sweepMonths(core: Core): Promise<void> {
   if (made.length > 0) core.log.info({ event: "months.made", partitions: made }, "new months are ready");
 }
 
-/** Removes what is older than the retention. What is in use now goes with a later sweep. */
+/**
+ * Removes what is older than the retention. What is in use now goes with a later sweep. What it takes for the present
+ * is no later than the database's clock or its newest row: the wrong clock of one process destroys nothing.
+ */
 export async function sweepRetention(
   core: Core,
   retention: Retention,
   stopping?: AbortSignal,
 ): Promise<void> {
-  const before = (days: number) => new Date(core.now().getTime() - days * DAY_MS);
+  const now = Math.min(core.now().getTime(), (await latestTime(core.database)).getTime());
+  const before = (days: number) => new Date(now - days * DAY_MS);
   const months: [Partitioned, number | undefined][] = [
     ["events", retention.days],
     ["intent_steps", retention.days],

@@ -159,3 +159,31 @@ export async function unparkStranded(on: Queryable, credit: number): Promise<num
   );
   return rowCount ?? 0;
 }
+
+/**
+ * After the database's clock was set back, what was stamped before seems due as much later. Makes due what nobody
+ * asked to put off that long: heads that were never published, heads that are out, and what was put off by the clock
+ * of before. A step of less than the overdue time mends itself. Costs as much as there are heads that are put off.
+ *
+ * @returns how many lanes
+ */
+export async function mendDueTimes(on: Queryable, overdueMs: number): Promise<number> {
+  const { rowCount } = await execute(
+    on,
+    `WITH late AS (
+       SELECT w.identity_id, w.lane FROM instance_leases l CROSS JOIN LATERAL (
+         SELECT identity_id, lane, intent_id, published_at FROM lanes
+          WHERE service = l.service AND instance = l.instance AND NOT parked
+            AND due_at > now() + make_interval(secs => $1::int / 1000.0) + interval '10 seconds') w
+         JOIN intents i ON i.id = w.intent_id
+        WHERE l.expires_at > now()
+          AND (w.published_at IS NOT NULL OR i.attempt = 0 OR i.updated_at > now() + interval '10 seconds')
+        LIMIT 1000
+     )
+     UPDATE lanes n SET due_at = now() FROM late
+      WHERE n.identity_id = late.identity_id AND n.lane = late.lane`,
+    [overdueMs],
+    "outbox.mend",
+  );
+  return rowCount ?? 0;
+}

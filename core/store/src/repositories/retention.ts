@@ -61,6 +61,14 @@ export async function deleteAged(
   return deleted;
 }
 
+/** The database's time, or that of the newest event where that is later. */
+export async function latestTime(database: Database): Promise<Date> {
+  const { rows } = await database.query<{ at: Date }>(
+    `SELECT greatest(now(), (SELECT received_at FROM event_positions ORDER BY position DESC LIMIT 1)) AS at`,
+  );
+  return rows[0]?.at ?? new Date(0);
+}
+
 /** Windows without a row to delete, one after the other, before the rest is taken for young too. */
 const YOUNG_WINDOWS = 20;
 

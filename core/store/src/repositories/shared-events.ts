@@ -136,11 +136,15 @@ export async function heldIn(on: Queryable, conversations: readonly Buffer[]): P
   return rows.map(({ id }) => id);
 }
 
-/** Held copies whose time is over, oldest first, locked until the transaction ends. */
+/**
+ * Held copies whose time is over, oldest first, locked until the transaction ends. Copies are held for seconds: one
+ * that seems to be held for minutes was stored before the database's clock was set back.
+ */
 export async function dueCopies(on: Queryable, limit: number): Promise<string[]> {
   const { rows } = await execute<{ id: string }>(
     on,
-    `SELECT id FROM shared_events WHERE release_at <= now() ORDER BY release_at, id LIMIT $1 FOR UPDATE SKIP LOCKED`,
+    `SELECT id FROM shared_events WHERE release_at <= now() OR release_at > now() + interval '1 minute'
+      ORDER BY release_at, id LIMIT $1 FOR UPDATE SKIP LOCKED`,
     [limit],
     "shared.due",
   );

@@ -80,6 +80,9 @@ export async function claimAlone(on: Queryable): Promise<boolean> {
   return rows[0]?.alone === true;
 }
 
+/** What was heard of so far ahead was heard of before the database's clock was set back. */
+const CLOCK_WENT_BACK = "interval '10 seconds'";
+
 /**
  * $1 credit, $2 overdue after milliseconds, $3 bytes. The limit is written out: as a parameter it would let the
  * planner expect a tenth of the table and read all of it.
@@ -112,7 +115,8 @@ export function claimStatement(limit: number): string {
       UNION ALL
       SELECT identity_id, lane, intent_id, instance, bytes, due_at, epoch, kid FROM locked
        WHERE published_at IS NOT NULL
-         AND (published_epoch <> epoch OR updated_at <= now() - make_interval(secs => $2::int / 1000.0))
+         AND (published_epoch <> epoch OR updated_at <= now() - make_interval(secs => $2::int / 1000.0)
+              OR updated_at > now() + ${CLOCK_WENT_BACK})
     ), taken AS MATERIALIZED (
       SELECT * FROM (
         SELECT fit.*, sum(bytes) OVER (ORDER BY due_at, identity_id, lane) - bytes AS before FROM fit) f
@@ -121,6 +125,7 @@ export function claimStatement(limit: number): string {
       UPDATE lanes l SET due_at = k.updated_at + make_interval(secs => $2::int / 1000.0) FROM locked k
        WHERE l.identity_id = k.identity_id AND l.lane = k.lane AND k.published_epoch = k.epoch
          AND k.updated_at > now() - make_interval(secs => $2::int / 1000.0)
+         AND k.updated_at <= now() + ${CLOCK_WENT_BACK}
     ), held AS MATERIALIZED (
       SELECT o.identity_id FROM (SELECT DISTINCT identity_id FROM waiting WHERE place > $1::int) w
        CROSS JOIN LATERAL (

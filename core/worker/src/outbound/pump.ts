@@ -7,7 +7,15 @@
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { type FabricError, isFabricError } from "@linkspan/envelopes";
-import { claimTurns, lockIntent, msUntilDue, postpone, type Turn, unparkStranded } from "@linkspan/store";
+import {
+  claimTurns,
+  lockIntent,
+  mendDueTimes,
+  msUntilDue,
+  postpone,
+  type Turn,
+  unparkStranded,
+} from "@linkspan/store";
 import { committed } from "../after-commit.ts";
 import type { Core } from "../core.ts";
 import { outgoing } from "../send.ts";
@@ -99,7 +107,15 @@ class Pump {
   async #unpark(): Promise<void> {
     if (performance.now() - this.#unparkedAt < UNPARK_EVERY_MS) return;
     this.#unparkedAt = performance.now();
-    await unparkStranded(this.#core.database.pool, this.#credit);
+    const { pool } = this.#core.database;
+    await unparkStranded(pool, this.#credit);
+    const mended = await mendDueTimes(pool, this.#overdueMs);
+    if (mended > 0) {
+      this.#core.log.warn(
+        { event: "outbox.clock_went_back", lanes: mended },
+        "the database's clock went back",
+      );
+    }
   }
 
   /** Never rejects: what fails here is overdue later. */
