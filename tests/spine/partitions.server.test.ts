@@ -20,6 +20,8 @@ interface TestWorker extends AsyncDisposable {
   readonly balance: PartitionBalance;
   /** Numbers of the messages handled, by partition, in order. */
   readonly handled: number[][];
+  /** Whether what it opened may still be taken in, by partition; of the last time that it was opened. */
+  readonly owned: (() => boolean)[];
 }
 
 describeWithServers(["rabbitmq", "postgres"], "partitions", () => {
@@ -70,6 +72,7 @@ describeWithServers(["rabbitmq", "postgres"], "partitions", () => {
     const bus = own.use(await connect("core"));
     await bus.declare(Array.from({ length: PARTITIONS }, (_, partition) => inboundQueue(partition)));
     const handled: number[][] = Array.from({ length: PARTITIONS }, () => []);
+    const owned: (() => boolean)[] = [];
     const core = {
       database: pool,
       namespace: { name: NAMESPACE, partitions: PARTITIONS },
@@ -80,7 +83,8 @@ describeWithServers(["rabbitmq", "postgres"], "partitions", () => {
         worker: name,
         leaseMs: 1_500,
         balanceMs: 100,
-        open: async (partition) => {
+        open: async (partition, isOwned) => {
+          owned[partition] = isOwned;
           if (refused(partition)) throw new FabricError("bus.timeout", "a queue without a leader");
           return bus.subscribe(inboundQueue(partition), {
             handle: (batch) => {
@@ -94,7 +98,7 @@ describeWithServers(["rabbitmq", "postgres"], "partitions", () => {
         },
       }),
     );
-    const worker = { name, balance, handled, [Symbol.asyncDispose]: () => own[Symbol.asyncDispose]() };
+    const worker = { name, balance, handled, owned, [Symbol.asyncDispose]: () => own[Symbol.asyncDispose]() };
     stack.use(worker);
     return worker;
   }
@@ -185,6 +189,18 @@ describeWithServers(["rabbitmq", "postgres"], "partitions", () => {
     expect(await orphanPartitions(database.pool, NAMESPACE)).toEqual([]);
     proxy.pass();
     await until(() => sizes([lost, other]).join() === "4,4", { what: "they share again" });
+  });
+
+  test("what is given back may not be committed any more, also by a batch that draining did not wait for", async () => {
+    const first = await startTestWorker("a");
+    const before = [...first.owned];
+    expect(before.map((isOwned) => isOwned())).toEqual(Array.from({ length: PARTITIONS }, () => true));
+    const second = await startTestWorker("b");
+    await until(() => sizes([first, second]).join() === "4,4", { what: "two share" });
+    const kept = before.flatMap((isOwned, partition) => (isOwned() ? [partition] : []));
+    expect(kept).toEqual(first.balance.partitions);
+    await first.balance.drain();
+    expect(before.some((isOwned) => isOwned())).toBe(false);
   });
 
   test("a queue that cannot be opened holds up no other partition, and is opened when it can be", async () => {

@@ -179,6 +179,22 @@ test("gives a silent channel up, but not while the broker blocks", async () => {
   expect(next.sent).toEqual(["a1"]);
 });
 
+test("a message that the broker loses on the channel after a lost one is found, also when nothing else is published", async () => {
+  const { clock, attach, publish, lost, outcomes } = bench();
+  const first = attach();
+  publish("a1");
+  await clock.run({ until: () => false, maxMs: 500 });
+  first.lose();
+  const second = attach();
+  expect(second.sent).toEqual(["a1"]);
+  const resentAt = clock.now();
+  expect(await clock.run({ until: () => lost() === 2 })).toBe(true);
+  expect(clock.now() - resentAt).toBeLessThanOrEqual(10_000);
+  attach().ack(1);
+  await Promise.resolve();
+  expect(outcomes.get("a1")).toBe("confirmed");
+});
+
 test("finds the message that makes the broker close the channel", async () => {
   const { attach, publish, outcomes } = bench();
   const first = attach();

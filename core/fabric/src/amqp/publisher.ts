@@ -229,7 +229,7 @@ export class Publisher {
     sending.sentAt = this.#options.clock.now();
     sending.lane.sent();
     this.#window.push(sending);
-    if (!this.#watching) this.#watch(channel, this.#limitOf(sending));
+    if (!this.#watching) this.#watch(this.#limitOf(sending));
     this.#count++;
     this.#bytes += sending.size;
     return true;
@@ -285,17 +285,19 @@ export class Publisher {
 
   /**
    * A broker that is starting can lose a message without a word. One timer, for the oldest; `afterMs` is
-   * when that will have been too long.
+   * when that will have been too long. It outlives the channel, as what is sent again on the next one must be
+   * watched, too.
    */
-  #watch(channel: ConfirmChannel, afterMs: number): void {
+  #watch(afterMs: number): void {
     this.#watching = true;
     this.#timers.after(afterMs, () => {
       this.#watching = false;
+      const channel = this.#channel;
       const [oldest] = this.#window;
-      if (channel !== this.#channel || oldest === undefined) return;
+      if (channel === undefined || oldest === undefined) return;
       const since = Math.max(oldest.sentAt, this.#unblockedAt);
       const leftMs = since + this.#limitOf(oldest) - this.#options.clock.now();
-      if (leftMs > 0 || this.#blocked !== undefined) this.#watch(channel, Math.max(leftMs, 100));
+      if (leftMs > 0 || this.#blocked !== undefined) this.#watch(Math.max(leftMs, 100));
       else this.#abandon(channel, oldest);
     });
   }

@@ -50,3 +50,40 @@ test("one batch that cannot be stored fails alone", async () => {
   expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
   expect(groups).toEqual([["a", "bad", "b"], ["a"], ["bad"], ["b"]]);
 });
+
+test("a batch whose partition moved while it waited is not committed, whatever company it has", async () => {
+  const first = Promise.withResolvers<void>();
+  const committed: string[] = [];
+  const group = new GroupCommit(async (items: readonly string[]) => {
+    if (items.includes("first")) await first.promise;
+    committed.push(...items);
+  });
+  let isCurrent = true;
+  const running = group.commit(["first"]);
+  await Promise.resolve();
+  await Promise.resolve();
+  const moved = group.commit(["moved"], () => isCurrent);
+  const stays = group.commit(["stays"], () => true);
+  isCurrent = false;
+  first.resolve();
+  await expect(moved).rejects.toMatchObject({ code: "lease.lost" });
+  await Promise.all([running, stays]);
+  expect(committed).toEqual(["first", "stays"]);
+});
+
+test("a batch whose partition moves while its group is taken apart is not committed", async () => {
+  let isCurrent = true;
+  const committed: string[] = [];
+  const group = new GroupCommit((items: readonly string[]) => {
+    if (items.length > 1) {
+      isCurrent = false;
+      return Promise.reject(new Error("together"));
+    }
+    committed.push(...items);
+    return Promise.resolve();
+  });
+  const [moved, stays] = [group.commit(["moved"], () => isCurrent), group.commit(["stays"])];
+  await expect(moved).rejects.toMatchObject({ code: "lease.lost" });
+  await stays;
+  expect(committed).toEqual(["stays"]);
+});

@@ -3,11 +3,14 @@
  *
  * Each partition waits for its own batch before it hands in the next, so its order is kept whatever company
  * a batch has. While one transaction runs, others gather for the next. A group that fails is taken apart and
- * each batch tried by itself, so that one partition's trouble stays its own.
+ * each batch tried by itself, so that one partition's trouble stays its own. A batch whose partition went to another
+ * worker while it waited here is not committed: the other has had it delivered, and perhaps what followed it.
  */
+import { FabricError } from "@linkspan/envelopes";
 
 interface Waiting<T, R> {
   readonly items: readonly T[];
+  readonly isCurrent: () => boolean;
   readonly resolve: (result: R) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -24,10 +27,15 @@ export class GroupCommit<T, R> {
     this.#maxItems = maxItems;
   }
 
-  /** Resolves when these items are committed, with the result of their whole group. */
-  commit(items: readonly T[]): Promise<R> {
+  /**
+   * Resolves when these items are committed, with the result of their whole group.
+   *
+   * @param isCurrent asked right before each try; false: they are not to be committed here any more
+   * @throws FabricError `lease.lost`; or what `commit` rejects with
+   */
+  commit(items: readonly T[], isCurrent: () => boolean = () => true): Promise<R> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ items, resolve, reject });
+      this.#waiting.push({ items, isCurrent, resolve, reject });
       if (!this.#running) void this.#run();
     });
   }
@@ -52,7 +60,11 @@ export class GroupCommit<T, R> {
     return group;
   }
 
-  async #together(group: readonly Waiting<T, R>[]): Promise<void> {
+  async #together(gathered: readonly Waiting<T, R>[]): Promise<void> {
+    const group = gathered.filter((one) => one.isCurrent());
+    const late = new FabricError("lease.lost", "another worker takes this partition in by now");
+    for (const one of gathered) if (!group.includes(one)) one.reject(late);
+    if (group.length === 0) return;
     try {
       const result = await this.#commit(group.flatMap(({ items }) => items));
       for (const { resolve } of group) resolve(result);

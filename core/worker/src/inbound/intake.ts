@@ -29,11 +29,11 @@ export async function startIntake(core: Core, worker: string = randomUUID()): Pr
   const commits = new GroupCommit((received: readonly Received[]) => takeIn(core, acks, received));
   return PartitionBalance.start(core, {
     worker,
-    open: (partition) =>
+    open: (partition, isOwned) =>
       core.bus.subscribe<Verified>(inboundQueue(partition), {
         prepare: (batch) => verify(core, batch),
         handle: async (batch) => {
-          await commits.commit(batch.map(toReceived));
+          await commits.commit(batch.map(toReceived), isOwned);
           return batch.map(() => ACK);
         },
         keyOf,

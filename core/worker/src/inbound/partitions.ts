@@ -34,8 +34,13 @@ const BALANCE_MS = 500;
 
 export interface BalanceOptions {
   readonly worker: string;
-  /** Starts taking in one partition; draining it finishes the batch in hand. */
-  readonly open: (partition: number) => Promise<Subscription>;
+  /**
+   * Starts taking in one partition; draining it finishes the batch in hand.
+   *
+   * @param isOwned whether this worker owns it, now: also right in a process that was stopped and goes on, and for a
+   *   batch that took longer than draining waits
+   */
+  readonly open: (partition: number, isOwned: () => boolean) => Promise<Subscription>;
   readonly leaseMs?: number;
   readonly balanceMs?: number;
   readonly clock?: Clock;
@@ -154,8 +159,14 @@ export class PartitionBalance implements AsyncDisposable {
 
   /** Never rejects. @returns whether it can be opened */
   async #take(partition: number, tenure: Tenure): Promise<boolean> {
+    let given = false;
+    // Also while it stops: what is in hand is finished.
+    const isOwned = (): boolean =>
+      this.#clock.now() < tenure.heldUntil() && (!given || this.#open.get(partition) === subscription);
+    let subscription: Subscription | undefined;
     try {
-      const subscription = await this.#options.open(partition);
+      subscription = await this.#options.open(partition, isOwned);
+      given = true;
       if (!tenure.isHeld()) {
         await subscription.drain();
         return true;
