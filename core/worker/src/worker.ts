@@ -18,17 +18,18 @@ export interface Worker extends AsyncDisposable {
 
 export async function startWorker(core: Core, options: PumpOptions = {}): Promise<Worker> {
   const stop = new AbortController();
-  const parts: (AsyncDisposable & Pick<Subscription, "drain">)[] = [
-    await startDeadLetterReader(core),
-    await startRequests(core),
-    await startIntake(core),
-  ];
+  await using begun = new AsyncDisposableStack();
+  const deadLetters = begun.use(await startDeadLetterReader(core));
+  const requests = begun.use(await startRequests(core));
+  const intake = begun.use(await startIntake(core));
+  const parts: (AsyncDisposable & Pick<Subscription, "drain">)[] = [deadLetters, requests, intake];
+  begun.move();
   const loops = [
     runSequencer(core, stop.signal),
     runReleases(core, stop.signal),
     runPump(core, options, stop.signal),
   ];
-  const ended = Promise.all(loops).then(() => undefined);
+  const ended = Promise.all([...loops, intake.ended]).then(() => undefined);
   return {
     ended,
     async [Symbol.asyncDispose]() {

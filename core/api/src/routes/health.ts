@@ -8,6 +8,7 @@ import type { Context, ReadinessCheck, Routes } from "../context.ts";
 import { holdUp } from "../hold-up.ts";
 import { answers } from "../schemas.ts";
 import { sendAsIs } from "../send-as-is.ts";
+import { partitionCheck } from "./partition-check.ts";
 
 const tags = ["health"];
 /** Instances that a failed check names. */
@@ -16,7 +17,8 @@ const MAX_NAMED = 5;
 const Readiness = z
   .object({
     status: z.enum(["ready", "degraded", "not_ready"]).meta({
-      description: "degraded: the core serves, but the daemon of some instance cannot serve its accounts",
+      description:
+        "degraded: the core serves, but not all of it: an instance or a partition that GET /v1/health names",
     }),
     checks: z.array(
       z.object({
@@ -164,6 +166,7 @@ export function checksOf({ core }: Pick<Context, "core">): ReadinessCheck[] {
         return { ok: false, detail: named.join("; ") };
       },
     },
+    partitionCheck(core),
     {
       name: "vault",
       help: "the vault is sealed or its key backend is away; unseal it",

@@ -94,6 +94,11 @@ export class PartitionBalance implements AsyncDisposable {
     return [...this.#open.keys()].sort((a, b) => a - b);
   }
 
+  /** Settles when it has ended; rejects when it failed in a way that nobody foresaw. */
+  get ended(): Promise<void> {
+    return this.#held;
+  }
+
   /** Stops the intake, finishes what is in hand, gives everything back. Repeating it is the same call. */
   drain(): Promise<void> {
     this.#stopped ??= this.#drain();

@@ -29,8 +29,8 @@ export async function runSequencer(core: Core, signal: AbortSignal): Promise<voi
         );
       }
       if (given !== undefined) {
-        await core.wakes.everywhere(core.database.pool, "positions");
         fanOut.offer(given.position - given.count, given.position);
+        await core.wakes.everywhere(core.database.pool, "positions");
         await pause(TOGETHER_MS);
         continue;
       }
