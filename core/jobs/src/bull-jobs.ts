@@ -28,6 +28,10 @@ const UNHANDLED_AGAIN_MS = 1_000;
 const unhandledAgainMs = () => Math.round(UNHANDLED_AGAIN_MS * (0.5 + Math.random()));
 const READY_WITHIN_MS = 10_000;
 const LOG_ERRORS_EVERY_MS = 10_000;
+/** Schedules are held against the clock this often. */
+const LOOK_MS = 30_000;
+/** The clocks of two processes differ by less. */
+const CLOCKS_DIFFER_MS = 60_000;
 /** A wake-up is not given up because processes died under it. */
 const MAX_STALLS = 100;
 
@@ -37,6 +41,9 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
   readonly #queue: Queue<unknown, void, string, unknown, void, string, B, Connection>;
   readonly #handlers = new Map<string, Work>();
   readonly #closing = new AbortController();
+  /** Of this process: what puts a schedule right whose next time is further ahead than it can be. */
+  readonly #schedules = new Map<string, () => Promise<void>>();
+  #looking: NodeJS.Timeout | undefined;
   #worker: Promise<Worker<unknown, void, string, B, never, Connection>> | undefined;
   #loggedAt = Number.NEGATIVE_INFINITY;
   #closed: Promise<void> | undefined;
@@ -94,17 +101,45 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
       "everyMs" in schedule
         ? { every: schedule.everyMs }
         : { pattern: schedule.cron, tz: schedule.timeZone ?? "UTC" };
-    await this.#ask(() =>
-      this.#queue.upsertJobScheduler(schedulerId(job, options.key), when, {
-        name: job.name,
-        data,
-        opts: retryOptions(job.attempts, job.backoff),
-      }),
-    );
+    const id = schedulerId(job, options.key);
+    const template = { name: job.name, data, opts: retryOptions(job.attempts, job.backoff) };
+    const place = () => this.#ask(() => this.#queue.upsertJobScheduler(id, when, template));
+    if ("everyMs" in schedule) {
+      const mend = async () => {
+        if (await this.#forgetFar(id, schedule.everyMs)) await place();
+      };
+      await this.#ask(() => this.#forgetFar(id, schedule.everyMs));
+      this.#schedules.set(id, mend);
+      this.#looking ??= setInterval(() => void this.#look(), LOOK_MS).unref();
+    }
+    await place();
+  }
+
+  /**
+   * Each time of a schedule is reckoned from the one before. One that was reckoned while the clock was ahead would
+   * keep the job waiting for as long as it was ahead.
+   *
+   * @returns whether it was removed
+   */
+  async #forgetFar(id: string, everyMs: number): Promise<boolean> {
+    const known = await this.#queue.getJobScheduler(id);
+    if (known?.next === undefined || known.next <= Date.now() + everyMs + CLOCKS_DIFFER_MS) return false;
+    await this.#queue.removeJobScheduler(id);
+    this.#options.log.warn({ event: "jobs.clock_went_back", schedule: id });
+    return true;
+  }
+
+  async #look(): Promise<void> {
+    for (const mend of this.#schedules.values()) {
+      if (this.#closing.signal.aborted) return;
+      await mend().catch((error: unknown) => this.#report(error));
+    }
   }
 
   async cancelRepeat(job: { readonly name: string }, options: { readonly key?: string } = {}): Promise<void> {
-    await this.#ask(() => this.#queue.removeJobScheduler(schedulerId(job, options.key)));
+    const id = schedulerId(job, options.key);
+    this.#schedules.delete(id);
+    await this.#ask(() => this.#queue.removeJobScheduler(id));
   }
 
   async work<Payload>(job: JobDefinition<Payload>, handle: JobHandler<Payload>): Promise<AsyncDisposable> {
@@ -146,6 +181,7 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
 
   async #close(): Promise<void> {
     this.#closing.abort();
+    clearInterval(this.#looking);
     const worker = await this.#worker?.catch(() => undefined);
     await worker?.close();
     await this.#queue.close();

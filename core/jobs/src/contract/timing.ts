@@ -54,6 +54,29 @@ export const timing: Readonly<Record<string, Case>> = {
     await jobs.cancelRepeat(note);
   },
 
+  "goes on repeating after the clock was a day ahead and went back": async (bench) => {
+    const jobs = await bench.open();
+    let runs = 0;
+    await jobs.work(note, async () => void (runs += 1));
+    const tick = () => jobs.repeat(note, { text: "tick" }, { everyMs: 200 });
+    const more = async () => {
+      const before = runs;
+      await bench.settles(() => expect(runs).toBeGreaterThan(before + 2));
+    };
+    const real = Date.now;
+    try {
+      await tick();
+      await more();
+      Date.now = () => real.call(Date) + 86_400_000;
+      await more();
+    } finally {
+      Date.now = real;
+    }
+    await tick();
+    await more();
+    await jobs.cancelRepeat(note);
+  },
+
   "repeats by the clock": async (bench) => {
     const jobs = await bench.open();
     const runs: number[] = [];
