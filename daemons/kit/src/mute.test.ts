@@ -1,4 +1,5 @@
 /** The kind: an outage of the broker or the core that makes daemons leave their networks, or speak without a lease. */
+import type { EmbeddedBus } from "@linkspan/fabric";
 import { expect, test } from "vitest";
 import { eventOf, lobby, StubConnector } from "./testing/stub-connector.ts";
 import { eventually, World } from "./testing/world.ts";
@@ -89,3 +90,34 @@ test("with a core that knows one end only, a daemon leaves at it as before", asy
   core.silent = true;
   await eventually(() => connector.closed.length === 1);
 });
+
+test.each(["declare", "publish", "subscribe"] as const)(
+  "a stop while a term begins and the broker does not answer (%s) does not wait for the second end",
+  async (method) => {
+    await using world = await World.make();
+    const { core } = world;
+    core.leaseTtlMs = 600;
+    core.leaseStayMs = 60_000;
+    core.link("id-1");
+    const bootId = "a-boot";
+    await using bus = world.broker.connect({ service: core.service, instance: core.instance, bootId });
+    const asked = Promise.withResolvers<void>();
+    const deaf = new Proxy(bus, {
+      get(target, key: keyof EmbeddedBus) {
+        if (key === method) {
+          return () => {
+            asked.resolve();
+            return new Promise<never>(() => undefined);
+          };
+        }
+        const value: unknown = Reflect.get(target, key);
+        return typeof value === "function" ? (value.bind(target) as unknown) : value;
+      },
+    });
+    const { daemon } = await world.start(new StubConnector(), { bus: deaf, bootId });
+    await asked.promise;
+    let isOver = false;
+    void daemon[Symbol.asyncDispose]().then(() => (isOver = true));
+    await eventually(() => isOver);
+  },
+);

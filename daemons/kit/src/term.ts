@@ -57,8 +57,9 @@ export async function serveTerm(
   const term = new Term(daemon, tenure);
   const over = childOf(stop, lost);
   try {
-    await Promise.race([term.begin(), aborted(lost)]);
-    if (!lost.aborted) onBegun();
+    // A broker that does not answer must not keep a stop waiting until the lease is lost.
+    await Promise.race([term.begin(), aborted(over.signal)]);
+    if (!over.signal.aborted) onBegun();
     await aborted(over.signal);
     if (!lost.aborted) await Promise.race([term.end(), aborted(lost)]);
   } finally {
