@@ -77,7 +77,13 @@ export async function sayPart(part: Part, context: PartContext): Promise<PartEnd
     return end;
   }
   pace.giveBack(part.cost);
-  if (answer === undefined) return unsaid(context, "bus.timeout", backoffMs(context.attempt, LATER));
+  if (answer === undefined) {
+    if (known?.kind === "said") return known;
+    const end = later("bus.timeout", backoffMs(context.attempt, LATER));
+    // What is known of it stays known: the core may grant it again.
+    if (known === undefined) remember(context, end);
+    return end;
+  }
   if (answer.decision === "sent") return { kind: "known" };
   if (answer.decision === "stop") return { kind: "stopped" };
   return inDoubt(part, answer, askedMs, context);
@@ -238,12 +244,6 @@ const LATER = { firstMs: 1_000, maxMs: 15_000 } as const;
 
 function later(code: FabricError["code"], afterMs: number): PartEnd {
   return { kind: "later", afterMs, code };
-}
-
-function unsaid(context: PartContext, code: FabricError["code"], afterMs: number): PartEnd {
-  const end = later(code, afterMs);
-  remember(context, end);
-  return end;
 }
 
 function remember({ memory, key }: PartContext, end: PartEnd): void {
