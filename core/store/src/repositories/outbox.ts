@@ -163,7 +163,8 @@ export async function unparkStranded(on: Queryable, credit: number): Promise<num
 /**
  * After the database's clock was set back, what was stamped before seems due as much later. Makes due what nobody
  * asked to put off that long: heads that were never published, heads that are out, and what was put off by the clock
- * of before. A step of less than the overdue time mends itself. Costs as much as there are heads that are put off.
+ * of before. A step of less than the overdue time mends itself. Looks at the 2,000 heads of each instance that are put
+ * off longest.
  *
  * @returns how many lanes
  */
@@ -174,7 +175,8 @@ export async function mendDueTimes(on: Queryable, overdueMs: number): Promise<nu
        SELECT w.identity_id, w.lane FROM instance_leases l CROSS JOIN LATERAL (
          SELECT identity_id, lane, intent_id, published_at FROM lanes
           WHERE service = l.service AND instance = l.instance AND NOT parked
-            AND due_at > now() + make_interval(secs => $1::int / 1000.0) + interval '10 seconds') w
+            AND due_at > now() + make_interval(secs => $1::int / 1000.0) + interval '10 seconds'
+          ORDER BY due_at DESC LIMIT 2000) w
          JOIN intents i ON i.id = w.intent_id
         WHERE l.expires_at > now()
           AND (w.published_at IS NOT NULL OR i.attempt = 0 OR i.updated_at > now() + interval '10 seconds')
