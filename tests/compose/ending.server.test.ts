@@ -2,6 +2,7 @@
  * However a run ends, nothing of it is left on the machine: no process, socket, shared memory or file that only a
  * running one needs. And the next one starts at once.
  */
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
@@ -172,8 +173,9 @@ describe.runIf(process.platform === "linux")("what nobody caught", () => {
     await terminal.shows("ready http");
     terminal.signal(terminal.member("main.ts"), "SIGALRM");
     await terminal.shows("process.unhandled_rejection");
-    const health = await fetch(`${machine.url}/health/ready`);
-    expect(health.status).toBe(200);
+    expect((await fetch(`${machine.url}/health/ready`)).status).toBe(200);
+    const owner = readFileSync(join(machine.data, "owner.token"), "utf8").trim();
+    const health = await fetch(`${machine.url}/v1/health`, { headers: { authorization: `Bearer ${owner}` } });
     expect(await health.text()).toContain("1 rejections");
     const metrics = async () => (await fetch(`${machine.url}/metrics`)).text();
     await until(async () => (await metrics()).includes('kind="rejection",part="process"} 1'), {

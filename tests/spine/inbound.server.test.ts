@@ -221,7 +221,7 @@ describeWithServers(["postgres"], "the way in, for several accounts and holders"
 
   test("a quarantined envelope is retried as often as one likes, stays on the open list while it fails, and can be dropped", async () => {
     const { core } = world;
-    await updateIdentity(core.database.pool, "a", { state: "pending" });
+    await core.database.query("UPDATE identities SET state = 'pending' WHERE id = 'a'");
     await say(first, "a", "early");
     const [row] = await listQuarantine(core.database.pool, { state: "open", limit: 10 });
     const id = row?.id ?? "";
