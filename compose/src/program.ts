@@ -9,6 +9,7 @@ import { accountCommands } from "./grammar/account.ts";
 import { daemonCommands } from "./grammar/daemon.ts";
 import { envelopeCommands } from "./grammar/envelope.ts";
 import { operateCommands } from "./grammar/operate.ts";
+import { operandsLast } from "./grammar/operands.ts";
 import { runCommands } from "./grammar/run.ts";
 import { type Env, toolsFor } from "./tools.ts";
 
@@ -27,7 +28,7 @@ export async function run(argv: readonly string[], env: Env): Promise<number> {
   daemonCommands(program, tools);
   envelopeCommands(program, tools);
   try {
-    await program.parseAsync([...argv]);
+    await program.parseAsync(operandsLast(argv));
     return tools.exitCode();
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode;

@@ -75,7 +75,10 @@ export class ApiWorld implements AsyncDisposable {
 
   static async start(
     server: PostgresServer,
-    options: Pick<ApiOptions, "limits" | "trustProxy" | "checks"> = {},
+    {
+      broker = new EmbeddedBroker(),
+      ...options
+    }: Pick<ApiOptions, "limits" | "trustProxy" | "checks"> & { readonly broker?: EmbeddedBroker } = {},
   ): Promise<ApiWorld> {
     await using stack = new AsyncDisposableStack();
     const directory = await mkdtemp(join(tmpdir(), "linkspan-api-"));
@@ -85,7 +88,7 @@ export class ApiWorld implements AsyncDisposable {
     await migrate(database);
     const registry = new Registry();
     const logged: string[] = [];
-    const core = await openCore(database, registry, logged, directory, stack);
+    const core = await openCore(database, registry, logged, directory, broker, stack);
     stack.use(await startWorker(core));
     for (const [service, link] of [
       ["irc", IRC],
@@ -205,6 +208,7 @@ async function openCore(
   registry: Registry,
   logged: string[],
   directory: string,
+  broker: EmbeddedBroker,
   stack: AsyncDisposableStack,
 ): Promise<Core> {
   const namespace = await openNamespace(database.pool, "main", 8);
@@ -236,7 +240,7 @@ async function openCore(
   wakes.listen(database, log);
   return {
     database,
-    bus: stack.use(new EmbeddedBroker().connect("core")),
+    bus: stack.use(broker.connect("core")),
     vault,
     signer,
     keys: new KeyRing(await keyRecords(database.pool)),

@@ -38,6 +38,20 @@ describe("commands", () => {
     return linked?.identity_id ?? "";
   };
 
+  test("a link without fields asks for what it needs, and tries nothing", async () => {
+    const asked = await linkspan(["link", "irc", "--user", "ada"], { env });
+    expect([asked.code, asked.stderr]).toEqual([0, ""]);
+    expect(asked.stdout).toMatch(/^it asks for:\n {2}--field network=… /);
+    expect(asked.stdout).toContain("--secret-file password=FILE");
+    const session = /--session (\S+) /.exec(asked.stdout)?.[1] ?? "";
+    const faulty = await linkspan(
+      ["link", "irc", "--user", "ada", "--session", session, "--field", "network=libera"],
+      { env },
+    );
+    expect(faulty.code).toBe(1);
+    expect(faulty.stderr).toContain("nick: it is missing");
+  });
+
   test("link, send, events, audit: the same to people and to programs", async () => {
     const identity = await linkEcho("ada");
     const say = (text: string, ...more: string[]) =>

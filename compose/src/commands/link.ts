@@ -16,6 +16,14 @@ interface SessionView {
     readonly step?: string;
     readonly fields?: readonly FieldView[];
   };
+  readonly catalog_snapshot: { readonly auth: { readonly form?: { readonly fields: readonly FormField[] } } };
+}
+
+interface FormField {
+  readonly name: string;
+  readonly type: string;
+  readonly label: string;
+  readonly optional?: boolean;
 }
 
 interface FieldView {
@@ -41,7 +49,7 @@ export interface LinkOptions {
 /**
  * Opens a session, hands over the fields, waits for the outcome.
  *
- * @returns the identity's id; undefined when the session asks for more
+ * @returns the identity's id; undefined when the session asks for more, or for anything and nothing was given
  * @throws FabricError as the connector refused
  */
 export async function link(
@@ -54,7 +62,15 @@ export async function link(
     ...Object.fromEntries(options.field),
     ...Object.fromEntries(options.secretFile.map(([name, path]) => [name, readSecret(path)])),
   };
-  const id = options.session ?? (await open(client, service, options)).id;
+  const opened = options.session === undefined ? await open(client, service, options) : undefined;
+  if (opened !== undefined && Object.keys(credentials).length === 0) {
+    const fields = opened.catalog_snapshot.auth.form?.fields ?? [];
+    if (fields.some(({ optional }) => optional !== true)) {
+      out.result(opened, asking(service, opened.id, "it asks for", fields.map(fromForm), options));
+      return undefined;
+    }
+  }
+  const id = options.session ?? opened?.id ?? "";
   const path = `/api/bridges/${service}/sessions/${id}/credentials`;
   let { data } = await client.send<{ data: SessionView }>("POST", path, { credentials });
   while (data.state === "completing") {
@@ -69,7 +85,8 @@ export async function link(
     return identity_id;
   }
   if (state === "awaiting_user") {
-    out.result(data, asking(service, data, options));
+    const what = metadata.message ?? metadata.step ?? "more is needed";
+    out.result(data, asking(service, data.id, what, metadata.fields ?? [], options));
     return undefined;
   }
   throw new FabricError(metadata.code ?? "request.invalid", metadata.message ?? `the session is ${state}`);
@@ -81,12 +98,22 @@ async function open(client: Client, service: string, options: LinkOptions): Prom
   return (await client.send<{ data: SessionView }>("POST", `/api/bridges/${service}/sessions`, body)).data;
 }
 
-function asking(service: string, { id, metadata }: SessionView, { user }: LinkOptions): string {
-  const fields = (metadata.fields ?? []).map(({ name, label, secret }) =>
-    secret ? `  --secret-file ${name}=FILE   ${label}` : `  --field ${name}=…   ${label}`,
-  );
-  const what = metadata.message ?? metadata.step ?? "more is needed";
-  return [`${what}:`, ...fields, `linkspan link ${service} --user ${user} --session ${id} …`].join("\n");
+function fromForm({ name, type, label, optional }: FormField): FieldView {
+  return { name, label, required: optional !== true, secret: type === "password" };
+}
+
+function asking(
+  service: string,
+  session: string,
+  what: string,
+  fields: readonly FieldView[],
+  { user }: LinkOptions,
+): string {
+  const lines = fields.map(({ name, label, secret, required }) => {
+    const option = secret ? `--secret-file ${name}=FILE` : `--field ${name}=…`;
+    return `  ${option}   ${label}${required ? "" : " (optional)"}`;
+  });
+  return [`${what}:`, ...lines, `linkspan link ${service} --user ${user} --session ${session} …`].join("\n");
 }
 
 const CONNECT_LOOKS = 100;

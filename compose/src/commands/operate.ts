@@ -1,4 +1,5 @@
 /** `linkspan quarantine`, `audit`, `replay`, `token`: what operators do. */
+import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "../client.ts";
 import type { Output } from "../output.ts";
 
@@ -39,6 +40,50 @@ export async function settleQuarantined(
 ): Promise<void> {
   await client.send("POST", `/v1/quarantine/${id}/${what}`);
   out.result({ id, done: what }, `${id}: ${what === "retry" ? "published again" : "dropped"}`);
+}
+
+interface StuckView {
+  readonly queue: string;
+  readonly message_id: string;
+  readonly code: string;
+  readonly failures: number;
+  readonly since: string;
+  readonly given_up: boolean;
+}
+
+export async function listStuck(client: Client, out: Output, { limit }: { limit: number }): Promise<void> {
+  const { messages } = await client.get<{ messages: StuckView[] }>(`/v1/stuck?limit=${limit}`);
+  if (messages.length === 0) out.progress("no message is stuck");
+  for (const one of messages) {
+    const { queue, message_id, code, failures, since, given_up } = one;
+    const decided = given_up ? "  given up, on its way to quarantine" : "";
+    out.result(one, `${queue}  ${message_id}  ${out.bad(code)}  ×${failures}  since ${since}${decided}`);
+  }
+}
+
+/** How long the process that holds the message is waited for. */
+const GIVE_UP_LOOKS = 60;
+const GIVE_UP_LOOK_MS = 500;
+
+/** @returns false when it is decided and not done yet */
+export async function giveUp(
+  client: Client,
+  out: Output,
+  queue: string,
+  messageId: string,
+): Promise<boolean> {
+  const name = { queue, message_id: messageId };
+  await client.send("POST", "/v1/stuck/give-up", name);
+  for (let look = 0; look < GIVE_UP_LOOKS; look++) {
+    const { messages } = await client.get<{ messages: StuckView[] }>("/v1/stuck?limit=500");
+    if (!messages.some((one) => one.queue === queue && one.message_id === messageId)) {
+      out.result({ ...name, done: "given_up" }, `${messageId}: in quarantine; see linkspan quarantine list`);
+      return true;
+    }
+    await pause(GIVE_UP_LOOK_MS);
+  }
+  out.result({ ...name, done: "decided" }, `${messageId}: goes to quarantine when it fails the next time`);
+  return false;
 }
 
 export async function showAudit(client: Client, out: Output, options: { subject?: string; limit: number }) {

@@ -22,25 +22,47 @@ export function operateCommands(program: Command, tools: Tools): void {
   const quarantine = program.command("quarantine").description("refused envelopes");
   quarantine
     .command("list")
+    .description("what was refused, newest first")
     .addOption(new Option("--state <state>").choices(["open", "retried", "dropped", "all"]).default("open"))
     .option("--limit <n>", "at most this many", positive, 50)
     .action(async (options: { state: string; limit: number }) => {
       const { listQuarantine } = await work();
       await listQuarantine(await tools.client(), tools.out(), options);
     });
-  quarantine.command("show <id>").action(async (id: string) => {
-    const { showQuarantined } = await work();
-    await showQuarantined(await tools.client(), tools.out(), id);
-  });
+  quarantine
+    .command("show <id>")
+    .description("one refused envelope with its bytes")
+    .action(async (id: string) => {
+      const { showQuarantined } = await work();
+      await showQuarantined(await tools.client(), tools.out(), id);
+    });
   for (const what of ["retry", "drop"] as const) {
     quarantine
       .command(`${what} <id>`)
-      .description(what === "retry" ? "publish it again, unchanged" : "give it up")
+      .description(
+        what === "retry" ? "publish it again, unchanged" : "drop it for good; its bytes stay for the record",
+      )
       .action(async (id: string) => {
         const { settleQuarantined } = await work();
         await settleQuarantined(await tools.client(), tools.out(), id, what);
       });
   }
+
+  quarantine
+    .command("stuck")
+    .description("messages that fail again and again and are not in quarantine yet")
+    .option("--limit <n>", "at most this many", positive, 50)
+    .action(async (options: { limit: number }) => {
+      const { listStuck } = await work();
+      await listStuck(await tools.client(), tools.out(), options);
+    });
+  quarantine
+    .command("give-up <queue> <message-id>")
+    .description("move a stuck message to quarantine, so that what waits behind it goes on")
+    .action(async (queue: string, messageId: string) => {
+      const { giveUp } = await work();
+      if (!(await giveUp(await tools.client(), tools.out(), queue, messageId))) tools.fail();
+    });
 
   program
     .command("replay")

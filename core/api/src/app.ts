@@ -24,6 +24,7 @@ import { intents } from "./routes/intents.ts";
 import { keys } from "./routes/keys.ts";
 import { quarantine } from "./routes/quarantine.ts";
 import { replays } from "./routes/replays.ts";
+import { stuck } from "./routes/stuck.ts";
 import { tokens } from "./routes/tokens.ts";
 import { foreignTrace } from "./trace.ts";
 
@@ -39,6 +40,7 @@ const ROUTES: readonly Routes[] = [
   identities,
   audit,
   quarantine,
+  stuck,
   connectors,
   tokens,
   keys,

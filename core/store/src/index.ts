@@ -21,6 +21,7 @@ export * from "./repositories/retention.ts";
 export * from "./repositories/activity.ts";
 export * from "./repositories/senders.ts";
 export * from "./repositories/shared-events.ts";
+export * from "./repositories/stuck.ts";
 export * from "./repositories/worker-leases.ts";
 export * from "./repositories/sessions.ts";
 export * from "./repositories/turns.ts";

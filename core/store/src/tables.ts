@@ -184,6 +184,17 @@ export interface Tables {
     seen: Generated<number>;
     state: Generated<QuarantineState>;
   };
+  stuck_messages: {
+    namespace: string;
+    queue: string;
+    message_id: string;
+    worker: string;
+    failures: number;
+    since: Date;
+    code: string;
+    seen_at: Now;
+    given_up_by: string | null;
+  };
   audit_entries: {
     at: Now;
     id: Generated<string>;

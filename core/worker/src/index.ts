@@ -28,6 +28,7 @@ export {
   Refusals,
   type RefusalOptions,
 } from "./refusals.ts";
+export { giveUpStuck } from "./stuck.ts";
 export { type Retention, sweepExpired, sweepMonths, sweepRetention, sweepSessions } from "./sweeps.ts";
 export { tellChanged } from "./sync/changed.ts";
 export { VERSION } from "./sync/hello.ts";

@@ -10,6 +10,7 @@ import { runSequencer } from "./inbound/sequencer.ts";
 import { type PumpOptions, runPump } from "./outbound/pump.ts";
 import { startDeadLetterReader } from "./quarantine.ts";
 import { startRequests } from "./requests.ts";
+import { runStuckReports } from "./stuck.ts";
 
 export interface Worker extends AsyncDisposable {
   /** Settles when a background loop ends; rejects when one failed in a way nobody foresaw. */
@@ -28,6 +29,7 @@ export async function startWorker(core: Core, options: PumpOptions = {}): Promis
     runSequencer(core, stop.signal),
     runReleases(core, stop.signal),
     runPump(core, options, stop.signal),
+    runStuckReports(core, stop.signal),
   ];
   const ended = Promise.all([...loops, intake.ended]).then(() => undefined);
   return {

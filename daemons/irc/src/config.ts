@@ -156,7 +156,9 @@ export type Settings = z.output<typeof Known> & { readonly host: string; readonl
 
 /** @throws FabricError `request.invalid` with every fault; values are not repeated */
 export function parseSettings(given: Readonly<Record<string, unknown>>): Settings {
-  const result = SettingsSchema.safeParse(given);
+  const result = SettingsSchema.safeParse(given, {
+    error: ({ input }) => (input === undefined ? "it is missing" : undefined),
+  });
   if (!result.success) {
     const faults = result.error.issues.map(
       ({ path, message }) => `${path.join(".") || "settings"}: ${message}`,

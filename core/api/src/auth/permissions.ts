@@ -53,6 +53,9 @@ export const PERMISSIONS: Readonly<Record<string, Allowed>> = {
   "POST /v1/quarantine/:id/retry": RUNNERS,
   "POST /v1/quarantine/:id/drop": RUNNERS,
 
+  "GET /v1/stuck": STAFF,
+  "POST /v1/stuck/give-up": ["owner"],
+
   "GET /v1/connectors/:service": STAFF,
   "PUT /v1/connectors/:service": RUNNERS,
 

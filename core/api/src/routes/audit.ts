@@ -1,4 +1,5 @@
 /** Who did what to what. */
+import { NAMESPACE_WORKSPACE } from "@linkspan/envelopes";
 import { auditTrail, refusalsOf } from "@linkspan/store";
 import { z } from "zod";
 import { callerOf } from "../auth/caller.ts";
@@ -35,19 +36,23 @@ export const audit: Routes = (app, { core }) => {
         operationId: "readAudit",
         tags: ["audit"],
         summary: "Audit entries of the workspace, newest first",
+        description:
+          "A token for all workspaces that names none also sees those of none: keys, enrolments, switches for all.",
         querystring: z.object({ subject: Name.optional(), limit: limitOf(100, 1_000) }),
         response: answers({ 200: z.object({ entries: z.array(Entry) }) }),
       },
     },
     async (request) => {
       const { subject, limit } = request.query;
-      const { workspaceId } = callerOf(request);
-      const rows = await auditTrail(core.database.pool, {
-        workspaceId,
-        limit,
-        ...(subject !== undefined && { subject }),
-      });
-      const entries = rows.map((row) => ({ ...row, at: row.at.toISOString() }));
+      const { everywhere, workspaceId } = callerOf(request);
+      const filter = { limit, ...(subject !== undefined && { subject }) };
+      const trails = await Promise.all(
+        [workspaceId, ...(everywhere ? [NAMESPACE_WORKSPACE] : [])].map((one) =>
+          auditTrail(core.database.pool, { ...filter, workspaceId: one }),
+        ),
+      );
+      const rows = trails.flat().sort((a, b) => b.at.getTime() - a.at.getTime());
+      const entries = rows.slice(0, limit).map((row) => ({ ...row, at: row.at.toISOString() }));
       return { entries: withinBytes(entries, MAX_LIST_BYTES) };
     },
   );

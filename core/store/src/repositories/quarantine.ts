@@ -20,6 +20,8 @@ export interface Refused {
 const MAX_DETAIL = 2_048;
 /** The same for what the transport said of it: ids, keys, routes. */
 const MAX_NAME = 512;
+/** A signature with its inclusion proof, as long as the bus carries one: cut, it could never be retried. */
+const MAX_SIGNATURE = 4_096;
 const MAX_SEEN = 2_147_483_647;
 
 /**
@@ -39,7 +41,7 @@ export async function quarantine(on: Queryable, refused: Refused): Promise<strin
         workspace_id: storable(refused.workspaceId),
         message_id: storable(refused.messageId),
         kid: storable(refused.kid),
-        sig: storable(refused.sig),
+        sig: storable(refused.sig, MAX_SIGNATURE),
         body: Buffer.from(refused.body),
         body_hash: createHash("sha256").update(refused.body).digest(),
       })
