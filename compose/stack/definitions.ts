@@ -5,7 +5,7 @@
  *
  * The vhost is the boundary between tenants that must not trust each other. Within it, resource permissions
  * keep a daemon to its own queues and topic permissions to its own routing keys. Every pattern is anchored at
- * both ends: RabbitMQ searches, so `irc` alone would match `irc2` (security.md, trap 4). Nobody may write to the
+ * both ends: RabbitMQ searches, so `irc` alone would match `irc2`. Nobody may write to the
  * default exchange, which would reach any queue by its name.
  *
  * Dead letters have one key per reporter, `bridge.dead.<service>.<instance|_>`, and each user may write its own

@@ -1,6 +1,7 @@
 /** The container stack, as far as it can be told without running it. */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,6 +10,11 @@ import { parse } from "yaml";
 import { type Config, parseConfig } from "../src/config.ts";
 import { rightsOf } from "./definitions.ts";
 import { prepare, secrets as drawSecrets } from "./prepare.ts";
+
+interface Definitions {
+  readonly users: readonly { readonly name: string; readonly password_hash: string }[];
+  readonly permissions: readonly { readonly user: string; readonly configure: string }[];
+}
 
 interface Service {
   readonly image: string;
@@ -149,6 +155,24 @@ describe("the secrets", () => {
     expect(prepare(directory)).toBe(false);
     expect(readFileSync(join(directory, "amqp_irc_url"), "utf8")).toBe(first);
     expect(statSync(directory).mode & 0o077).toBe(0);
+  });
+
+  test("after an upgrade the broker's definitions have the new rights and the same passwords", () => {
+    const path = join(directory, "rabbitmq_definitions.json");
+    const before = JSON.parse(readFileSync(path, "utf8")) as Definitions;
+    const old = { ...before, permissions: before.permissions.map((one) => ({ ...one, configure: ".*" })) };
+    rmSync(path);
+    writeFileSync(path, JSON.stringify(old));
+    expect(prepare(directory)).toBe(false);
+    const after = JSON.parse(readFileSync(path, "utf8")) as Definitions;
+    expect(after.permissions).toEqual(before.permissions);
+    for (const { name, password_hash } of after.users) {
+      const { password } = new URL(readFileSync(join(directory, `amqp_${name}_url`), "utf8").trim());
+      const bytes = Buffer.from(password_hash, "base64");
+      const salted = Buffer.concat([bytes.subarray(0, 4), Buffer.from(password)]);
+      expect(bytes.subarray(4), name).toEqual(createHash("sha256").update(salted).digest());
+    }
+    expect(after.users.map(({ name }) => name)).toEqual(["core", "irc", "echo"]);
   });
 
   test("the broker's definitions hold hashes, no passwords", () => {

@@ -182,6 +182,7 @@ describeWithServers(["postgres"], "access over HTTP", () => {
       ["database", true],
       ["bus", true],
       ["instances", true],
+      ["partitions", true],
       ["vault", true],
     ]);
     const vault = world.core.vault;

@@ -7,7 +7,7 @@ import type { ReadinessCheck } from "./context.ts";
 import { Readers } from "./events/readers.ts";
 import { Admission } from "./limits/admission.ts";
 import { type ApiLimits, DEFAULT_LIMITS } from "./limits/limits.ts";
-import { databaseMetrics, httpMetrics } from "./metrics.ts";
+import { busMetrics, databaseMetrics, httpMetrics } from "./metrics.ts";
 import { checksOf } from "./routes/health.ts";
 
 export interface ApiOptions extends Omit<AppOptions, "limits"> {
@@ -39,6 +39,7 @@ export async function startApi(owner: Core, options: ApiOptions): Promise<Api> {
   const core = options.log === undefined ? owner : { ...owner, log: options.log };
   const stop = new AbortController();
   databaseMetrics(options.registry, core.database);
+  busMetrics(options.registry, core.bus);
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const admission = new Admission(limits);
   const readers = new Readers(core, admission, limits);

@@ -27,7 +27,7 @@ export interface Context {
 
 export interface ReadinessCheck {
   readonly name: string;
-  /** What a failure takes away: `core`, the default, the whole process; `instance`, some daemon's instance only. */
+  /** What a failure takes away: `core`, the default, what this process does; `instance`, what others do for some accounts. */
   readonly scope?: "core" | "instance";
   /** What to do when it is not ok; told to everybody, so it is the same for all causes. */
   readonly help?: string;

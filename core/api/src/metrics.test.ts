@@ -1,7 +1,8 @@
 import { Registry } from "prom-client";
 import { expect, test } from "vitest";
 import type { Database } from "@linkspan/store";
-import { databaseMetrics, httpMetrics, prometheusMetrics } from "./metrics.ts";
+import type { Core } from "@linkspan/worker";
+import { busMetrics, databaseMetrics, httpMetrics, prometheusMetrics } from "./metrics.ts";
 
 test("what the worker counts is exported under our names, in base units", async () => {
   const registry = new Registry();
@@ -49,4 +50,16 @@ test("a scrape tells the age of the oldest transaction and who waits for a conne
   // The last value stays while the database is away.
   expect(seen).toEqual(["12", "12", "0"]);
   expect(await registry.metrics()).toContain('linkspan_database_connections{state="waiting"} 9');
+});
+
+test("a scrape tells whether the bus moves messages, and how many are stuck", async () => {
+  const registry = new Registry();
+  const stuck = { queue: "q", messageId: "m", failures: 5, forMs: 1, code: "internal" } as const;
+  let health: ReturnType<Core["bus"]["health"]> = { state: "up", stuck: [stuck, stuck] };
+  busMetrics(registry, { health: () => health });
+  const seen = async () =>
+    (await registry.metrics()).split("\n").filter((line) => /^linkspan_bus/.test(line));
+  expect(await seen()).toEqual(["linkspan_bus_up 1", "linkspan_bus_stuck_messages 2"]);
+  health = { state: "blocked" };
+  expect(await seen()).toEqual(["linkspan_bus_up 0", "linkspan_bus_stuck_messages 0"]);
 });

@@ -1,7 +1,7 @@
 /** The worker's metrics, and those of HTTP, on prom-client. Every label value comes from a closed set. */
 import { CODES, INTENT_STATES, SERVICES } from "@linkspan/envelopes";
 import { type Database, oldestTransaction } from "@linkspan/store";
-import type { Metrics } from "@linkspan/worker";
+import type { Core, Metrics } from "@linkspan/worker";
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 
 const STATES: ReadonlySet<string> = new Set(INTENT_STATES);
@@ -80,6 +80,25 @@ export function databaseMetrics(registry: Registry, database: Database): void {
     name: "linkspan_database_connections",
     help: "Connections of this process's pool, and who waits for one",
     labelNames: ["state"],
+    registers: [registry],
+  });
+}
+
+/** Of this process's connection to the bus. Once per registry. */
+export function busMetrics(registry: Registry, bus: Pick<Core["bus"], "health">): void {
+  const up = new Gauge({
+    name: "linkspan_bus_up",
+    help: "1 while messages move; 0 while the bus is away, blocked, or something that it consumes is missing",
+    registers: [registry],
+    collect() {
+      const { state, stuck = [] } = bus.health();
+      up.set(state === "up" ? 1 : 0);
+      stuckMessages.set(stuck.length);
+    },
+  });
+  const stuckMessages = new Gauge({
+    name: "linkspan_bus_stuck_messages",
+    help: "Messages that fail alone again and again and hold up their conversation; see GET /v1/stuck",
     registers: [registry],
   });
 }
