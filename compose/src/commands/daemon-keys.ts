@@ -1,5 +1,6 @@
 /** `linkspan daemon enrol`, `keys`, `revoke`, `rotate`: which daemons the core believes. */
-import { writeFile } from "node:fs/promises";
+import { type FileHandle, open, rm } from "node:fs/promises";
+import { FabricError } from "@linkspan/envelopes";
 import type { Client } from "../client.ts";
 import type { Output } from "../output.ts";
 
@@ -18,27 +19,53 @@ export interface Enrolment {
 
 export async function enrolDaemon(client: Client, out: Output, enrolment: Enrolment): Promise<void> {
   const { service, instance, tokenFile } = enrolment;
-  const issued = await client.send<Issued>("POST", "/v1/enrolment-tokens", { service, instance });
-  await handOver(out, issued, tokenFile);
+  await handOver(out, tokenFile, () =>
+    client.send<Issued>("POST", "/v1/enrolment-tokens", { service, instance }),
+  );
 }
 
 /** Shows the token, or writes it where only its owner reads it. */
-async function handOver(out: Output, issued: Issued, tokenFile: string | undefined): Promise<void> {
-  const { token, core_kid, expires_at } = issued;
-  const pin = `It names the core's key, which the daemon pins: ${core_kid}`;
+async function handOver(
+  out: Output,
+  tokenFile: string | undefined,
+  issue: () => Promise<Issued>,
+): Promise<void> {
   if (tokenFile === undefined) {
+    const issued = await issue();
     out.result(
       issued,
-      `Give the daemon this token before ${expires_at}; it is good once:\n  ${token}\n${pin}`,
+      `Give the daemon this token before ${issued.expires_at}; it is good once:\n  ${issued.token}\n${pinOf(issued)}`,
     );
     return;
   }
-  await writeFile(tokenFile, `${token}\n`, { mode: 0o600, flag: "wx" });
+  // Made first: a token that could then not be written would be lost to its owner, and still good.
+  await using file = await create(tokenFile);
+  const issued = await issue().catch(async (error: unknown) => {
+    await rm(tokenFile, { force: true });
+    throw error;
+  });
+  await file.writeFile(`${issued.token}\n`);
   const { token: _written, ...shown } = issued;
   out.result(
     { ...shown, token_file: tokenFile },
-    `${tokenFile} holds a token that is good once, before ${expires_at}.\n${pin}`,
+    `${tokenFile} holds a token that is good once, before ${issued.expires_at}.\n${pinOf(issued)}`,
   );
+}
+
+function pinOf({ core_kid }: Issued): string {
+  return `It names the core's key, which the daemon pins: ${core_kid}`;
+}
+
+async function create(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, "wx", 0o600);
+  } catch (cause) {
+    const why =
+      (cause as NodeJS.ErrnoException).code === "EEXIST"
+        ? "exists; remove it, or name another file"
+        : `cannot be written: ${(cause as Error).message}`;
+    throw new FabricError("request.invalid", `${path} ${why}`, { cause });
+  }
 }
 
 interface KeyView {
@@ -82,6 +109,7 @@ export async function rotateKey(
   kid: string,
   { grace, tokenFile }: Rotation,
 ): Promise<void> {
-  const issued = await client.send<Issued>("POST", `/v1/keys/${kid}/rotate`, { grace_s: grace });
-  await handOver(out, issued, tokenFile);
+  await handOver(out, tokenFile, () =>
+    client.send<Issued>("POST", `/v1/keys/${kid}/rotate`, { grace_s: grace }),
+  );
 }

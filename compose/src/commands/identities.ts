@@ -49,7 +49,11 @@ export async function identityCalled(client: Client, who: string): Promise<Ident
   const all = await allIdentities(client, {});
   const found = all.filter(({ name, state }) => name === who && state === "linked");
   const [one, ...others] = found;
-  if (one === undefined) throw new FabricError("request.not_found", `nobody is linked as ${who}`);
+  if (one === undefined)
+    throw new FabricError(
+      "request.not_found",
+      `nobody is linked as ${who}; linkspan identities lists ids and names`,
+    );
   if (others.length === 0) return one;
   throw new FabricError("request.invalid", `${found.length} are called ${who}; give the id of one`);
 }
