@@ -5,6 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { CODES } from "@linkspan/envelopes";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { connect, TOKEN_FILE, URL_FILE } from "./client.ts";
 import { parseConfig } from "./config.ts";
@@ -79,6 +80,9 @@ test("what another program answers is not taken for ours", async () => {
 test("no server and no token say what to do", async () => {
   const nobody = await client({ LINKSPAN_CORE_URL: "http://127.0.0.1:1" });
   await expect(nobody.get("/")).rejects.toMatchObject({ code: "bus.unavailable" });
+  expect(CODES["bus.unavailable"].help, "what is shown beside it speaks of the API, too").toContain(
+    "the API",
+  );
   rmSync(join(data, TOKEN_FILE));
   await expect(client()).rejects.toMatchObject({ code: "request.unauthorized" });
 });

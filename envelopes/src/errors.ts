@@ -210,7 +210,7 @@ export const CODES = {
   "bus.unavailable": {
     retry: "backoff",
     blame: "surroundings",
-    help: "The message broker cannot be reached; see `linkspan doctor`.",
+    help: "The message broker or the API does not answer; see `linkspan doctor`.",
   },
   "bus.unroutable": {
     retry: "never",
