@@ -1,7 +1,7 @@
 /** What users may expect of IRC. What only some servers offer is not promised here. */
 import type { Capabilities } from "@linkspan/daemon-kit";
 import type { LinkDeclaration, LinkField } from "@linkspan/envelopes";
-import { textBytes } from "./outbound.ts";
+import { textBytes } from "./wire/line-bytes.ts";
 
 /**
  * Lines per second and at once that every server in use bears from one client. The measure of `Part.cost`: a

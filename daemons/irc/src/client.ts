@@ -8,6 +8,7 @@
 import { Client, type IrcMessage, ircLineParser } from "irc-framework";
 import type { Line } from "./inbound.ts";
 import type { ServerFacts } from "./conversation.ts";
+import { CapabilityRequests } from "./wire/capability-requests.ts";
 import { Isupport } from "./wire/isupport.ts";
 import { type Endpoint, LineSocket } from "./wire/line-socket.ts";
 
@@ -63,6 +64,10 @@ export class IrcClient {
   readonly #library = new Client();
   readonly #socket: LineSocket;
   readonly #isupport = new Isupport();
+  readonly #requests = new CapabilityRequests({
+    requested: () => this.#library.network.cap.requested,
+    write: (line) => this.write(line),
+  });
   readonly #handlers: ClientHandlers;
   #facts: ServerFacts = { caseMapping: "rfc1459", channelTypes: "#&", statusPrefixes: "" };
 
@@ -156,9 +161,7 @@ export class IrcClient {
     try {
       line = parseLine(text, this.#facts.serverName);
       if (line === undefined) return;
-      if (LIBRARY.has(line.command) && line.tags["batch"] === undefined) {
-        this.#socket.emit("line", withoutUnwanted(text, line, wanted));
-      }
+      if (LIBRARY.has(line.command) && line.tags["batch"] === undefined) this.#show(text, line, wanted);
     } catch (error) {
       this.#handlers.onOdd(line?.command ?? "", error);
       if (line === undefined) return;
@@ -166,6 +169,17 @@ export class IrcClient {
     if (line.command === "PING") this.#pong(line);
     if (line.command === "001" || line.command === "005") this.#learn(line);
     this.#handlers.onLine(line);
+  }
+
+  #show(text: string, line: Line, wanted: (cap: string) => boolean): void {
+    if (line.command !== "CAP" || !/^(?:ACK|NAK)$/i.test(line.params[1] ?? "")) {
+      this.#socket.emit("line", withoutUnwanted(text, line, wanted));
+      return;
+    }
+    for (const params of this.#requests.see(line)) {
+      const [last = "", ...before] = params.toReversed();
+      this.#socket.emit("line", [`:${line.prefix}`, "CAP", ...before.toReversed(), `:${last}`].join(" "));
+    }
   }
 
   /** With a colon, as the argument may hold blanks or begin with one. */

@@ -77,11 +77,12 @@ export class IrcConnection implements Connection {
       keyOf: (name) => this.#keys.of(name),
       checkpoint: identity.checkpoint,
     });
-    this.#kept = this.#keep(AbortSignal.any([host.signal, this.#closing.signal])).catch((error: unknown) => {
-      host.log.error({ event: "irc.failed", err: error });
+    const failed = host.guard((error: unknown) => {
       const { state, code, message } = broken(error);
       host.state({ state, code, message });
+      throw error;
     });
+    this.#kept = this.#keep(AbortSignal.any([host.signal, this.#closing.signal])).catch(failed);
   }
 
   get self(): { readonly remote: string; readonly name: string } | undefined {

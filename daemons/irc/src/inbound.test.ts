@@ -102,6 +102,7 @@ test.each([
   [":bob!b@h PRIVMSG ALICE :psst", "~id-1/bob"],
   [":alice!a@h PRIVMSG Carol :from another client", "~id-1/carol"],
   [":bob!b@h PRIVMSG @#Room :operators only", "%23room"],
+  [":bob!b@h PRIVMSG @+#Room :operators and voiced only", "%23room"],
   [":B[o]b!b@h PRIVMSG alice :folded", "~id-1/b%7Bo%7Db"],
   [":bob!b@h PRIVMSG $$* :to everybody", "~id-1/bob"],
 ])("%s is said in %s", (raw, where) => {

@@ -160,7 +160,9 @@ function tagged(line: Line, self: Self, seen: Seen): PlatformEvent[] {
 }
 
 function placeOfTarget(line: Line, self: Self, target: string): Place {
-  const name = self.statusPrefixes.includes(target.charAt(0)) ? target.slice(1) : target;
+  let from = 0;
+  while (from < target.length - 1 && self.statusPrefixes.includes(target.charAt(from))) from += 1;
+  const name = target.slice(from);
   const channel = isChannel(self, target) ? target : isChannel(self, name) ? name : undefined;
   if (channel !== undefined) return { kind: "channel", name: fold(channel, self.caseMapping) };
   const peer = sameName(self, line.nick, self.nick) ? target : line.nick;

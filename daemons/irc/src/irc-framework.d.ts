@@ -16,7 +16,13 @@ declare module "irc-framework" {
   /** Tokens of RPL_ISUPPORT; a token without a value is `true`. */
   export interface NetworkInfo {
     options: Record<string, unknown>;
-    cap: { enabled: string[]; available: Map<string, string>; isEnabled(name: string): boolean };
+    cap: {
+      enabled: string[];
+      available: Map<string, string>;
+      /** Asked for and not answered. */
+      requested: string[];
+      isEnabled(name: string): boolean;
+    };
     supportsTag(name: string): boolean;
   }
 

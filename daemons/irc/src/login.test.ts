@@ -277,6 +277,88 @@ test("NickServ gets the password where SASL is not offered, before channels are 
   expect(JSON.stringify([kept.host.events, kept.host.states])).not.toContain(PASSWORD);
 });
 
+test.each([
+  ["a service with its server", "NickServ@services.test", "NickServ"],
+  ["a service that the server names in full", "NickServ", "NickServ@services.test"],
+])("no event shows a login, though its echo names another target: %s", async (_, service, shown) => {
+  await using server = await ScriptedServer.listen({
+    caps: ["echo-message"],
+    on: (line, client) => {
+      if (!line.startsWith("PRIVMSG NickServ")) return false;
+      const words = line.slice(line.indexOf(" :"));
+      client.send(`:${client.mask} PRIVMSG ${shown}${words}`);
+      client.send(`:NickServ!s@services.test NOTICE ${client.nick} :You are now identified`);
+      return true;
+    },
+  });
+  const settings = { nickserv: { service } };
+  await using kept = await Kept.open({ port: server.port, settings, secrets: { password: PASSWORD } });
+  await kept.becomes("connected");
+  server.client.send(":bob!b@h PRIVMSG #room :later");
+  await until("what came later", () => kept.texts().includes("later"));
+  expect(JSON.stringify(kept.host.events)).not.toContain(PASSWORD);
+});
+
+test("no event shows a login that a bouncer or a history repeats", async () => {
+  await using server = await ScriptedServer.listen({
+    caps: ["batch", "server-time", "message-tags", "draft/chathistory"],
+  });
+  await using kept = await Kept.open({
+    port: server.port,
+    settings: { nickserv: {} },
+    secrets: { password: PASSWORD },
+    connector: { patience: { identifyMs: 50 } },
+  });
+  await kept.becomes("connected");
+  const { client } = server;
+  const login = `:${client.mask} PRIVMSG NickServ :IDENTIFY ${PASSWORD}`;
+  client.send(`@time=2026-11-20T11:34:00.000Z ${login}`, "BATCH +h chathistory NickServ");
+  client.send(`@batch=h;msgid=m1;time=2026-11-20T11:34:00.000Z ${login}`, "BATCH -h");
+  client.send(":bob!b@h PRIVMSG #room :later");
+  await until("what came later", () => kept.texts().includes("later"));
+  expect(JSON.stringify(kept.host.events)).not.toContain(PASSWORD);
+});
+
+test("a password that fits no line to NickServ is a refusal with words, at a link and later; nothing is cut", async () => {
+  const secrets = { password: "x".repeat(390) };
+  await using server = await ScriptedServer.listen();
+  await expect(Kept.link({ port: server.port, settings: { nickserv: {} }, secrets })).rejects.toMatchObject({
+    code: "request.invalid",
+    message: expect.stringMatching(/password: .*too long for one line to NickServ/) as string,
+  });
+  expect(server.clients).toHaveLength(0);
+  await using kept = await Kept.open({ port: server.port, settings: { nickserv: {} }, secrets });
+  expect(await kept.becomes("bad_credentials")).toContain("too long for one line to NickServ");
+  expect(server.client.lines.some((line) => line.includes("IDENTIFY"))).toBe(false);
+});
+
+test.each([300 - 12, 300 - 11, 400])(
+  "SASL takes a password of %i bytes, in as many lines as it needs",
+  async (bytes) => {
+    const password = "p".repeat(bytes);
+    let given = "";
+    await using server = await ScriptedServer.listen({
+      caps: ["sasl=PLAIN"],
+      on: (line, client) => {
+        const [command, argument = ""] = line.split(" ");
+        if (command !== "AUTHENTICATE") return false;
+        if (argument === "PLAIN") {
+          client.send("AUTHENTICATE +");
+          return true;
+        }
+        expect(argument.length).toBeLessThanOrEqual(400);
+        if (argument !== "+") given += argument;
+        if (argument.length === 400) return true;
+        const isGood = Buffer.from(given, "base64").toString() === `alice\0alice\0${password}`;
+        client.numeric(isGood ? "903" : "904", ":done");
+        return true;
+      },
+    });
+    await using kept = await Kept.open({ port: server.port, secrets: { password } });
+    await kept.becomes("connected");
+  },
+);
+
 test("a nickname held by a ghost is asked back from NickServ", async () => {
   let ghost = true;
   await using server = await ScriptedServer.listen({
@@ -284,10 +366,6 @@ test("a nickname held by a ghost is asked back from NickServ", async () => {
       if (line === "NICK alice" && ghost) {
         client.send(":irc.test.invalid 433 * alice :Nickname is already in use");
         return true;
-      }
-      if (line.startsWith("PRIVMSG NickServ :REGAIN")) {
-        ghost = false;
-        client.send(`:NickServ!s@services. NOTICE ${client.nick} :The ghost is gone`);
       }
       return false;
     },
@@ -299,8 +377,12 @@ test("a nickname held by a ghost is asked back from NickServ", async () => {
     connector: { patience: { identifyMs: 50 } },
   });
   expect(await kept.becomes("connected")).toContain("as alice_, as alice is taken");
+  await until("it is asked back", () =>
+    server.client.lines.includes(`PRIVMSG NickServ :REGAIN alice ${PASSWORD}`),
+  );
+  ghost = false;
+  server.client.send(":NickServ!s@services. NOTICE alice_ :The ghost is gone");
   await until("alice again", () => kept.connection.self?.name === "alice");
-  expect(server.client.lines).toContain(`PRIVMSG NickServ :REGAIN alice ${PASSWORD}`);
 });
 
 test("a nickname that the server does not take is a sentence, not a loop", async () => {

@@ -3,7 +3,8 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { CAPABILITIES } from "./capabilities.ts";
 import type { Self } from "./conversation.ts";
-import { MAX_LINE_BYTES, SOURCE_BYTES, textBytes, type Write, writesOf } from "./outbound.ts";
+import { type Write, writesOf } from "./outbound.ts";
+import { MAX_LINE_BYTES, SOURCE_BYTES, textBytes } from "./wire/line-bytes.ts";
 
 const self: Self = {
   workspaceId: "ws",

@@ -13,6 +13,7 @@ import type { OutboundAction } from "@linkspan/daemon-kit";
 import { checkedChannel, type Place, placeOf, sameName, type Self } from "./conversation.ts";
 import { isChannelKey } from "./secrets.ts";
 import { withoutControls } from "./wire/formatting.ts";
+import { textBytes } from "./wire/line-bytes.ts";
 import { spelledOut } from "./wire/spelling.ts";
 import { shortened, splitText } from "./wire/splitting.ts";
 
@@ -29,11 +30,6 @@ export type Write =
   | { readonly do: "join"; readonly channel: string; readonly key?: string }
   | { readonly do: "leave"; readonly channel: string; readonly reason?: string };
 
-/** RFC 1459: a line with its line end; tags are counted apart. */
-export const MAX_LINE_BYTES = 512;
-/** `:nick!user@host` as long as servers let it be: 30, 12 with a tilde, 64. */
-export const SOURCE_BYTES = 1 + 30 + 1 + 12 + 1 + 64;
-const LINE_END_BYTES = 2;
 const ACTION_BYTES = "\x01ACTION \x01".length;
 
 /**
@@ -51,11 +47,6 @@ export function writesOf(action: OutboundAction, self: Self, maxParts: number): 
     default:
       throw new FabricError("platform.unsupported", `IRC has nothing for ${action.action}`);
   }
-}
-
-/** Room for the text of one line. The text, as the server relays it, then fits the 512 bytes of a line. */
-export function textBytes(command: string, target: string): number {
-  return MAX_LINE_BYTES - LINE_END_BYTES - SOURCE_BYTES - ` ${command}  :`.length - Buffer.byteLength(target);
 }
 
 interface Spoken {

@@ -114,7 +114,7 @@ test("a credential that becomes unwritable while it is kept fails its own identi
   await other.say("undisturbed");
 });
 
-test("a fault in a timer fails its own identity with a code, and it is tried again", async () => {
+test("a fault in a timer ends its own connection with a code, and the kit is told, which opens it again", async () => {
   await using server = await ScriptedServer.listen({
     // Services that never answer, so that a timer asks them again.
     on: (line) => line.startsWith("PRIVMSG NickServ"),
@@ -127,17 +127,27 @@ test("a fault in a timer fails its own identity with a code, and it is tried aga
   });
   await kept.becomes("connected");
   const { secrets } = kept.host;
-  let faults = 0;
-  const get = (name: string) => {
-    if (name === "password" && faults === 0) {
-      faults += 1;
-      throw new TypeError("a fault of ours");
-    }
-    return secrets.get(name);
+  const fault = new TypeError("a fault of ours");
+  const get = () => {
+    throw fault;
   };
   Object.defineProperty(kept.host, "secrets", { value: { names: secrets.names, get } });
+  await expect.poll(() => kept.host.failures).toEqual([fault]);
   await expect
-    .poll(() => kept.host.states.map(({ state, code }) => `${state} ${code ?? ""}`))
-    .toContain("unknown_error internal");
-  await expect.poll(() => server.clients.length).toBe(2);
+    .poll(() => kept.host.states.at(-1))
+    .toMatchObject({ state: "unknown_error", code: "internal" });
+});
+
+test("a fault while it connects again is told to the kit, too: it does not stay down unseen", async () => {
+  await using server = await ScriptedServer.listen();
+  await using kept = await Kept.open({ port: server.port, secrets: { server_password: "sesame" } });
+  await kept.becomes("connected");
+  const fault = new TypeError("a fault of ours");
+  const get = () => {
+    throw fault;
+  };
+  Object.defineProperty(kept.host, "secrets", { value: { names: ["server_password"], get } });
+  server.client.drop();
+  await expect.poll(() => kept.host.failures).toEqual([fault]);
+  expect(kept.host.states.at(-1)).toMatchObject({ state: "unknown_error", code: "internal" });
 });

@@ -6,6 +6,7 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { FabricError } from "@linkspan/envelopes";
 import type { Settings } from "./config.ts";
 import { isChannelName } from "./conversation.ts";
+import { textBytes } from "./wire/line-bytes.ts";
 
 /** What `IdentityHost.secrets` gives: fields by name, as bytes. */
 export interface SecretFields {
@@ -37,7 +38,8 @@ export function checkSecrets(secrets: SecretFields): void {
  *
  * @throws FabricError `request.invalid` naming the field that is missing
  */
-export function checkLogin(secrets: SecretFields, { sasl, nickserv, tls }: Settings): void {
+export function checkLogin(secrets: SecretFields, settings: Settings): void {
+  const { sasl, nickserv, tls } = settings;
   const has = (name: string) => textOf(secrets, name) !== undefined;
   const faults: string[] = [];
   if (sasl?.mechanism === "EXTERNAL") {
@@ -46,7 +48,31 @@ export function checkLogin(secrets: SecretFields, { sasl, nickserv, tls }: Setti
   } else if ((sasl !== undefined || nickserv !== undefined) && !has("password")) {
     faults.push("password: the login needs it");
   }
+  const fault = sasl === undefined ? nickservFault(settings, textOf(secrets, "password")) : undefined;
+  if (fault !== undefined) faults.push(`password: ${fault}`);
   refuse(faults);
+}
+
+/** The words of a login with the nickname service. */
+export function identifying(
+  { sasl, nickserv }: Pick<Settings, "sasl" | "nickserv">,
+  password: string,
+): string {
+  const account = nickserv?.account ?? sasl?.account;
+  return ["IDENTIFY", account, password].filter(Boolean).join(" ");
+}
+
+/** Why a password cannot be said to the nickname service; undefined when it can. The server would cut a longer line. */
+export function nickservFault(
+  settings: Pick<Settings, "sasl" | "nickserv">,
+  password: string | undefined,
+): string | undefined {
+  if (settings.nickserv === undefined || password === undefined) return undefined;
+  const over =
+    Buffer.byteLength(identifying(settings, password)) - textBytes("PRIVMSG", settings.nickserv.service);
+  return over <= 0
+    ? undefined
+    : `with the account it is ${over} bytes too long for one line to ${settings.nickserv.service}`;
 }
 
 /** A field as text; undefined when there is none, or it is empty. */

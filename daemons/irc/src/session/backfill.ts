@@ -23,6 +23,8 @@ export interface BackfillOptions {
   readonly seenUntil: Date | undefined;
   /** Messages that the server gives at once. */
   readonly pageSize: number;
+  /** How the server lets a place in its history be named: `msgid`, `timestamp`, the best first. */
+  readonly references: readonly string[];
   readonly timeoutMs?: number;
 }
 
@@ -57,8 +59,10 @@ export class Backfill {
 
   /** Everything that was said in `target` after a moment. Resolves when it has been handed over. */
   since(target: string, moment: Date, limit: number): Promise<void> {
-    const from = new Date(moment.getTime() - OVERLAP_MS).toISOString();
-    return this.#fetch(target, limit, `CHATHISTORY AFTER ${target} timestamp=${from}`);
+    const from = this.#selectorOf({ server_time: new Date(moment.getTime() - OVERLAP_MS).toISOString() });
+    // Where no moment can be named, the latest page; what of it is known is known by its id.
+    const command = from === undefined ? `LATEST ${target} *` : `AFTER ${target} ${from}`;
+    return this.#fetch(target, limit, `CHATHISTORY ${command}`);
   }
 
   /** The latest, or what comes after a server's id or a moment. @throws FabricError `platform.*` */
@@ -67,7 +71,7 @@ export class Backfill {
     after: Readonly<Record<string, unknown>> | undefined,
     limit: number,
   ): Promise<void> {
-    const from = selectorOf(after);
+    const from = this.#selectorOf(after);
     const command =
       from === undefined ? `CHATHISTORY LATEST ${target} *` : `CHATHISTORY AFTER ${target} ${from}`;
     await this.#fetch(target, limit, command);
@@ -102,7 +106,7 @@ export class Backfill {
     fetch.left -= page.length;
     const last = page.at(-1)?.line;
     const next =
-      last === undefined ? undefined : selectorOf({ ...last.tags, server_time: last.tags["time"] });
+      last === undefined ? undefined : this.#selectorOf({ ...last.tags, server_time: last.tags["time"] });
     if (page.length < this.#options.pageSize || fetch.left <= 0 || next === undefined) this.#finish(fetch);
     else this.#ask(fetch, `CHATHISTORY AFTER ${fetch.target} ${next}`);
   }
@@ -164,13 +168,16 @@ export class Backfill {
     const until = this.#options.seenUntil;
     return at !== undefined && (until === undefined || at > until);
   }
-}
 
-/** A cursor of ours as a CHATHISTORY selector. */
-function selectorOf(cursor: Readonly<Record<string, unknown>> | undefined): string | undefined {
-  const { msgid, server_time } = cursor ?? {};
-  if (typeof msgid === "string" && /^[^\0-\x20]+$/.test(msgid)) return `msgid=${msgid}`;
-  return typeof server_time === "string" && /^[0-9TZ:.-]+$/.test(server_time)
-    ? `timestamp=${server_time}`
-    : undefined;
+  /** A cursor of ours as a CHATHISTORY selector, in the form that the server likes best of those it holds. */
+  #selectorOf(cursor: Readonly<Record<string, unknown>> = {}): string | undefined {
+    const { msgid, server_time } = cursor;
+    const forms: Readonly<Record<string, string | undefined>> = {
+      msgid: typeof msgid === "string" && /^[^\0-\x20]+$/.test(msgid) ? msgid : undefined,
+      timestamp:
+        typeof server_time === "string" && /^[0-9TZ:.-]+$/.test(server_time) ? server_time : undefined,
+    };
+    const form = this.#options.references.find((name) => forms[name] !== undefined);
+    return form === undefined ? undefined : `${form}=${forms[form]}`;
+  }
 }

@@ -17,8 +17,8 @@ import { refusalOf } from "../refusals.ts";
 import { MARK, plain } from "./own-sends.ts";
 
 export interface ConfirmationOptions {
-  readonly labels: boolean;
-  readonly echoes: boolean;
+  readonly labels: () => boolean;
+  readonly echoes: () => boolean;
   readonly isSelf: (nick: string) => boolean;
   readonly same: (a: string, b: string) => boolean;
   /** Names what the server gives no id; unique among all connections. */
@@ -69,12 +69,13 @@ export class Confirmations {
 
   /** How many lines one text takes. */
   get linesPerText(): number {
-    return this.#options.labels ? 1 : 2;
+    return this.#options.labels() ? 1 : 2;
   }
 
   /** @returns the lines to write now, in this order, and the proof that they were taken */
   expect(text: Text, key: string): { lines: readonly string[]; said: Promise<Said> } {
-    const { labels, connection } = this.#options;
+    const { connection } = this.#options;
+    const labels = this.#options.labels();
     this.#count += 1;
     const id = `${connection}.w${this.#count}`;
     const free = LABEL.test(key) && !this.#pending.some(({ label }) => label === key);
@@ -108,7 +109,8 @@ export class Confirmations {
     if (line.command === "PONG") this.#pong(line.params.at(-1), at);
     else if (line.command === "ACK") this.#acknowledged(label, at);
     else if (line.command === "PRIVMSG" || line.command === "NOTICE") {
-      return this.#options.labels ? this.#labelledEcho(line, label, at) : this.#echo({ line, at, tell });
+      // An echo of what was said with a label carries it; what was said without one is known otherwise.
+      return this.#labelledEcho(line, label, at) || this.#echo({ line, at, tell });
     } else this.#refused(line, label);
     return false;
   }
@@ -122,8 +124,7 @@ export class Confirmations {
   }
 
   #labelledEcho(line: Line, label: string | undefined, at: Date): boolean {
-    const { echoes, isSelf } = this.#options;
-    if (!echoes || label === undefined || !isSelf(line.nick)) return false;
+    if (label === undefined || !this.#options.isSelf(line.nick)) return false;
     const echoed = this.#labelled(label);
     if (echoed !== undefined) this.#said(echoed, at, line);
     return true;
@@ -132,7 +133,7 @@ export class Confirmations {
   #echo(held: Held): boolean {
     const { echoes, isSelf } = this.#options;
     const { line, at } = held;
-    if (!echoes || !isSelf(line.nick)) return false;
+    if (!echoes() || !isSelf(line.nick)) return false;
     const open = this.#pending.filter((pending) => !pending.settled && this.#isTo(pending, line));
     const echoed =
       open.find(
@@ -185,20 +186,29 @@ export class Confirmations {
   }
 
   #isTo(pending: Pending, { command, params }: Line): boolean {
-    return pending.command === command && this.#options.same(pending.target, params[0] ?? "");
+    return (
+      pending.label === undefined &&
+      pending.command === command &&
+      this.#isTarget(pending.target, params[0] ?? "")
+    );
+  }
+
+  /** A service may be named with its server, `NickServ@services.network`, and be shown without. */
+  #isTarget(a: string, b: string): boolean {
+    return this.#options.same(withoutServer(a), withoutServer(b));
   }
 
   #acknowledged(label: string | undefined, at: Date): void {
     const pending = this.#labelled(label);
     if (pending === undefined) return;
-    if (!this.#options.echoes) this.#said(pending, at, undefined);
+    if (!this.#options.echoes()) this.#said(pending, at, undefined);
     else this.#reject(pending, new UncertainSend("the server took it but showed no echo of it"));
   }
 
   #refused(line: Line, label: string | undefined): void {
-    const pending = this.#options.labels ? this.#labelled(label) : this.#pending[0];
+    const pending = this.#labelled(label) ?? this.#pending.find((one) => one.label === undefined);
     if (pending === undefined || pending.settled) return;
-    const isTarget = (name: string) => this.#options.same(name, pending.target);
+    const isTarget = (name: string) => this.#isTarget(name, pending.target);
     const error = refusalOf(line, isTarget, pending.label !== undefined);
     if (error === undefined) return;
     this.#reject(pending, error);
@@ -226,4 +236,8 @@ export class Confirmations {
     const index = this.#pending.indexOf(pending);
     if (pending.token === undefined && index >= 0) this.#pending.splice(index, 1);
   }
+}
+
+function withoutServer(name: string): string {
+  return /^[#&+!]/.test(name) ? name : name.replace(/@.*/, "");
 }

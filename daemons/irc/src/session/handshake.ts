@@ -162,6 +162,8 @@ export class Handshake implements Disposable {
     if (this.#loggedIn || (!saslWanted && !nickserv.isConfigured)) this.#welcome();
     else if (!nickserv.isConfigured) {
       onLoginFailed({ why: this.#failure ?? "the server does not offer SASL", isProven: false });
+    } else if (nickserv.fault !== undefined) {
+      onLoginFailed({ why: nickserv.fault, isProven: !saslWanted });
     } else {
       this.#phase = "identifying";
       this.#after(identifyTimeoutMs, () => this.#identified(false));

@@ -2,6 +2,12 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { joinLines } from "./joins.ts";
 
+test("a server that takes few channels in one line gets no more of them", () => {
+  const wishes = ["#a", "#b", "#c"].map((name) => ({ name, key: undefined }));
+  expect(joinLines(wishes, 1)).toEqual(["JOIN #a", "JOIN #b", "JOIN #c"]);
+  expect(joinLines(wishes, 2)).toEqual(["JOIN #a,#b", "JOIN #c"]);
+});
+
 test("channels are joined in few lines, every key with its channel, none longer than a server takes", () => {
   const name = fc
     .string({ unit: fc.constantFrom("a", "b", "ö"), minLength: 1, maxLength: 80 })

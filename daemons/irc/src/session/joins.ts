@@ -11,6 +11,8 @@ export interface JoinsOptions {
   readonly fold: (name: string) => string;
   readonly isSelf: (nick: string) => boolean;
   readonly guard: Guard;
+  /** How many channels one JOIN may name, where the server has a bound. */
+  readonly maxChannels: () => number | undefined;
   /** Whether a channel that sends us on to another one is followed there. */
   readonly followForwards: boolean;
   /** For a person: a channel that is wanted refuses us, or has sent us on. */
@@ -50,7 +52,7 @@ export class Joins implements Disposable {
   async start(): Promise<void> {
     const { memory, write, fold, retryMs } = this.#options;
     const waiting = memory.wishes.map(({ name }) => this.#wait(fold(name)).promise);
-    for (const line of joinLines(memory.wishes)) write(line);
+    for (const line of this.#lines(memory.wishes)) write(line);
     this.#timer = setInterval(() => this.#options.guard(() => this.again()), retryMs);
     await Promise.allSettled(waiting);
   }
@@ -75,7 +77,7 @@ export class Joins implements Disposable {
       } else memory.wish(before);
       throw error;
     });
-    return { lines: joinLines([wanted]), done };
+    return { lines: this.#lines([wanted]), done };
   }
 
   /** To be in one channel less. `done` resolves once we are out. */
@@ -107,7 +109,7 @@ export class Joins implements Disposable {
     const wish = memory.wishes.find((one) => fold(one.name) === key);
     if (wish === undefined) return undefined;
     const waiting = this.#wait(key);
-    for (const line of joinLines([wish])) write(line);
+    for (const line of this.#lines([wish])) write(line);
     return waiting.promise;
   }
 
@@ -143,6 +145,10 @@ export class Joins implements Disposable {
     for (const waiting of [...this.#pending.values(), ...this.#leaving.values()]) waiting.reject(ended);
     this.#pending.clear();
     this.#leaving.clear();
+  }
+
+  #lines(wishes: readonly Wish[]): string[] {
+    return joinLines(wishes, this.#options.maxChannels());
   }
 
   #wait(key: string): PromiseWithResolvers<void> {
@@ -212,12 +218,13 @@ export class Joins implements Disposable {
     const { memory, write, fold } = this.#options;
     const wishes = memory.wishes.filter(({ name }) => this.#refused.has(fold(name)));
     for (const wish of wishes) this.#wait(fold(wish.name));
-    for (const line of joinLines(wishes)) write(line);
+    for (const line of this.#lines(wishes)) write(line);
   }
 }
 
 /** As few lines as servers take; channels with keys come first, as the keys are matched by order. */
-export function joinLines(wishes: readonly Wish[]): string[] {
+export function joinLines(wishes: readonly Wish[], maxChannels = MAX_CHANNELS_PER_LINE): string[] {
+  const most = Math.min(maxChannels, MAX_CHANNELS_PER_LINE);
   const lines: string[] = [];
   let [names, keys]: [string[], string[]] = [[], []];
   const flush = () => {
@@ -228,7 +235,7 @@ export function joinLines(wishes: readonly Wish[]): string[] {
   const ordered = [...wishes].sort((a, b) => Number(a.key === undefined) - Number(b.key === undefined));
   for (const { name, key } of ordered) {
     const bytes = Buffer.byteLength([...names, ...keys, name, key ?? ""].join(","));
-    if (names.length === MAX_CHANNELS_PER_LINE || bytes > MAX_BYTES) flush();
+    if (names.length === most || bytes > MAX_BYTES) flush();
     names.push(name);
     if (key !== undefined) keys.push(key);
   }

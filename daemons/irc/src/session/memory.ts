@@ -24,6 +24,7 @@ export interface Drift {
 }
 
 const REMEMBERED_IDS = 4_096;
+const MAX_CLOCK_AHEAD_MS = 24 * 60 * 60 * 1_000;
 
 export class Memory {
   readonly gate: FloodGate;
@@ -35,8 +36,7 @@ export class Memory {
   readonly logins: Logins;
   readonly spellings: Spellings;
   readonly ownSends: OwnSends;
-  /** The moment up to which everything was seen, on the server's clock. */
-  seenUntil: Date | undefined;
+  #seenUntil: Date | undefined;
   /** Channels of the settings, as they are spelled there. */
   readonly #configured: readonly string[];
   #changes: Drift | undefined;
@@ -56,7 +56,9 @@ export class Memory {
     this.logins = { hasWorked: options.checkpoint !== undefined, refusals: 0 };
     this.spellings = new Spellings(textsIn(checkpoint["spelled"]));
     this.ownSends = new OwnSends(identityId, textsIn(checkpoint["said"]));
-    this.seenUntil = momentOf(checkpoint["server_time"]) ?? momentOf(checkpoint["at"]);
+    const at = momentOf(checkpoint["at"]);
+    const told = momentOf(checkpoint["server_time"]);
+    this.#seenUntil = at === undefined ? told : believed(told, at);
     for (const name of [...channels, ...namesIn(checkpoint["joined"])]) this.wish({ name, key: keyOf(name) });
     for (const name of namesIn(checkpoint["left"])) this.forget(name);
   }
@@ -73,6 +75,20 @@ export class Memory {
       ...(spelled.length > 0 && { spelled }),
       ...(said.length > 0 && { said }),
     };
+  }
+
+  /** The moment up to which everything was seen, on the server's clock; undefined before anything was. */
+  get seenUntil(): Date | undefined {
+    return this.#seenUntil;
+  }
+
+  /**
+   * A line came. What is replayed is older and takes nothing back; a clock that is wrong by more than a day is not
+   * followed, or all that is said until then would count as seen.
+   */
+  seen(told: Date | undefined, receivedAt: Date): void {
+    const at = believed(told, receivedAt);
+    if (this.#seenUntil === undefined || at > this.#seenUntil) this.#seenUntil = at;
   }
 
   get wishes(): readonly Wish[] {
@@ -120,6 +136,12 @@ export class Memory {
     const left = this.#configured.filter((name) => !this.wants(name));
     return { ...(joined.length > 0 && { joined }), ...(left.length > 0 && { left }) };
   }
+}
+
+/** The server's time, unless it lies further ahead of ours than clocks do. */
+function believed(told: Date | undefined, receivedAt: Date): Date {
+  const isAhead = told !== undefined && told.getTime() - receivedAt.getTime() > MAX_CLOCK_AHEAD_MS;
+  return told === undefined || isAhead ? receivedAt : told;
 }
 
 function momentOf(time: unknown): Date | undefined {

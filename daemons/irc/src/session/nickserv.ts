@@ -1,5 +1,8 @@
 /** Services that are talked to like a person: the login where SASL is not offered, and a nickname asked back. */
 import type { Settings } from "../config.ts";
+import type { Line } from "../inbound.ts";
+import { identifying, nickservFault } from "../secrets.ts";
+import { textBytes } from "../wire/line-bytes.ts";
 import type { Guard } from "./guard.ts";
 import type { Nickname } from "./nickname.ts";
 
@@ -43,10 +46,23 @@ export class NickServ implements Disposable {
     return this.#options.same(nick, this.service.split("@")[0] ?? this.service);
   }
 
+  /** Why the login cannot be said; undefined when it can. */
+  get fault(): string | undefined {
+    const { settings, password } = this.#options;
+    return nickservFault(settings, password());
+  }
+
   identify(): void {
     const { settings, password, sayQuietly } = this.#options;
-    const account = settings.nickserv?.account ?? settings.sasl?.account;
-    sayQuietly(this.service, ["IDENTIFY", account, password()].filter(Boolean).join(" "));
+    sayQuietly(this.service, identifying(settings, password() ?? ""));
+  }
+
+  /** Whether a line of ours holds the login: a bouncer, or the network's history, may show it again. */
+  isLogin({ command, params }: Line): boolean {
+    const password = this.#options.password();
+    const [target = "", text = ""] = params;
+    if (password === undefined || (command !== "PRIVMSG" && command !== "NOTICE")) return false;
+    return this.isService(target.split("@")[0] ?? target) && text.includes(password);
   }
 
   /** Nobody answered: the services may be away just now. */
@@ -74,9 +90,11 @@ export class NickServ implements Disposable {
   regain(): void {
     const { settings, password, sayQuietly } = this.#options;
     const { recover = "none" } = settings.nickserv ?? {};
-    if (!this.isConfigured || recover === "none") return;
+    const words = `${recover} ${settings.nick} ${password()}`;
+    const fits = Buffer.byteLength(words) <= textBytes("PRIVMSG", this.service);
+    if (!this.isConfigured || recover === "none" || !fits) return;
     this.#retakes = 0;
-    sayQuietly(this.service, `${recover} ${settings.nick} ${password()}`);
+    sayQuietly(this.service, words);
   }
 
   /** Somebody sent a notice: if it is the services and our nickname is not ours yet, it may be free now. */

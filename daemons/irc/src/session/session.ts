@@ -160,6 +160,7 @@ export class Session {
       fold: foldName,
       isSelf,
       guard,
+      maxChannels: () => this.#client.isupport.maxTargets("JOIN"),
       followForwards: settings.followForwards,
       onNews: (sentence) => this.#tell(sentence),
     });
@@ -333,7 +334,7 @@ export class Session {
       return;
     }
     if (line.command === "ERROR") this.#ending = endingOf(line.params.at(-1) ?? "", this.#ending);
-    if (this.isWelcome) this.#options.memory.seenUntil = serverTime(line) ?? seen.receivedAt;
+    if (this.isWelcome) this.#options.memory.seen(serverTime(line), seen.receivedAt);
     this.#handshake.see(line);
     const isAnswer = this.#joins.see(line);
     const tell = () => this.#happen(line, batch, seen);
@@ -350,9 +351,14 @@ export class Session {
     this.#keyChanges.see(line);
     this.#channels.see(line);
     this.#following.see(line, isOurs);
-    if (isServiceLine(line, false) || this.#names.isOwnSend(line)) return;
+    if (isServiceLine(line, false) || this.#isPrivate(line)) return;
     this.#news.tell({ line, seen, batch, before, shared });
     if (line.command === "JOIN" && isOurs && !this.#arrived) this.#absence.mend(line.params[0] ?? "");
+  }
+
+  /** Something of our own that is no news: what was said here, and what only services may read. */
+  #isPrivate(line: Line): boolean {
+    return this.#names.isOwnSend(line) || (this.#nickname.isSelf(line.nick) && this.#nickserv.isLogin(line));
   }
 
   async #keepKey(channel: string, key: string | undefined): Promise<void> {
@@ -360,14 +366,17 @@ export class Session {
     if (fault !== undefined) this.#tell(fault);
   }
 
+  /** What a timer or the socket calls. A fault of ours is the kit's to handle: it opens the connection anew, later. */
   #guard(work: () => void): void {
     if (this.#over.signal.aborted) return;
-    try {
-      work();
-    } catch (error) {
-      this.#options.host.log.error({ event: "irc.failed", err: error });
-      this.#end(broken(error));
-    }
+    this.#options.host.guard(() => {
+      try {
+        work();
+      } catch (error) {
+        this.#end({ ...broken(error), retry: "never" });
+        throw error;
+      }
+    })();
   }
 
   #fold(name: string): string {
@@ -400,6 +409,7 @@ export class Session {
       learn: (id) => memory.learn(id),
       seenUntil,
       pageSize: this.#client.isupport.number("CHATHISTORY") ?? 100,
+      references: this.#client.isupport.list("MSGREFTYPES") ?? ["msgid", "timestamp"],
     });
     memory.gate.restart();
     if (this.#options.linking !== true) {
@@ -416,7 +426,7 @@ export class Session {
 
   /** Events of a line of a history: what the live rules leave of it. */
   #replayed(line: Line, seen: Seen, target: string): readonly PlatformEvent[] {
-    if (this.#names.isOwnSend(line)) return [];
+    if (this.#isPrivate(line)) return [];
     const channels = isChannel(this.#client.facts, target) ? [this.#fold(target)] : [];
     return eventsOf(line, this.self, seen, channels).filter((event) => this.#news.isWanted(event, line));
   }

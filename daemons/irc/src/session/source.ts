@@ -1,6 +1,6 @@
 /** Our address as the network shows it, `nick!user@host`: it stands before whatever we say, and takes its bytes. */
 import type { Line } from "../inbound.ts";
-import { MAX_LINE_BYTES, SOURCE_BYTES } from "../outbound.ts";
+import { MAX_LINE_BYTES, SOURCE_BYTES } from "../wire/line-bytes.ts";
 
 export class Source {
   #mask: string | undefined;

@@ -112,9 +112,10 @@ export class Speaker {
 
   #confirming(): Confirmations {
     const { client, isSelf, same, connection } = this.#options;
+    // Servers may take a capability back, or offer one later.
     this.#confirmations ??= new Confirmations({
-      labels: client.has("labeled-response") && client.has("batch"),
-      echoes: client.has("echo-message"),
+      labels: () => client.has("labeled-response") && client.has("batch"),
+      echoes: () => client.has("echo-message"),
       isSelf,
       same,
       connection,

@@ -26,6 +26,14 @@ test.each([
   expect(said(tokens)).toMatchObject(expected);
 });
 
+test("bounds of targets are each command's own; what is no bound is none", () => {
+  const isupport = said("TARGMAX=NAMES:1,join:4,PRIVMSG:,KICK:x MSGREFTYPES=timestamp,msgid MAXLIST=");
+  const bounds = ["JOIN", "PRIVMSG", "KICK", "PART"].map((command) => isupport.maxTargets(command));
+  expect(bounds).toEqual([4, undefined, undefined, undefined]);
+  expect(isupport.list("MSGREFTYPES")).toEqual(["timestamp", "msgid"]);
+  expect(isupport.list("MAXLIST")).toBeUndefined();
+});
+
 test("numbers are numbers", () => {
   const isupport = said("NICKLEN=9 CHATHISTORY=many MONITOR TARGMAX=0");
   expect(["NICKLEN", "CHATHISTORY", "MONITOR", "TARGMAX"].map((name) => isupport.number(name))).toEqual([

@@ -35,6 +35,21 @@ export class Isupport {
     return /^[1-9]\d{0,8}$/.test(value) ? Number(value) : undefined;
   }
 
+  /** A list with commas; undefined where the server does not give one. */
+  list(name: string): readonly string[] | undefined {
+    const items = (this.token(name) ?? "").split(",").filter((item) => item !== "");
+    return items.length === 0 ? undefined : items;
+  }
+
+  /** How many targets one line of a command may name (`TARGMAX`); undefined where that has no bound. */
+  maxTargets(command: string): number | undefined {
+    const [, max = ""] =
+      this.list("TARGMAX")
+        ?.map((item) => item.split(":"))
+        .find(([name]) => name?.toUpperCase() === command) ?? [];
+    return /^[1-9]\d{0,3}$/.test(max) ? Number(max) : undefined;
+  }
+
   get caseMapping(): CaseMapping {
     return caseMappingOf(this.token("CASEMAPPING"));
   }

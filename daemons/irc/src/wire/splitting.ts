@@ -3,8 +3,9 @@
  *
  * Every line carries its own codes: formatting ends with the line. A cut is made before a blank if there is one
  * in the later half (some servers take blanks off the end of a line), else between graphemes, and only within a
- * grapheme longer than the limit between code points. Nothing is added, and but for blanks at its end nothing is
- * lost: what the lines say, put together, is the line of the text.
+ * grapheme longer than the limit between code points. Nothing is added, and nothing is lost but blanks: those at its
+ * end, and a run of them beside which nothing else fits, as no server relays a line of blanks. What the lines say, put
+ * together, is the line of the text.
  */
 import type { Entity } from "@linkspan/envelopes";
 import { codesBetween, type Styles, stylesOf, withoutControls } from "./formatting.ts";
@@ -106,10 +107,11 @@ function fill(pieces: readonly Piece[], maxBytes: number): string[] {
   return line.length === 0 ? lines : [...lines, encode(line)];
 }
 
-/** How many pieces the line keeps: up to its last blank, if that is in the later half. */
+/** How many pieces the line keeps: up to its last blank, if that is in the later half and not before all words. */
 function cutAt(line: readonly Piece[]): number {
   const blank = line.findLastIndex(({ text }) => isBlank(text));
-  return blank >= line.length / 2 ? blank : line.length;
+  const first = line.findIndex(({ text }) => !isBlank(text));
+  return blank >= line.length / 2 && first < blank ? blank : line.length;
 }
 
 function withoutBlankEnd(line: string): string {
