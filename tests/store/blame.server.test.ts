@@ -140,6 +140,16 @@ describeWithServers(["postgres"], "blame of database errors", () => {
     expect((await appendEvents(database.pool, [newEvent("ro")])).size).toBe(1);
   });
 
+  test("what a failed transaction did is not taken for stored, though nobody passed the error on", async () => {
+    const swallowed = database.transaction(async (client) => {
+      await appendEvents(client, [newEvent("swallowed")]);
+      await client.query("SELECT 1 / 0").catch(() => undefined);
+      return "stored";
+    });
+    await expect(swallowed).rejects.toMatchObject({ code: "store.unavailable" });
+    expect((await appendEvents(database.pool, [newEvent("swallowed")])).size).toBe(1);
+  });
+
   test("trouble is waited out: no month for the row, a table that is missing, a full disk, an unknown error", async () => {
     await using client = await inTransaction();
     await client.query("SAVEPOINT before");

@@ -26,7 +26,14 @@ export async function inTransaction<T>(pool: Pool, work: (tx: Transaction) => Pr
   try {
     await client.query("BEGIN");
     const result = await work(client);
-    await client.query("COMMIT");
+    // The COMMIT of a failed transaction is answered with a rollback, which the driver takes for success.
+    const { command } = await client.query("COMMIT");
+    if (command !== "COMMIT") {
+      throw new FabricError(
+        "vault.unavailable",
+        "a statement of the transaction had failed; nothing is stored",
+      );
+    }
     return result;
   } catch (error) {
     await client.query("ROLLBACK").catch((failure: unknown) => {

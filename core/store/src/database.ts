@@ -6,6 +6,7 @@
  * `store.unavailable`. Every wait has an end (see `limits.ts`).
  */
 import { setTimeout as delay } from "node:timers/promises";
+import { FabricError } from "@linkspan/envelopes";
 import {
   type Compilable,
   DummyDriver,
@@ -116,7 +117,8 @@ export class Database implements AsyncDisposable {
   }
 
   /**
-   * Commits what `work` did, or nothing of it.
+   * Commits what `work` did, or nothing of it. A statement that failed has ended the transaction, whether or not `work`
+   * passed its error on.
    *
    * @throws FabricError `store.rejected`, `store.unavailable`, or what `work` throws
    */
@@ -131,7 +133,8 @@ export class Database implements AsyncDisposable {
     try {
       await execute(client, "BEGIN");
       const result = await work(client);
-      await execute(client, "COMMIT");
+      const { command } = await execute(client, "COMMIT");
+      if (command !== "COMMIT") throw undone();
       return result;
     } catch (error) {
       await client.query("ROLLBACK").catch((failure: unknown) => {
@@ -210,4 +213,12 @@ function withSessionOptions(url: string, limits: Limits): string {
   const given = parsed.searchParams.get("options");
   parsed.searchParams.set("options", [sessionOptions(limits), given].filter((part) => part).join(" "));
   return parsed.href;
+}
+
+/** PostgreSQL answers the COMMIT of a failed transaction with a rollback, which the driver takes for success. */
+function undone(): FabricError {
+  return new FabricError(
+    "store.unavailable",
+    "a statement of the transaction had failed; nothing of it is stored",
+  );
 }

@@ -20,6 +20,7 @@ export const CAPABILITIES: Capabilities = {
   roster: true,
   maxPartBytes: textBytes("PRIVMSG", "#"),
   pace: PACE,
+  caselessFrom: 1,
   entities: ["bold", "italic", "underline", "strike", "code", "pre", "spoiler", "link", "quote"],
 };
 

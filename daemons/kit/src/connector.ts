@@ -215,4 +215,9 @@ export interface Capabilities {
   /** Sustained pace: tokens per second, and burst. */
   readonly pace: { readonly perSecond: number; readonly burst: number };
   readonly entities: readonly string[];
+  /**
+   * From which segment of a conversation's remote part on, counted from 0, the letters A to Z mean the same in either
+   * case; the connector's own refs have them in lower case. Absent: every spelling is another conversation.
+   */
+  readonly caselessFrom?: number;
 }

@@ -19,6 +19,7 @@ import {
 import { type AfterCommit, committed } from "../after-commit.ts";
 import type { Core } from "../core.ts";
 import { decide } from "../policy/decide.ts";
+import { oneRef } from "./conversation-ref.ts";
 import { requirePublishable } from "./publishable.ts";
 import { requireFit, requireRoom } from "./room.ts";
 import { transition } from "./transition.ts";
@@ -54,15 +55,17 @@ export async function recordIntent(
     // Held, so that unlinking sees this intent or this sees the unlinking.
     const identity = await holdIdentity(on, request.identityId);
     if (identity?.workspace_id !== request.workspaceId) throw noIdentity();
-    const intent = toIntent(core, request, identity.service);
+    const { conversation: asked } = request;
+    const conversation = asked === undefined ? undefined : await oneRef(on, identity, asked);
+    const intent = toIntent(core, request, identity.service, conversation);
     requirePublishable(core, intent, identity);
     const known = await intentById(on, intent.id);
-    if (known !== undefined) return { intent: sameIntent(known, intent), fresh: false };
+    if (known !== undefined) return { intent: sameIntent(known, intent, request), fresh: false };
     if (identity.state === "unlinked") throw noIdentity();
     await requireRoom(on, intent, core.intentLimits);
     const row = await insertIntent(on, intent);
     if (row === undefined)
-      return { intent: sameIntent(await intentById(on, intent.id), intent), fresh: false };
+      return { intent: sameIntent(await intentById(on, intent.id), intent, request), fresh: false };
     await audit(on, {
       workspaceId: request.workspaceId,
       actor: request.actor,
@@ -74,7 +77,12 @@ export async function recordIntent(
   });
 }
 
-function toIntent(core: Core, request: IntentRequest, service: string): NewIntent {
+function toIntent(
+  core: Core,
+  request: IntentRequest,
+  service: string,
+  conversation: string | undefined,
+): NewIntent {
   const action = actionOf(service, request.action);
   if (action?.direction !== "to_daemon" || action.capability === undefined) {
     throw new FabricError("action.unsupported", `${service} has no outbound action of this name`);
@@ -106,34 +114,43 @@ function toIntent(core: Core, request: IntentRequest, service: string): NewInten
     identityId: request.identityId,
     service,
     action: request.action,
-    conversation: request.conversation,
+    conversation,
     payload: { ...request.payload },
-    content: contentHash({
-      schema: "msgr.bridge.v1",
-      service,
-      action: request.action,
-      trace_id: traceId,
-      occurred_at: "",
-      metadata: {
-        issuer: "core",
-        workspace_id: request.workspaceId,
-        instance: "primary",
-        message_id: id,
-        identity_id: request.identityId,
-        user_id: request.userId,
-        ...(request.conversation !== undefined && { conversation: request.conversation }),
-      },
-      payload: request.payload,
-    }),
+    content: contentOf(request, service, conversation),
     idempotencyKey: request.idempotencyKey,
     traceId,
     expiresAt: request.expiresAt ?? new Date(core.now().getTime() + DEFAULT_LIFE_MS),
   };
 }
 
-/** The same key means the same intent, or it is a mistake of the caller's. */
-function sameIntent(known: Intent | undefined, wanted: NewIntent): Intent {
-  if (known !== undefined && Buffer.compare(known.content, wanted.content) === 0) return known;
+function contentOf(request: IntentRequest, service: string, conversation: string | undefined): Uint8Array {
+  return contentHash({
+    schema: "msgr.bridge.v1",
+    service,
+    action: request.action,
+    trace_id: "",
+    occurred_at: "",
+    metadata: {
+      issuer: "core",
+      workspace_id: request.workspaceId,
+      instance: "primary",
+      message_id: "",
+      identity_id: request.identityId,
+      user_id: request.userId,
+      ...(conversation !== undefined && { conversation }),
+    },
+    payload: request.payload,
+  });
+}
+
+/**
+ * The same key means the same intent, or it is a mistake of the caller's. What was recorded before its connector had
+ * declared how refs are written has the caller's spelling.
+ */
+function sameIntent(known: Intent | undefined, wanted: NewIntent, request: IntentRequest): Intent {
+  const contents = [wanted.content, contentOf(request, wanted.service, request.conversation)];
+  if (known !== undefined && contents.some((content) => Buffer.compare(known.content, content) === 0))
+    return known;
   throw new FabricError("intent.conflict", "this idempotency key was used for another intent");
 }
 

@@ -14,6 +14,11 @@ test.each([
   expect(fold(name, mapping)).toBe(folded);
 });
 
+test("every mapping reads the letters A to Z in either case as one, as is declared to the core", () => {
+  const letters = "#ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  for (const mapping of MAPPINGS) expect(fold(letters, mapping)).toBe(letters.toLowerCase());
+});
+
 test.each([
   [undefined, "rfc1459"],
   ["ascii", "ascii"],
