@@ -29,6 +29,10 @@ async function within(what: string, work: PromiseLike<unknown>): Promise<void> {
   }
 }
 
+/** Sockets and timers of this process. */
+const held = () =>
+  process.getActiveResourcesInfo().filter((name) => /^(?:Timeout|TCP|Pipe|TLS)/.test(name)).length;
+
 async function working(url: string): Promise<Jobs> {
   const jobs = await openJobs({ url, log, queue: "closing" });
   await jobs.work(NOTED, async () => undefined);
@@ -48,12 +52,14 @@ for (const [name, program, start] of [
       "whose server is %s are %s all the same",
       async (fault, how) => {
         await using server = await start();
+        const before = held();
         const jobs = await working(server.url);
         if (fault === "killed") await server.kill();
         else process.kill(server.pid, "SIGSTOP");
         try {
           if (how !== "closed") await within("draining", jobs.drain());
           await within("closing", jobs[Symbol.asyncDispose]());
+          await until(() => held() <= before, { what: "nothing that tries to come back" });
         } finally {
           if (fault !== "killed") process.kill(server.pid, "SIGCONT");
         }
@@ -86,9 +92,9 @@ describeWithServers(["rabbitmq"], "the AMQP bus", () => {
   }, 90_000);
 
   test("a delivery that waits longer than the broker allows comes again, in order, and the consumer goes on", async () => {
-    await using server = await startRabbitmq({
-      config: ["consumer_timeout = 1500", "channel_tick_interval = 500"],
-    });
+    await using server = await startRabbitmq({ config: ["consumer_timeout = 1500"] });
+    // How often it looks, a minute otherwise; no setting of the configuration file.
+    await server.eval("application:set_env(rabbit, channel_tick_interval, 500)");
     await using bus = await AmqpBus.connect({
       url: server.url,
       service: "irc",

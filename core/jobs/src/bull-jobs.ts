@@ -3,6 +3,7 @@
  * listens, however many jobs there are. A job that this process has no handler for goes back for a moment,
  * to whoever has.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { FabricError } from "@linkspan/envelopes";
 import { DelayedError, type IQueueBackend, type Job, Queue, Worker } from "bullmq";
 import { type Backend, LONGEST_SLEEP_SECONDS, RETRY_MS } from "./backend.ts";
@@ -27,6 +28,8 @@ const UNHANDLED_AGAIN_MS = 1_000;
 /** Half to one and a half of that, by chance: in lockstep the same process could take it every time. */
 const unhandledAgainMs = () => Math.round(UNHANDLED_AGAIN_MS * (0.5 + Math.random()));
 const READY_WITHIN_MS = 10_000;
+/** How long a server may take to let go of us, once nothing of ours runs. */
+const GOODBYE_MS = 5_000;
 const LOG_ERRORS_EVERY_MS = 10_000;
 /** Schedules are held against the clock this often. */
 const LOOK_MS = 30_000;
@@ -44,6 +47,8 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
   /** Of this process: what puts a schedule right whose next time is further ahead than it can be. */
   readonly #schedules = new Map<string, () => Promise<void>>();
   #looking: NodeJS.Timeout | undefined;
+  /** Of every handler, also of those that are gone. */
+  readonly #running = new Set<Promise<void>>();
   #worker: Promise<Worker<unknown, void, string, B, never, Connection>> | undefined;
   #loggedAt = Number.NEGATIVE_INFINITY;
   #closed: Promise<void> | undefined;
@@ -171,7 +176,10 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
 
   async drain(): Promise<void> {
     const worker = await this.#worker?.catch(() => undefined);
-    await worker?.pause();
+    if (worker === undefined || (await this.#ended(worker.pause()))) return;
+    // Its connection does not come back from this; the next work begins with another.
+    this.#worker = undefined;
+    this.#abandon(worker);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -183,8 +191,37 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
     this.#closing.abort();
     clearInterval(this.#looking);
     const worker = await this.#worker?.catch(() => undefined);
-    await worker?.close();
-    await this.#queue.close();
+    if (worker !== undefined && !(await this.#ended(worker.close()))) this.#abandon(worker);
+    if (!(await this.#ended(this.#queue.close()))) this.#abandon(this.#queue);
+  }
+
+  /**
+   * BullMQ waits for its server without an end when it closes or pauses. What runs is waited for; the server, for a
+   * moment.
+   *
+   * @returns whether it ended by itself
+   */
+  async #ended(ending: Promise<unknown>): Promise<boolean> {
+    const ended = ending.then(
+      () => true,
+      (error: unknown) => {
+        this.#report(error);
+        return true;
+      },
+    );
+    for (;;) {
+      await Promise.race([ended, Promise.allSettled(this.#running)]);
+      const patience = new AbortController();
+      const late = delay(GOODBYE_MS, false, { signal: patience.signal }).catch(() => false);
+      const isEnded = await Promise.race([ended, late]);
+      patience.abort();
+      if (isEnded || this.#running.size === 0) return isEnded;
+    }
+  }
+
+  /** Drops its connections, so that none tries to come back. */
+  #abandon(one: { disconnect(): Promise<void> }): void {
+    one.disconnect().catch((error: unknown) => this.#report(error));
   }
 
   async #startWorker(): Promise<Worker<unknown, void, string, B, never, Connection>> {
@@ -221,6 +258,7 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
     const context = { id: job.id ?? "", attempt: job.attemptsMade + 1, signal: this.#closing.signal };
     const run = work.run(job.data, context);
     work.inFlight.add(run);
+    this.#running.add(run);
     try {
       await run;
     } catch (error) {
@@ -239,6 +277,7 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
       throw storedFailure(failure);
     } finally {
       work.inFlight.delete(run);
+      this.#running.delete(run);
     }
   }
 

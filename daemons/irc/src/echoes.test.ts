@@ -223,3 +223,22 @@ test("the mark of one identity is not another's", async () => {
     payload: { sender: { is_self: true } },
   });
 });
+
+test("an echo that comes from afar, behind the proof that the text was taken, is no news; said again by another, it is", async () => {
+  await using server = await ScriptedServer.listen({
+    caps: ["echo-message"],
+    on: (line) => line.startsWith("PRIVMSG bob"),
+  });
+  await using kept = await Kept.open({ port: server.port });
+  await kept.becomes("connected");
+  const conversation = "msgr://channels/ws/bridge/irc/testnet/~id-1/bob";
+  await kept.say("hello there", { conversation });
+  const { client } = server;
+  const echo = `:${client.mask} PRIVMSG bob :hello there`;
+  client.send(echo, ":bob!b@h PRIVMSG #room :later");
+  await until("what came later", () => kept.texts().includes("later"));
+  expect(kept.texts()).toEqual(["later"]);
+  client.send(echo, ":bob!b@h PRIVMSG #room :and on");
+  await until("what came then", () => kept.texts().includes("and on"));
+  expect(kept.texts()).toEqual(["later", "hello there", "and on"]);
+});

@@ -7,7 +7,8 @@
  *               text's, no error means said. An own echo in between gives it the server's id; it is known by its
  *               words. Another client of the account may speak there at the same time, and a server may alter what
  *               we said, so a line of ours with other words waits for the PONG: if the echo has not come by then, the
- *               line most like the text is it, and all others are somebody's news.
+ *               line most like the text is it, and all others are somebody's news. Some servers send the echo from
+ *               where the other person is, long after the PONG: it is waited for without holding anything up.
  *
  * What has neither when the connection ends may or may not have been said.
  */
@@ -49,6 +50,17 @@ interface Held {
   readonly tell: () => void;
 }
 
+/** A text that was said and whose echo has not come. */
+interface Owed {
+  readonly command: string;
+  readonly target: string;
+  readonly text: string;
+  readonly at: Date;
+}
+
+const MAX_OWED = 64;
+const OWED_MS = 60_000;
+
 /** What a server must echo in a label, at most 64 bytes. */
 const LABEL = /^[A-Za-z0-9_-]{1,64}$/;
 
@@ -57,6 +69,7 @@ export class Confirmations {
   /** In the order written. */
   readonly #pending: Pending[] = [];
   #held: Held[] = [];
+  #owed: Owed[] = [];
   #count = 0;
 
   constructor(options: ConfirmationOptions) {
@@ -134,6 +147,7 @@ export class Confirmations {
     const { echoes, isSelf } = this.#options;
     const { line, at } = held;
     if (!echoes() || !isSelf(line.nick)) return false;
+    if (this.#isOwed(line, at)) return true;
     const open = this.#pending.filter((pending) => !pending.settled && this.#isTo(pending, line));
     const echoed =
       open.find(
@@ -156,9 +170,28 @@ export class Confirmations {
       if (pending.settled) continue;
       const altered = this.#likest(pending);
       this.#held = this.#held.filter((held) => held !== altered);
+      if (altered === undefined && this.#options.echoes()) this.#owe(pending, at);
       this.#said(pending, altered?.at ?? at, altered?.line);
     }
     this.#release();
+  }
+
+  #owe({ command, target, text }: Pending, at: Date): void {
+    this.#owed.push({ command, target, text: plain(text), at });
+    if (this.#owed.length > MAX_OWED) this.#owed.shift();
+  }
+
+  /** Whether a line of ours is the late echo of what has counted as said already; each comes once. */
+  #isOwed({ command, params }: Line, at: Date): boolean {
+    this.#owed = this.#owed.filter((owed) => at.getTime() - owed.at.getTime() < OWED_MS);
+    const found = this.#owed.findIndex(
+      (owed) =>
+        owed.command === command &&
+        this.#isTarget(owed.target, params[0] ?? "") &&
+        owed.text === plain(params[1] ?? ""),
+    );
+    if (found >= 0) this.#owed.splice(found, 1);
+    return found >= 0;
   }
 
   /** Of the lines that may be the echo of a text, the one that shares most words with it; of equals, the first. */
