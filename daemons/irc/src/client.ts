@@ -30,6 +30,8 @@ export interface ClientHandlers {
   readonly onLine: (line: Line) => void;
   /** SASL, or the mechanism, is not offered; `why` is for people. The connection is still there. */
   readonly onLoginMissing: (why: string) => void;
+  /** The connection is not encrypted, and the server asks for that (`sts`); nothing more is said on it. */
+  readonly onTlsWanted: (port: number | undefined) => void;
   /** A line that could not be read, or that the library failed on; it is skipped. */
   readonly onOdd: (command: string, error: unknown) => void;
   /** Once, at the end; undefined when it was closed without an error. */
@@ -69,11 +71,13 @@ export class IrcClient {
     write: (line) => this.write(line),
   });
   readonly #handlers: ClientHandlers;
+  readonly #isPlain: boolean;
   #facts: ServerFacts = { caseMapping: "rfc1459", channelTypes: "#&", statusPrefixes: "" };
 
   constructor(options: ClientOptions, handlers: ClientHandlers) {
     const wanted = (cap: string): boolean => !options.withoutCaps.includes(cap);
     this.#handlers = handlers;
+    this.#isPlain = options.endpoint.tls === undefined;
     const socket = new LineSocket(options.endpoint, (text) => this.#read(text, wanted));
     this.#socket = socket;
     socket.once("close", (error: Error | false) => handlers.onClose(error === false ? undefined : error));
@@ -172,6 +176,12 @@ export class IrcClient {
   }
 
   #show(text: string, line: Line, wanted: (cap: string) => boolean): void {
+    const sts = this.#isPlain && line.command === "CAP" ? offered(line, "sts") : undefined;
+    if (sts !== undefined) {
+      const [, port] = /(?:^|,)port=(\d{1,5})(?:,|$)/.exec(sts) ?? [];
+      this.#handlers.onTlsWanted(port === undefined ? undefined : Number(port));
+      return;
+    }
     if (line.command !== "CAP" || !/^(?:ACK|NAK)$/i.test(line.params[1] ?? "")) {
       this.#socket.emit("line", withoutUnwanted(text, line, wanted));
       return;
@@ -217,6 +227,14 @@ function lineOf(message: IrcMessage, serverName: string | undefined): Line {
   const isServer = prefix !== "" && prefix === serverName;
   const [nick, host] = isServer ? ["", prefix] : [message.nick, message.hostname];
   return { tags, prefix, nick, user, host, command, params };
+}
+
+/** Value of a capability that a line of CAP LS or CAP NEW offers; undefined where it does not. */
+function offered({ params }: Line, name: string): string | undefined {
+  if (!/^(?:LS|NEW)$/i.test(params[1] ?? "")) return undefined;
+  const caps = (params.at(-1) ?? "").split(" ");
+  const found = caps.find((cap) => cap === name || cap.startsWith(`${name}=`));
+  return found?.slice(name.length + 1);
 }
 
 /** A capability that is not wanted is not shown to the library, which would ask for it. */

@@ -131,6 +131,17 @@ export function nickRefused(nick: string, why: string): Ending {
   };
 }
 
+/** The server refuses to be spoken to in clear. */
+export function tlsWanted(host: string, port: number | undefined): Ending {
+  const where = port === undefined ? "" : ` on port ${port}`;
+  return {
+    state: "unknown_error",
+    code: "platform.forbidden",
+    message: `${host} asks for an encrypted connection${where}, and the settings have none; set tls and the port.`,
+    retry: "never",
+  };
+}
+
 export function disconnected(why: string): Ending {
   return {
     state: "transient_disconnect",

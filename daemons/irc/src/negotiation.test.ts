@@ -168,3 +168,15 @@ test("a part with a blank at its end is a part", async () => {
     kept.host.events.some(({ payload }) => payload.text === "leave" && payload.sender.name === "bob"),
   );
 });
+
+test("a login is not said in clear to a server that asks for TLS", async () => {
+  for (const caps of [
+    ["sasl=PLAIN", "sts=port=6697"],
+    ["sts=duration=1,port=6697", "sasl=PLAIN"],
+  ]) {
+    await using server = await ScriptedServer.listen({ caps, on: login });
+    await using kept = await Kept.open({ port: server.port, secrets: { password: "sesame" } });
+    expect(await kept.becomes("unknown_error")).toContain("asks for an encrypted connection on port 6697");
+    expect(server.client.lines.some((line) => /^(?:AUTHENTICATE|CAP REQ)/.test(line))).toBe(false);
+  }
+});

@@ -104,3 +104,32 @@ test.each(["433", "436", "437"])("%s at registration is worked around", async (n
   await using kept = await Kept.open({ port: server.port });
   expect(await kept.becomes("connected")).toContain("as alice_");
 });
+
+test("a nickname that the network replaces by a number is ours, and the one we had is not, until it is again", async () => {
+  await using server = await ScriptedServer.listen({
+    caps: ["echo-message"],
+    on: (line, client) => {
+      const isText = line.startsWith("PRIVMSG #room");
+      if (isText) client.send(`:042AAEL37!u@h ${line}`);
+      return isText || (line === "NICK alice" && client.nick === "alice");
+    },
+  });
+  await using kept = await Kept.open({ port: server.port });
+  await kept.becomes("connected");
+  const { client } = server;
+  client.send(
+    `:irc.test.invalid 043 alice 042AAEL37 :Nick collision, forcing nick change to your unique ID`,
+    ":alice!u@h NICK :042AAEL37",
+    ":carol!c@h JOIN #room",
+    ":carol!c@h NICK :alice",
+    ":alice!c@h PRIVMSG #room :I am carol",
+  );
+  await until("the number", () => kept.connection.self?.name === "042AAEL37");
+  await kept.say("I am alice");
+  await until("what carol says", () => kept.texts().length > 0);
+  expect(kept.texts()).toEqual(["I am carol"]);
+  const [said] = kept.host.events.filter(({ payload }) => payload.kind === "message");
+  expect(said?.payload.sender.is_self).toBe(false);
+  client.send(":alice!c@h NICK :dave", ":042AAEL37!u@h NICK :alice");
+  await until("alice again", () => kept.connection.self?.name === "alice");
+});

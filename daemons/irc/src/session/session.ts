@@ -11,7 +11,7 @@ import type { HistoryRequest, PlatformEvent, RosterEntry, Said, Window } from "@
 import { FabricError, isFabricError } from "@linkspan/envelopes";
 import { IrcClient } from "../client.ts";
 import { conversationOf, isChannel, nickRef, placeOf, type Self } from "../conversation.ts";
-import { broken, disconnected, type Ending, endingOf, socketEnding } from "../errors.ts";
+import { broken, disconnected, type Ending, endingOf, socketEnding, tlsWanted } from "../errors.ts";
 import { eventsOf, type Line, type Seen, serverTime } from "../inbound.ts";
 import { loginEnding, loginRefused, loginUnavailable } from "../logins.ts";
 import type { Write } from "../outbound.ts";
@@ -90,6 +90,7 @@ export class Session {
     this.#client = new IrcClient(clientOptions(options), {
       onLine: (line) => this.#onLine(line),
       onLoginMissing: (why) => this.#handshake.loginMissing(why),
+      onTlsWanted: (port) => this.#end(tlsWanted(settings.host, port)),
       onOdd: (command, error) => this.#warnings.skipped(command, "it could not be read", error),
       onClose: (error) => this.#end(this.#ending ?? socketEnding(error, settings.host)),
     });
