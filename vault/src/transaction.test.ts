@@ -14,7 +14,7 @@ test("what a failed transaction did is not taken for stored, though nobody passe
       return { command: text === "COMMIT" ? "ROLLBACK" : text };
     },
   };
-  const pool = { connect: async () => client as unknown as pg.PoolClient } as Pool;
+  const pool: Pool = { connect: async () => client as unknown as pg.PoolClient };
   await expect(inTransaction(pool, async () => "stored")).rejects.toMatchObject({
     code: "vault.unavailable",
   });
