@@ -80,6 +80,25 @@ describeWithServers(["inspircd", "atheme"], "irc with services", () => {
     expect(await link({ port, nick, settings: nickserv, secrets })).toMatchObject({ status: "linked" });
   });
 
+  test("a long password, and a service that is called by its full name, are a login, and no event shows it", async () => {
+    count += 1;
+    const nick = `alice${count}`;
+    const long = "p".repeat(200);
+    await network.register(nick, long);
+    const { port } = network.irc;
+    const given = { password: Buffer.from(long) };
+    const byName = { nickserv: { service: "NickServ@services.test.invalid" }, withoutCaps: ["sasl"] };
+    const unlabelled = { ...byName, withoutCaps: ["sasl", "labeled-response"] };
+    for (const settings of [{}, byName, unlabelled]) {
+      await using linked = await Linked.connected({ port, nick, secrets: given, settings });
+      await linked.sees(
+        "it is logged in",
+        () => linked.state?.message === `Connected to testnet as ${nick}.`,
+      );
+      expect(JSON.stringify([linked.host.events, linked.host.states])).not.toContain(long);
+    }
+  });
+
   test("services that are away at a reconnect are waited for, and refuse a link", async () => {
     const { nick, room, port } = await registered();
     await using linked = await Linked.connected({ port, nick, secrets, settings: { channels: [room] } });
