@@ -179,6 +179,7 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
     if (worker === undefined || (await this.#ended(worker.pause()))) return;
     // Its connection does not come back from this; the next work begins with another.
     this.#worker = undefined;
+    worker.close(true).catch((error: unknown) => this.#report(error));
     this.#abandon(worker);
   }
 
