@@ -186,6 +186,31 @@ describeWithServers(["postgres"], "linking over HTTP", () => {
     expect((await open({}, "xmpp")).status).toBe(200);
   });
 
+  test("one workspace opens no more links and keeps no more accounts than its share, and takes none of another's", async () => {
+    const { pool } = world.core.database;
+    const fill = (state: string, count: number) =>
+      pool.query(
+        `INSERT INTO identities (id, workspace_id, user_id, service, instance, home, state, settings)
+         SELECT $1 || '-' || $2 || i, $1, 'u', 'irc', 'primary', 'primary', $2, '{}' FROM generate_series(1, $3) i`,
+        [workspace, state, count],
+      );
+    await fill("pending", 999);
+    expect((await open()).status).toBe(200);
+    const busy = await open();
+    expect([busy.status, busy.body.code, busy.headers["retry-after"]]).toEqual([
+      429,
+      "request.rate_limited",
+      "60",
+    ]);
+    const rival = await world.token("rival", "backend", `rival-${workspace}`);
+    const other = await world.ask("POST", "/api/bridges/irc/sessions", { as: rival });
+    expect(other.status).toBe(200);
+    await pool.query("DELETE FROM identities WHERE workspace_id = $1 AND id LIKE '%-pending%'", [workspace]);
+    await fill("linked", 10_000);
+    const full = await open();
+    expect([full.status, full.body.code]).toEqual([400, "request.invalid"]);
+  });
+
   test("what one instance announces changes neither the form, the secrets nor the settings shown of another", async () => {
     const { pool } = world.core.database;
     const field = (name: string) => ({

@@ -1,4 +1,5 @@
 /** The kind: a server of one's own under the name of another network, to speak in its channels as anybody. */
+import type { Connector } from "@linkspan/daemon-kit";
 import { RecordingHost } from "@linkspan/daemon-kit/contract";
 import { expect, test } from "vitest";
 import { ircConnector } from "./connector.ts";
@@ -39,9 +40,7 @@ test("the name of a network is its first server's in a workspace for as long as 
 
 test("a link is refused before it connects, and only while an account of the name is kept", async () => {
   await using server = await ScriptedServer.listen();
-  const irc = ircConnector({ privateHosts: true });
-  const { link: linkOf } = irc;
-  if (linkOf === undefined) throw new TypeError("IRC links accounts itself");
+  const irc: Connector = ircConnector({ privateHosts: true });
   const identity = (network: string, host: string) => ({
     identityId: "id-1",
     workspaceId: "ws",
@@ -50,7 +49,8 @@ test("a link is refused before it connects, and only while an account of the nam
     checkpoint: undefined,
     settings: { network, host, port: server.port, tls: false, nick: "alice" },
   });
-  const link = async (network: string, host: string) => linkOf(identity(network, host), new RecordingHost());
+  const link = async (network: string, host: string) =>
+    irc.link?.(identity(network, host), new RecordingHost());
 
   await expect(link("libera", "127.0.0.1")).rejects.toThrow("it is no server of libera");
   const kept = await irc.open(identity("testnet", "127.0.0.1"), new RecordingHost());

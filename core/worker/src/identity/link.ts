@@ -37,6 +37,7 @@ import {
 } from "@linkspan/store";
 import type { Core } from "../core.ts";
 import { tellChanged } from "../sync/changed.ts";
+import { requireAccountRoom } from "./account-limits.ts";
 import { askDaemon } from "./ask.ts";
 import { type CatalogEntry, requireDeclaration } from "./catalog.ts";
 import { credentialRef, dropCredential } from "./credential.ts";
@@ -56,13 +57,14 @@ export interface NewSession {
 
 /**
  * @throws FabricError `request.not_found` for what is no service, `platform.unavailable` while its daemon has
- *   announced nothing
+ *   announced nothing, `request.rate_limited` or `request.invalid` when the workspace has too many accounts
  */
 export async function openSession(core: Core, wanted: NewSession): Promise<AuthSession> {
   const instance = wanted.instance ?? "primary";
   const entry = await requireDeclaration(core.database.pool, { service: wanted.service, instance });
   const fields = entry.fields.filter(({ advanced }) => advanced !== true).map(shown);
   return core.database.transaction(async (client) => {
+    await requireAccountRoom(client, wanted.workspaceId, core.accountLimits);
     const identity = await insertIdentity(client, {
       id: randomUUID(),
       workspace_id: wanted.workspaceId,
