@@ -54,6 +54,9 @@ const LIBRARY: ReadonlySet<string> = new Set(
   "CAP AUTHENTICATE 001 900 901 902 903 904 905 906 907 908".split(" "),
 );
 
+/** Capabilities of a server that the library is told of: it keeps all of them, and a server can offer new ones for ever. */
+const MAX_OFFERED = 200;
+
 const LOGIN_MISSING: Readonly<Record<string, string>> = {
   unsupported_mechanism: "the server does not offer this SASL mechanism",
   capability_missing: "the server does not offer SASL",
@@ -67,7 +70,7 @@ export class IrcClient {
   #facts: ServerFacts = { caseMapping: "rfc1459", channelTypes: "#&", statusPrefixes: "" };
 
   constructor(options: ClientOptions, handlers: ClientHandlers) {
-    const wanted = (cap: string): boolean => !options.withoutCaps.includes(cap);
+    const wanted = wantedCaps(options.withoutCaps);
     this.#handlers = handlers;
     const socket = new LineSocket(options.endpoint, (text) => this.#read(text, wanted));
     this.#socket = socket;
@@ -203,6 +206,15 @@ function lineOf(message: IrcMessage, serverName: string | undefined): Line {
   const isServer = prefix !== "" && prefix === serverName;
   const [nick, host] = isServer ? ["", prefix] : [message.nick, message.hostname];
   return { tags, prefix, nick, user, host, command, params };
+}
+
+/** Which capabilities a server's library is told of: those that may be used, as they come, up to a number of them. */
+export function wantedCaps(without: readonly string[]): (cap: string) => boolean {
+  const offered = new Set<string>();
+  return (cap) => {
+    if (offered.size < MAX_OFFERED) offered.add(cap);
+    return offered.has(cap) && !without.includes(cap);
+  };
 }
 
 /** A capability that is not wanted is not shown to the library, which would ask for it. */

@@ -42,6 +42,10 @@ interface Page {
 
 const MAX_HELD = 2_000;
 const MAX_PAGE = 5_000;
+/** Characters of lines that all open histories hold. */
+const MAX_PAGES_LENGTH = 16_777_216;
+/** Histories that are asked for at once. */
+const MAX_FETCHES = 2_000;
 /** Clocks of a network's servers differ; what comes twice is known by its id. */
 const OVERLAP_MS = 10_000;
 
@@ -50,6 +54,8 @@ export class Backfill {
   readonly #fetches = new Map<string, Fetch>();
   /** Lines of open history batches. */
   readonly #pages = new Map<string, Page[]>();
+  /** Characters of those lines. */
+  #length = 0;
 
   constructor(options: BackfillOptions) {
     this.#options = { timeoutMs: 30_000, ...options };
@@ -87,7 +93,10 @@ export class Backfill {
     const key = this.#options.conversation(target);
     const page = this.#pages.get(key) ?? [];
     this.#pages.set(key, page);
-    if (page.length < MAX_PAGE) page.push({ line, seen });
+    const length = lengthOf(line);
+    if (page.length >= MAX_PAGE || this.#length + length > MAX_PAGES_LENGTH) return;
+    this.#length += length;
+    page.push({ line, seen });
   }
 
   /** A history batch has ended. */
@@ -95,6 +104,7 @@ export class Backfill {
     const key = this.#options.conversation(target);
     const page = this.#pages.get(key) ?? [];
     this.#pages.delete(key);
+    for (const { line } of page) this.#length -= lengthOf(line);
     for (const { line, seen } of page)
       if (this.#isNew(line)) this.#options.emit(this.#options.eventsOf(line, seen, target));
     const fetch = this.#fetches.get(key);
@@ -132,6 +142,9 @@ export class Backfill {
     const key = this.#options.conversation(target);
     const under = this.#fetches.get(key);
     if (under !== undefined) return under.done.promise;
+    if (this.#fetches.size >= MAX_FETCHES) {
+      return Promise.reject(new FabricError("platform.unavailable", "too many histories are on their way"));
+    }
     const fetch: Fetch = { target, left: limit, held: [], done: Promise.withResolvers(), timer: undefined };
     fetch.done.promise.catch(() => undefined);
     this.#fetches.set(key, fetch);
@@ -164,6 +177,10 @@ export class Backfill {
     const until = this.#options.seenUntil;
     return at !== undefined && (until === undefined || at > until);
   }
+}
+
+function lengthOf({ prefix, params, tags }: Line): number {
+  return [prefix, ...params, ...Object.values(tags)].reduce((sum, text) => sum + text.length, 0);
 }
 
 /** A cursor of ours as a CHATHISTORY selector. */
