@@ -126,6 +126,14 @@ const SETTINGS = {
     z.coerce.number().int().min(1).max(65_535).default(20),
     "Event streams and long polls at once with one token",
   ],
+  accounts_workspace: [
+    z.coerce.number().int().min(1).max(1_000_000).default(10_000),
+    "Linked accounts of one workspace",
+  ],
+  accounts_linking: [
+    z.coerce.number().int().min(1).max(1_000_000).default(1_000),
+    "Accounts of one workspace that are being linked at once",
+  ],
   intent_text_kib: [z.coerce.number().int().min(1).max(512).default(64), "Largest text of an intent, KiB"],
   intent_queue_identity: [
     z.coerce.number().int().min(1).max(1_000_000).default(5_000),

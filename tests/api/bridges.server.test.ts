@@ -186,6 +186,94 @@ describeWithServers(["postgres"], "linking over HTTP", () => {
     expect((await open({}, "xmpp")).status).toBe(200);
   });
 
+  test("one workspace opens no more links and keeps no more accounts than its share, and takes none of another's", async () => {
+    const { pool } = world.core.database;
+    const fill = (state: string, count: number) =>
+      pool.query(
+        `INSERT INTO identities (id, workspace_id, user_id, service, instance, home, state, settings)
+         SELECT $1 || '-' || $2 || i, $1, 'u', 'irc', 'primary', 'primary', $2, '{}' FROM generate_series(1, $3) i`,
+        [workspace, state, count],
+      );
+    await fill("pending", 999);
+    expect((await open()).status).toBe(200);
+    const busy = await open();
+    expect([busy.status, busy.body.code, busy.headers["retry-after"]]).toEqual([
+      429,
+      "request.rate_limited",
+      "60",
+    ]);
+    const rival = await world.token("rival", "backend", `rival-${workspace}`);
+    const other = await world.ask("POST", "/api/bridges/irc/sessions", { as: rival });
+    expect(other.status).toBe(200);
+    await pool.query("DELETE FROM identities WHERE workspace_id = $1 AND id LIKE '%-pending%'", [workspace]);
+    await fill("linked", 10_000);
+    const full = await open();
+    expect([full.status, full.body.code]).toEqual([400, "request.invalid"]);
+  });
+
+  test("what one instance announces changes neither the form, the secrets nor the settings shown of another", async () => {
+    const { pool } = world.core.database;
+    const field = (name: string) => ({
+      name,
+      label: "Your password at the bank",
+      required: true,
+      secret: false,
+      syntax: "line",
+      max_bytes: 300,
+    });
+    const link = { name: "Irc", description: "", fields: ["password", "learned_thing", "nick"].map(field) };
+    const hostile = { service: "irc", instance: "a-hostile-one" };
+    await saveDeclaration(pool, hostile, { capabilities: {}, link });
+    const id = `of-primary-${workspace}`;
+    await world.identity(id, workspace, "u1");
+
+    interface Form {
+      readonly id: string;
+      readonly auth: { readonly form: { readonly fields: readonly { name: string; type: string }[] } };
+    }
+    const listed = await world.ask<{ data: Form[] }>("GET", "/api/bridges/catalog", { as: backend });
+    const { data } = (await open({ user_id: "u1" })).body;
+    const again = (await read(data.id)).body.data;
+    for (const entry of [
+      listed.body.data.find((one) => one.id === "irc"),
+      data.catalog_snapshot as Form,
+      again.catalog_snapshot as Form,
+    ]) {
+      expect(entry?.auth.form.fields.find(({ name }) => name === "password")?.type).toBe("password");
+      expect(JSON.stringify(entry)).not.toContain("bank");
+    }
+    const one = await world.ask<{ settings: object }>("GET", `/v1/identities/${id}`, { as: backend });
+    const all = await world.ask<{ identities: { id: string; settings: object }[] }>("GET", "/v1/identities", {
+      as: backend,
+    });
+    const shown = [one.body.settings, all.body.identities.find((identity) => identity.id === id)?.settings];
+    expect(shown).toEqual([
+      { nick: id, network: "libera" },
+      { nick: id, network: "libera" },
+    ]);
+    // Its own form is its own, and nobody else's.
+    const own = (await open({ instance: hostile.instance })).body.data.catalog_snapshot as Form;
+    expect(own.auth.form.fields.map(({ name }) => name)).toEqual(["password", "learned_thing", "nick"]);
+  });
+
+  test("what a person was asked for as a secret is never stored as a setting, whatever is announced meanwhile", async () => {
+    const { pool } = world.core.database;
+    const at = { service: "irc", instance: "changing" };
+    const announce = (secret: boolean) => {
+      const field = { name: "password", label: "Password", required: true, syntax: "line", max_bytes: 300 };
+      const link = { name: "IRC", description: "", fields: [{ ...field, secret }] };
+      return saveDeclaration(pool, at, { capabilities: {}, link });
+    };
+    await announce(true);
+    const { data } = (await open({ instance: at.instance })).body;
+    await announce(false);
+    const secret = `S3CRET-${randomUUID()}`;
+    const refused = await give(data.id, { password: secret });
+    expect([refused.status, refused.body.code]).toEqual([400, "request.invalid"]);
+    const { rows } = await pool.query("SELECT t::text FROM identities t");
+    expect(JSON.stringify([rows, refused.body]) + world.logged.join("")).not.toContain(secret);
+  });
+
   test("a session that is given up leaves neither settings nor an account", async () => {
     const { data } = (await open({ user_id: "u1" })).body;
     const path = `/api/bridges/irc/sessions/${data.id}`;

@@ -173,6 +173,48 @@ describeWithServers(["postgres"], "the way in, for several accounts and holders"
     expect(stored.payload.sender).toEqual({ ref: senderRef(speaker), name: speaker, is_self: false });
   });
 
+  /** Whose words they are, of all that was stored, by the order of the log. */
+  const speakers = async (count: number) => {
+    const read = () =>
+      world.core.database.query<{ sender_identity: string | null }>(
+        "SELECT sender_identity FROM events ORDER BY id",
+      );
+    await until(async () => (await read()).rows.length === count, { what: `${count} events` });
+    return (await read()).rows.map((row) => row.sender_identity);
+  };
+
+  test("a name that an account gave up, or was made to give up, is not its own: whoever takes it is a stranger", async () => {
+    await say(second, "b", "join", member("join", { sender: self("b") }));
+    await say(second, "b", "nick", member("nick", { sender: self("b"), target: senderRef("guest") }));
+    await say(first, "a", "somebody under the old name", by("b"));
+    await say(first, "a", "ours under the new name", by("guest"));
+    expect(await speakers(4)).toEqual(["b", "b", null, "b"]);
+  });
+
+  test("a name under which an account hears somebody else is not its own, for it and for others", async () => {
+    await say(second, "b", "join", member("join", { sender: self("b") }));
+    await say(second, "b", "I am not b", { ...by("b"), remote_id: "x1" });
+    await say(first, "a", "nor here", by("b"));
+    expect(await speakers(3)).toEqual(["b", null, null]);
+    await say(second, "b", "part", member("part", { ...by("b") }));
+    const { rows } = await world.core.database.query("SELECT 1 FROM conversation_absences");
+    expect(rows).toEqual([]);
+  });
+
+  test("a daemon gives none of its accounts a name of another service", async () => {
+    const echo = await new SignedDaemon(world.core, bus, "echo", "primary", 7).enrol();
+    await echo.hold();
+    await echo.serve("e");
+    await echo.say(
+      echo.event({
+        account: "e",
+        payload: { sender: { ref: senderRef("bob"), name: "bob", is_self: true }, text: "I am bob of IRC" },
+      }),
+    );
+    await say(first, "a", "the true bob", by("bob"));
+    expect(await speakers(2)).toEqual(["e", null]);
+  });
+
   test("a name is nobody's of ours once its account is gone, or in another workspace", async () => {
     await say(second, "b", "join", member("join", { sender: self("b") }));
     await updateIdentity(world.core.database.pool, "b", { bridge_state: "transient_disconnect" });

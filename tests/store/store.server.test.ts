@@ -317,6 +317,17 @@ describeWithServers(["postgres"], "store", () => {
     ]);
   });
 
+  test("of an intent that is put off for ever the newest steps are told, in their order, and no more", async () => {
+    await identity("alice");
+    await queued("a", "x");
+    await database.query(
+      `INSERT INTO intent_steps (at, intent_id, state, attempt)
+       SELECT now() + i * interval '1 ms', 'a', 'queued', i FROM generate_series(1, 5000) i`,
+    );
+    const attempts = (await stepsOf(database.pool, "a")).map(({ attempt }) => attempt);
+    expect(attempts).toEqual(Array.from({ length: 1_000 }, (_, i) => 4_001 + i));
+  });
+
   test("what waits runs out of time at once, what is being attempted when its window is long over", async () => {
     await identity("alice");
     for (const id of ["a", "b", "c", "d"]) await queued(id, "x");

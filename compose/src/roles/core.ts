@@ -94,6 +94,7 @@ export async function openCore(
     now,
     metrics,
     refusals: stack.use(new Refusals(database, { now, log })),
+    accountLimits: { linked: config.accounts_workspace, pending: config.accounts_linking },
     intentLimits: {
       textBytes: config.intent_text_kib * 1_024,
       perIdentity: config.intent_queue_identity,

@@ -4,6 +4,7 @@ import type { KeyRing, Signer } from "@linkspan/envelopes";
 import type { Database } from "@linkspan/store";
 import type { Vault } from "@linkspan/vault";
 import type { Logger } from "pino";
+import type { AccountLimits } from "./identity/account-limits.ts";
 import type { IntentLimits } from "./outbound/room.ts";
 import type { RefusalLog } from "./refusals.ts";
 import type { Wakes } from "./wakes.ts";
@@ -25,6 +26,8 @@ export interface Core {
   readonly refusals: RefusalLog;
   /** Bounds of intents at the door; absent: the defaults. */
   readonly intentLimits?: Partial<IntentLimits>;
+  /** Bounds of accounts; absent: the defaults. */
+  readonly accountLimits?: AccountLimits;
 }
 
 export interface Namespace {

@@ -57,6 +57,9 @@ const LIBRARY: ReadonlySet<string> = new Set(
   "CAP AUTHENTICATE 001 900 901 902 903 904 905 906 907 908".split(" "),
 );
 
+/** Capabilities of a server that the library is told of: it keeps all of them, and a server can offer new ones for ever. */
+const MAX_OFFERED = 200;
+
 const LOGIN_MISSING: Readonly<Record<string, string>> = {
   unsupported_mechanism: "the server does not offer this SASL mechanism",
   capability_missing: "the server does not offer SASL",
@@ -75,7 +78,7 @@ export class IrcClient {
   #facts: ServerFacts = { caseMapping: "rfc1459", channelTypes: "#&", statusPrefixes: "" };
 
   constructor(options: ClientOptions, handlers: ClientHandlers) {
-    const wanted = (cap: string): boolean => !options.withoutCaps.includes(cap);
+    const wanted = wantedCaps(options.withoutCaps);
     this.#handlers = handlers;
     this.#isPlain = options.endpoint.tls === undefined;
     const socket = new LineSocket(options.endpoint, (text) => this.#read(text, wanted));
@@ -235,6 +238,15 @@ function offered({ params }: Line, name: string): string | undefined {
   const caps = (params.at(-1) ?? "").split(" ");
   const found = caps.find((cap) => cap === name || cap.startsWith(`${name}=`));
   return found?.slice(name.length + 1);
+}
+
+/** Which capabilities a server's library is told of: those that may be used, as they come, up to a number of them. */
+export function wantedCaps(without: readonly string[]): (cap: string) => boolean {
+  const offered = new Set<string>();
+  return (cap) => {
+    if (offered.size < MAX_OFFERED) offered.add(cap);
+    return offered.has(cap) && !without.includes(cap);
+  };
 }
 
 /** A capability that is not wanted is not shown to the library, which would ask for it. */

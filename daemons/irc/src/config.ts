@@ -8,19 +8,8 @@ import { FabricError } from "@linkspan/envelopes";
 import { z } from "zod";
 import { PACE } from "./capabilities.ts";
 import { isChannelName } from "./conversation.ts";
+import { defaultHost } from "./networks.ts";
 import { DEFAULT_ENCODING, isEncoding } from "./wire/decoding.ts";
-
-/** Networks that need no host. */
-const NETWORKS: Readonly<Record<string, string>> = {
-  libera: "irc.libera.chat",
-  oftc: "irc.oftc.net",
-  hackint: "irc.hackint.org",
-  rizon: "irc.rizon.net",
-  efnet: "irc.efnet.org",
-  undernet: "irc.undernet.org",
-  quakenet: "irc.quakenet.org",
-  snoonet: "irc.snoonet.org",
-};
 
 /** No blank, comma or control; not one that means a channel, a mask or a prefix to a server. */
 const nick = z
@@ -165,7 +154,7 @@ export function parseSettings(given: Readonly<Record<string, unknown>>): Setting
     );
     throw new FabricError("request.invalid", `the settings have faults: ${faults.join("; ")}`);
   }
-  const { host = NETWORKS[result.data.network], port = result.data.tls === false ? 6667 : 6697 } =
+  const { host = defaultHost(result.data.network), port = result.data.tls === false ? 6667 : 6697 } =
     result.data;
   if (host === undefined) {
     throw new FabricError(

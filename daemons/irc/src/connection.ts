@@ -26,6 +26,7 @@ import type { Settings } from "./config.ts";
 import type { Self } from "./conversation.ts";
 import { broken, type Ending } from "./errors.ts";
 import type { Hosts } from "./hosts.ts";
+import type { Networks } from "./networks.ts";
 import { type Write, writesOf } from "./outbound.ts";
 import { textOf } from "./secrets.ts";
 import { ChannelKeys } from "./session/channel-keys.ts";
@@ -45,6 +46,7 @@ export interface ConnectionContext {
   readonly privateHosts: boolean;
   readonly patience: Patience;
   readonly hosts: Hosts;
+  readonly networks: Networks;
   /** Waiting time before another try, milliseconds. */
   readonly retry: { readonly firstMs: number; readonly maxMs: number };
   /** Only the login is tried; nothing is joined. */
@@ -61,6 +63,8 @@ export class IrcConnection implements Connection {
   readonly #context: ConnectionContext;
   readonly #memory: Memory;
   readonly #keys: ChannelKeys;
+  /** Its place among the accounts under its network's name; a link that is tried has none. */
+  readonly #residence: Disposable | undefined;
   readonly #closing = new AbortController();
   readonly #kept: Promise<void>;
   #session: Session | undefined;
@@ -77,6 +81,8 @@ export class IrcConnection implements Connection {
       keyOf: (name) => this.#keys.of(name),
       checkpoint: identity.checkpoint,
     });
+    this.#residence =
+      context.linking === true ? undefined : context.networks.keep({ ...settings, ...identity });
     const failed = host.guard((error: unknown) => {
       const { state, code, message } = broken(error);
       host.state({ state, code, message });
@@ -117,6 +123,7 @@ export class IrcConnection implements Connection {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
     await this.#kept;
+    this.#residence?.[Symbol.dispose]();
   }
 
   #connected(): Session {
@@ -145,11 +152,12 @@ export class IrcConnection implements Connection {
   /** One connection. @returns undefined when it was never made because we are closing */
   async #once(signal: AbortSignal): Promise<{ ending: Ending | undefined; livedMs: number }> {
     const { hosts, patience } = this.#context;
-    const { host: address, port } = this.#settings;
+    const { host: address } = this.#settings;
+    const { workspaceId } = this.#identity;
     const host = this.#host;
     let place: Awaited<ReturnType<Hosts["enter"]>>;
     try {
-      place = await hosts.enter(`${address}:${port}`, signal, (ahead) => this.#queued(ahead));
+      place = await hosts.enter({ host: address, workspaceId }, signal, (ahead) => this.#queued(ahead));
     } catch (error) {
       if (signal.aborted) return { ending: undefined, livedMs: 0 };
       throw error;

@@ -5,6 +5,7 @@ import { parseSettings, type Settings } from "./config.ts";
 import { type ConnectionContext, IrcConnection } from "./connection.ts";
 import { SERVICE } from "./conversation.ts";
 import { Hosts } from "./hosts.ts";
+import { Networks } from "./networks.ts";
 import { checkLogin, checkSecrets, textOf } from "./secrets.ts";
 import type { Patience } from "./session/options.ts";
 
@@ -40,6 +41,7 @@ export function ircConnector(options: IrcConnectorOptions = {}): Connector {
     privateHosts,
     retry,
     hosts,
+    networks: new Networks(),
     patience: { ...PATIENCE, ...options.patience },
   };
   return {
@@ -72,6 +74,7 @@ async function link(
 ): Promise<LinkOutcome> {
   const settings = settingsOf(identity, host);
   checkLogin(host.secrets, settings);
+  context.networks.require({ ...settings, workspaceId: identity.workspaceId });
   const outcome = Promise.withResolvers<LinkOutcome>();
   const connection = new IrcConnection(identity, settings, host, {
     ...context,

@@ -2,6 +2,7 @@
 import { UncertainSend } from "@linkspan/daemon-kit";
 import { until } from "@linkspan/daemon-kit/contract";
 import { expect, test } from "vitest";
+import { OwnSends } from "./session/own-sends.ts";
 import { Kept, ROOM } from "./testing/kept.ts";
 import { type ScriptedClient, ScriptedServer } from "./testing/scripted-server.ts";
 
@@ -241,4 +242,19 @@ test("an echo that comes from afar, behind the proof that the text was taken, is
   client.send(echo, ":bob!b@h PRIVMSG #room :and on");
   await until("what came then", () => kept.texts().includes("and on"));
   expect(kept.texts()).toEqual(["later", "hello there", "and on"]);
+});
+
+test("a mark of ours on somebody else's line hides nothing: everybody can copy it", async () => {
+  await using server = await ScriptedServer.listen({ caps: ["message-tags", "server-time"] });
+  await using kept = await Kept.open({ port: server.port });
+  await kept.becomes("connected");
+  const mark = `+linkspan/id=${new OwnSends("id-1").markOf("copied")}`;
+  server.client.send(
+    `@${mark};time=${new Date().toISOString()} :eve!e@h PRIVMSG #room :with the time`,
+    `@${mark} :eve!e@h PRIVMSG #room :without`,
+    `@${mark} :${server.client.mask} PRIVMSG #room :ours, shown again`,
+    ":eve!e@h PRIVMSG #room :last",
+  );
+  await until("the last one", () => kept.texts().includes("last"));
+  expect(kept.texts()).toEqual(["with the time", "without", "last"]);
 });

@@ -69,7 +69,14 @@ export function eventsOf(
     case "QUIT":
       return channels.map((name) => change("quit", line, self, seen, at(name), reason(target), name));
     case "NICK":
-      return channels.map((name) => change("nick", line, self, seen, at(name), { nick: target }, name));
+      return channels.map((name) =>
+        event("membership", line, self, seen, at(name), {
+          text: "nick",
+          ...(target !== "" && { target: nickRef(self, target) }),
+          native: { nick: target },
+          among: name,
+        }),
+      );
     case "TOPIC": {
       const { text, entities } = readFormatting(second);
       return [event("channel", line, self, seen, at(target), { text, entities })];

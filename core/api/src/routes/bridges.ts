@@ -3,12 +3,12 @@ import { FabricError } from "@linkspan/envelopes";
 import { identitiesOf } from "@linkspan/store";
 import {
   catalog,
-  catalogEntry,
   cancelSession,
   type Core,
   isLinkable,
   openSession,
   readSession,
+  sessionEntry,
   submitCredentials,
   unlink,
 } from "@linkspan/worker";
@@ -80,7 +80,7 @@ export const bridges: Routes = (app, { core }) => {
         actor: caller.actor,
         ...(instance !== undefined && { instance }),
       });
-      return { data: sessionView(opened, await catalogEntry(core.database.pool, opened.service)) };
+      return { data: sessionView(opened, await sessionEntry(core.database.pool, opened)) };
     },
   );
 
@@ -97,7 +97,7 @@ export const bridges: Routes = (app, { core }) => {
     },
     async (request) => {
       const session = await readSession(core, callerOf(request).workspaceId, request.params.id);
-      return { data: sessionView(session, await catalogEntry(core.database.pool, session.service)) };
+      return { data: sessionView(session, await sessionEntry(core.database.pool, session)) };
     },
   );
 
@@ -124,7 +124,7 @@ export const bridges: Routes = (app, { core }) => {
         fields: fieldsOf(request.body),
         actor: caller.actor,
       });
-      return { data: sessionView(session, await catalogEntry(core.database.pool, session.service)) };
+      return { data: sessionView(session, await sessionEntry(core.database.pool, session)) };
     },
   );
 

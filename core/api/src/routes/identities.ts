@@ -1,7 +1,7 @@
 /** Linked accounts: where each stands, and whom it knows. */
 import { FabricError } from "@linkspan/envelopes";
 import { contactsOf, identitiesOf, identityById } from "@linkspan/store";
-import { catalog, catalogEntry, unlink } from "@linkspan/worker";
+import { InstanceCatalog, unlink } from "@linkspan/worker";
 import { z } from "zod";
 import { callerOf } from "../auth/caller.ts";
 import type { Routes } from "../context.ts";
@@ -50,8 +50,8 @@ export const identities: Routes = (app, { core }) => {
         ...(user_id !== undefined && { userId: user_id }),
         ...(service !== undefined && { service }),
       });
-      const entries = new Map((await catalog(core.database.pool)).map((entry) => [entry.service, entry]));
-      const all = rows.map((row) => identityView(row, entries.get(row.service)));
+      const announced = await InstanceCatalog.of(core.database.pool, rows);
+      const all = rows.map((row) => identityView(row, announced.entry(row)));
       const views = withinBytes(all, MAX_LIST_BYTES);
       const more = rows.length === limit || views.length < rows.length;
       const last = more ? views.at(-1) : undefined;
@@ -90,9 +90,9 @@ export const identities: Routes = (app, { core }) => {
       const views = withinBytes(contacts.map(contactView), MAX_LIST_BYTES);
       const more = contacts.length === limit || views.length < contacts.length;
       const last = more ? views.at(-1) : undefined;
-      const entry = await catalogEntry(core.database.pool, identity.service);
+      const announced = await InstanceCatalog.of(core.database.pool, [identity]);
       return {
-        ...identityView(identity, entry),
+        ...identityView(identity, announced.entry(identity)),
         contacts: views,
         ...(last !== undefined && { next_contacts_after: last.ref }),
       };

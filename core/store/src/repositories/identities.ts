@@ -267,3 +267,21 @@ export function contactsOf(
   if (page.after !== undefined) query = query.where("ref", ">", page.after);
   return run(on, query);
 }
+
+/** Accounts of a workspace that are linked, and that are being linked; each is counted up to its bound. */
+export async function accountsInUse(
+  on: Queryable,
+  workspaceId: string,
+  bounds: { readonly linked: number; readonly pending: number },
+): Promise<{ readonly linked: number; readonly pending: number }> {
+  const count = (state: string, limit: string) =>
+    `(SELECT count(*)::int FROM
+       (SELECT 1 FROM identities WHERE workspace_id = $1 AND state = '${state}' LIMIT ${limit}) i)`;
+  const { rows } = await execute<{ linked: number; pending: number }>(
+    on,
+    `SELECT ${count("linked", "$2")} AS linked, ${count("pending", "$3")} AS pending`,
+    [workspaceId, bounds.linked, bounds.pending],
+    "identities.in_use",
+  );
+  return rows[0] ?? { linked: 0, pending: 0 };
+}

@@ -39,13 +39,30 @@ export async function declarationOf(
   return rows[0]?.declaration ?? undefined;
 }
 
-/** The newest declaration of each service. */
-export async function declarations(on: Queryable): Promise<Declared[]> {
+/** What each of these announced; those that announced nothing are left out. */
+export async function declarationsOf(on: Queryable, keys: readonly InstanceKey[]): Promise<Declared[]> {
+  if (keys.length === 0) return [];
+  const { rows } = await execute<Declared>(
+    on,
+    `SELECT service, instance, declaration FROM instances
+      WHERE declaration IS NOT NULL
+        AND (service, instance) IN (SELECT * FROM unnest($1::text[], $2::text[]))`,
+    [keys.map((key) => key.service), keys.map((key) => key.instance)],
+    "instances.declarations_of",
+  );
+  return rows;
+}
+
+/**
+ * One declaration of each service: that of the instance where accounts are linked when none is named, and where it
+ * does not exist, of the first by name. Who announces something cannot come before another by doing so.
+ */
+export async function declarations(on: Queryable, preferred: string): Promise<Declared[]> {
   const { rows } = await execute<Declared>(
     on,
     `SELECT DISTINCT ON (service) service, instance, declaration FROM instances
-      WHERE declaration IS NOT NULL ORDER BY service, announced_at DESC LIMIT 100`,
-    [],
+      WHERE declaration IS NOT NULL ORDER BY service, instance = $1 DESC, instance LIMIT 100`,
+    [preferred],
     "instances.declarations",
   );
   return rows;

@@ -173,15 +173,21 @@ export async function moveIntent(on: Queryable, id: string, change: IntentChange
   return moved;
 }
 
-export function stepsOf(on: Queryable, intentId: string) {
-  return run(
+/** Steps of an intent that are told: one that is put off again and again has one for each time. */
+const STEPS_TOLD = 1_000;
+
+/** The newest steps of an intent, oldest first. */
+export async function stepsOf(on: Queryable, intentId: string, limit = STEPS_TOLD) {
+  const steps = await run(
     on,
     sqlFor
       .selectFrom("intent_steps")
       .select(["at", "state", "attempt", "part", "code", "detail"])
       .where("intent_id", "=", intentId)
-      .orderBy("at"),
+      .orderBy("at", "desc")
+      .limit(limit),
   );
+  return steps.toReversed();
 }
 
 /** Where a walk over expired intents stands. */

@@ -43,3 +43,18 @@ export async function saveRefs(
     "senders.save",
   );
 }
+
+/** Forgets names where they are still the accounts' own. */
+export async function forgetRefs(
+  on: Queryable,
+  lost: readonly (SenderRef & { readonly account: string })[],
+): Promise<void> {
+  if (lost.length === 0) return;
+  await execute(
+    on,
+    `DELETE FROM identity_refs
+      WHERE (account, workspace_id, ref) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))`,
+    [lost.map((one) => one.account), lost.map((one) => one.workspaceId), lost.map((one) => one.ref)],
+    "senders.forget",
+  );
+}

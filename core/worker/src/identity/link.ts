@@ -37,6 +37,7 @@ import {
 } from "@linkspan/store";
 import type { Core } from "../core.ts";
 import { tellChanged } from "../sync/changed.ts";
+import { requireAccountRoom } from "./account-limits.ts";
 import { askDaemon } from "./ask.ts";
 import { type CatalogEntry, requireDeclaration } from "./catalog.ts";
 import { credentialRef, dropCredential } from "./credential.ts";
@@ -56,13 +57,14 @@ export interface NewSession {
 
 /**
  * @throws FabricError `request.not_found` for what is no service, `platform.unavailable` while its daemon has
- *   announced nothing
+ *   announced nothing, `request.rate_limited` or `request.invalid` when the workspace has too many accounts
  */
 export async function openSession(core: Core, wanted: NewSession): Promise<AuthSession> {
   const instance = wanted.instance ?? "primary";
   const entry = await requireDeclaration(core.database.pool, { service: wanted.service, instance });
   const fields = entry.fields.filter(({ advanced }) => advanced !== true).map(shown);
   return core.database.transaction(async (client) => {
+    await requireAccountRoom(client, wanted.workspaceId, core.accountLimits);
     const identity = await insertIdentity(client, {
       id: randomUUID(),
       workspace_id: wanted.workspaceId,
@@ -106,7 +108,9 @@ export async function submitCredentials(core: Core, given: Credentials): Promise
     await authSessionById(core.database.pool, given.sessionId),
     given.workspaceId,
   );
-  const taken = takeLinkFields(await declarationFor(core, waiting), given.fields);
+  const declaration = await declarationFor(core, waiting);
+  requireSameSecrets(declaration, waiting);
+  const taken = takeLinkFields(declaration, given.fields);
   const secrets = bytesOf(taken.secrets);
   // First the vault: if it cannot take them, the session still waits and the person can try again.
   if (Object.keys(secrets).length > 0) await core.vault.handOver(credentialRef(waiting), secrets);
@@ -296,6 +300,21 @@ function askedFor(declaration: CatalogEntry, names: readonly string[]) {
     throw new FabricError("request.invalid", detail);
   });
 }
+
+/**
+ * What a person was asked for as a secret is kept as one, whatever was announced since.
+ *
+ * @throws FabricError `request.invalid` when it would be a setting by now
+ */
+function requireSameSecrets(declaration: CatalogEntry, { step }: AuthSession): void {
+  const asked = Array.isArray(step.fields) ? (step.fields as readonly Shown[]) : [];
+  const changed = asked.some(({ name, secret }) => secret && fieldOf(declaration, name)?.secret === false);
+  if (!changed) return;
+  const detail = `the ${declaration.service} daemon has changed what is secret meanwhile; open a new session`;
+  throw new FabricError("request.invalid", detail);
+}
+
+type Shown = Pick<LinkField, "name" | "secret">;
 
 /** A field as a form needs it. */
 function shown({ name, label, required, secret, example }: LinkField) {

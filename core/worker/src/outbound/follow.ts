@@ -77,7 +77,8 @@ export async function deferIntent(
   // A granted part is in doubt to everyone but the holder that was granted it and says it did not write.
   if (inDoubt(intent) && Number(intent.ask_epoch) !== envelope.metadata.epoch) return;
   // Both times are the daemon's, so that its clock does not matter.
-  const waitMs = Math.max(0, Date.parse(deferred.until) - Date.parse(envelope.occurred_at));
+  const askedMs = Date.parse(deferred.until) - Date.parse(envelope.occurred_at);
+  const waitMs = Math.max(askedMs, leastWaitMs(deferred.attempt));
   const queued = await transition(core, on, after, intent, "deferral", {
     to: "queued",
     actor: envelope.metadata.issuer,
@@ -86,6 +87,19 @@ export async function deferIntent(
     audit: { attempt: deferred.attempt, wait_ms: waitMs },
   });
   if (queued !== undefined) await postpone(on, [intent.id], new Date(core.now().getTime() + waitMs));
+}
+
+const FREE_ATTEMPTS = 20;
+const FIRST_WAIT_MS = 100;
+const MAX_LEAST_WAIT_MS = 60_000;
+
+/**
+ * How long a lane waits at least: each time is a row, a step and an entry of the audit, so a daemon that puts
+ * everything off at once must not go round as fast as it can.
+ */
+export function leastWaitMs(attempt: number): number {
+  const over = attempt - FREE_ATTEMPTS;
+  return over <= 0 ? 0 : Math.min(MAX_LEAST_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(over, 20));
 }
 
 /** Only the instance that serves the identity reports of its intents; `admit` checked that it does. */

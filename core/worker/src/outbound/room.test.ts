@@ -18,6 +18,12 @@ test.each([
   ["text of many bytes and few characters", { text: "€".repeat(Math.ceil(textBytes / 3) + 1) }],
   ["a service's own member", { body: "x".repeat(textBytes + 1) }],
   ["texts that are too large together", { text: "x".repeat(textBytes), reason: "x" }],
+  ["texts within a member", { content: { body: "x".repeat(textBytes * 4) } }],
+  ["texts in a list", { arguments: Array.from({ length: 5 }, () => "x".repeat(textBytes)) }],
+  [
+    "formatting",
+    { text: "x", entities: Array.from({ length: 10_000 }, () => ({ type: "bold", offset: 0, length: 1 })) },
+  ],
   ["lines", { text: "\n".repeat(parts) }],
   ["attachments", { text: "", media: Array.from({ length: parts }, () => ({})) }],
 ])("an intent is bounded at the door: too many %s", (_what, payload) => {

@@ -22,6 +22,8 @@ export const DEFAULT_INTENT_LIMITS: IntentLimits = {
   perWorkspace: 20_000,
 };
 
+/** All of a payload, formatting and nested members too, by its largest text. */
+const PAYLOAD_PER_TEXT = 4;
 /** When some of a full queue may have gone. */
 const COME_BACK_MS = 10_000;
 
@@ -35,6 +37,11 @@ export function requireFit(
   const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
   if (bytes > textBytes) {
     throw new FabricError("intent.too_large", `its text has ${bytes} bytes; ${textBytes} are the most`);
+  }
+  const whole = Buffer.byteLength(JSON.stringify(payload));
+  if (whole > textBytes * PAYLOAD_PER_TEXT) {
+    const most = textBytes * PAYLOAD_PER_TEXT;
+    throw new FabricError("intent.too_large", `its payload has ${whole} bytes; ${most} are the most`);
   }
   const lines = texts.reduce((sum, text) => sum + linesOf(text), 0);
   const wanted = lines + (Array.isArray(payload["media"]) ? payload["media"].length : 0);

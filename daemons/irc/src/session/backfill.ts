@@ -44,6 +44,10 @@ interface Page {
 
 const MAX_HELD = 2_000;
 const MAX_PAGE = 5_000;
+/** Characters of lines that all open histories hold. */
+const MAX_PAGES_LENGTH = 16_777_216;
+/** Histories that are asked for at once. */
+const MAX_FETCHES = 2_000;
 /** Clocks of a network's servers differ; what comes twice is known by its id. */
 const OVERLAP_MS = 10_000;
 
@@ -52,6 +56,8 @@ export class Backfill {
   readonly #fetches = new Map<string, Fetch>();
   /** Lines of open history batches. */
   readonly #pages = new Map<string, Page[]>();
+  /** Characters of those lines. */
+  #length = 0;
 
   constructor(options: BackfillOptions) {
     this.#options = { timeoutMs: 30_000, ...options };
@@ -91,7 +97,10 @@ export class Backfill {
     const key = this.#options.conversation(target);
     const page = this.#pages.get(key) ?? [];
     this.#pages.set(key, page);
-    if (page.length < MAX_PAGE) page.push({ line, seen });
+    const length = lengthOf(line);
+    if (page.length >= MAX_PAGE || this.#length + length > MAX_PAGES_LENGTH) return;
+    this.#length += length;
+    page.push({ line, seen });
   }
 
   /** A history batch has ended. */
@@ -99,6 +108,7 @@ export class Backfill {
     const key = this.#options.conversation(target);
     const page = this.#pages.get(key) ?? [];
     this.#pages.delete(key);
+    for (const { line } of page) this.#length -= lengthOf(line);
     for (const { line, seen } of page)
       if (this.#isNew(line)) this.#options.emit(this.#options.eventsOf(line, seen, target));
     const fetch = this.#fetches.get(key);
@@ -136,6 +146,9 @@ export class Backfill {
     const key = this.#options.conversation(target);
     const under = this.#fetches.get(key);
     if (under !== undefined) return under.done.promise;
+    if (this.#fetches.size >= MAX_FETCHES) {
+      return Promise.reject(new FabricError("platform.unavailable", "too many histories are on their way"));
+    }
     const fetch: Fetch = { target, left: limit, held: [], done: Promise.withResolvers(), timer: undefined };
     fetch.done.promise.catch(() => undefined);
     this.#fetches.set(key, fetch);
@@ -180,4 +193,8 @@ export class Backfill {
     const form = this.#options.references.find((name) => forms[name] !== undefined);
     return form === undefined ? undefined : `${form}=${forms[form]}`;
   }
+}
+
+function lengthOf({ prefix, params, tags }: Line): number {
+  return [prefix, ...params, ...Object.values(tags)].reduce((sum, text) => sum + text.length, 0);
 }

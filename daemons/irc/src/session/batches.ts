@@ -8,6 +8,9 @@ export interface Batch {
   readonly parent: Batch | undefined;
 }
 
+/** Batches within batches: a history of a netsplit has three. */
+const MAX_DEPTH = 8;
+
 /** More are not followed; a server that never ends them must not fill our memory. */
 const MAX_OPEN = 200;
 
@@ -22,6 +25,7 @@ export class Batches {
     if (reference.startsWith("+")) {
       if (this.#open.size >= MAX_OPEN) return {};
       const parent = this.#open.get(tags["batch"] ?? "");
+      if (depthOf(parent) >= MAX_DEPTH) return {};
       const batch: Batch = { type, params: rest, label: tags["label"] ?? parent?.label, parent };
       this.#open.set(name, batch);
       return { begins: batch };
@@ -39,6 +43,12 @@ export class Batches {
   labelOf(line: Line): string | undefined {
     return line.tags["label"] ?? this.of(line)?.label;
   }
+}
+
+function depthOf(batch: Batch | undefined): number {
+  let depth = 0;
+  for (let at = batch; at !== undefined; at = at.parent) depth += 1;
+  return depth;
 }
 
 /** The innermost batch of a type that encloses it, if there is one. */

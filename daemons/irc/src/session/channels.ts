@@ -15,9 +15,19 @@ interface Channel {
   readonly members: Map<string, string>;
 }
 
+/**
+ * More are not followed: a server could otherwise fill the memory of a process that serves others. The largest
+ * channels in use have some thousand members, and servers let nobody into a thousand channels.
+ */
+const MAX_CHANNELS = 1_000;
+const MAX_MEMBERS = 100_000;
+const MAX_NICK_LENGTH = 200;
+
 export class Channels {
   readonly #options: ChannelsOptions;
   readonly #joined = new Map<string, Channel>();
+  /** Of all channels together. */
+  #count = 0;
 
   constructor(options: ChannelsOptions) {
     this.#options = options;
@@ -59,8 +69,8 @@ export class Channels {
     const [first = "", second = ""] = params;
     switch (command) {
       case "JOIN": {
-        if (isSelf(nick)) this.#joined.set(fold(first), { name: first, members: new Map() });
-        this.#joined.get(fold(first))?.members.set(fold(nick), nick);
+        if (isSelf(nick)) this.#enter(first);
+        this.#add(this.#joined.get(fold(first)), nick);
         break;
       }
       case "PART":
@@ -70,11 +80,11 @@ export class Channels {
         this.#leave(first, second);
         break;
       case "QUIT":
-        for (const { members } of this.#joined.values()) members.delete(fold(nick));
+        for (const { members } of this.#joined.values()) this.#remove(members, nick);
         break;
       case "NICK":
-        for (const { members } of this.#joined.values()) {
-          if (members.delete(fold(nick))) members.set(fold(first), first);
+        for (const channel of this.#joined.values()) {
+          if (this.#remove(channel.members, nick)) this.#add(channel, first);
         }
         break;
       case "353":
@@ -85,18 +95,49 @@ export class Channels {
 
   #leave(channel: string, nick: string): void {
     const { fold, isSelf } = this.#options;
-    if (isSelf(nick)) this.#joined.delete(fold(channel));
-    else this.#joined.get(fold(channel))?.members.delete(fold(nick));
+    const known = this.#joined.get(fold(channel));
+    if (known === undefined) return;
+    if (isSelf(nick)) this.#forget(known);
+    else this.#remove(known.members, nick);
+  }
+
+  #enter(name: string): void {
+    const key = this.#options.fold(name);
+    const known = this.#joined.get(key);
+    if (known !== undefined) this.#forget(known);
+    if (this.#joined.size < MAX_CHANNELS) this.#joined.set(key, { name, members: new Map() });
+  }
+
+  #forget({ name, members }: Channel): void {
+    this.#count -= members.size;
+    this.#joined.delete(this.#options.fold(name));
+  }
+
+  #add(channel: Channel | undefined, nick: string): void {
+    if (channel === undefined || nick.length > MAX_NICK_LENGTH) return;
+    const key = this.#options.fold(nick);
+    if (!channel.members.has(key)) {
+      if (this.#count >= MAX_MEMBERS) return;
+      this.#count += 1;
+    }
+    channel.members.set(key, nick);
+  }
+
+  /** @returns whether it was there */
+  #remove(members: Map<string, string>, nick: string): boolean {
+    const wasThere = members.delete(this.#options.fold(nick));
+    if (wasThere) this.#count -= 1;
+    return wasThere;
   }
 
   #names(channel: string, list: string): void {
-    const members = this.#joined.get(this.#options.fold(channel))?.members;
+    const known = this.#joined.get(this.#options.fold(channel));
     const prefixes = this.#options.memberPrefixes();
     for (const entry of list.split(" ")) {
       let from = 0;
       while (prefixes.includes(entry.charAt(from)) && from < entry.length) from += 1;
       const [nick = ""] = entry.slice(from).split("!");
-      if (nick !== "") members?.set(this.#options.fold(nick), nick);
+      if (nick !== "") this.#add(known, nick);
     }
   }
 }

@@ -29,6 +29,9 @@ export interface Change {
 const DONE: Change = { lines: [], done: Promise.resolve() };
 const MAX_CHANNELS_PER_LINE = 10;
 const MAX_BYTES = 400;
+/** Channels that we are in without having asked, and forwards that are followed on one connection. */
+const MAX_UNASKED = 1_000;
+const MAX_FORWARDS = 10;
 
 export class Joins implements Disposable {
   readonly #options: Required<JoinsOptions>;
@@ -131,7 +134,8 @@ export class Joins implements Disposable {
     if (refusal === undefined || this.#pending.size === 0) return false;
     const forward = forwardOf(line);
     if (forward === undefined) this.#refuse(refusal);
-    else if (this.#options.followForwards) this.#follow(forward.from, forward.to);
+    else if (this.#options.followForwards && this.#forwards.length < MAX_FORWARDS)
+      this.#follow(forward.from, forward.to);
     else {
       this.#strange.add(fold(forward.to));
       this.#refuse(refusal);
@@ -188,6 +192,7 @@ export class Joins implements Disposable {
   #in(name: string): void {
     const { fold, memory, write } = this.#options;
     const key = fold(name);
+    if (!this.#pending.has(key) && this.#joined.size >= MAX_UNASKED) return;
     this.#joined.add(key);
     this.#refused.delete(key);
     this.#pending.get(key)?.resolve();

@@ -31,7 +31,7 @@ export class Memory {
   readonly #wishes = new Map<string, Wish>();
   /** Server ids of what has been handed over or was said here, so that a replay does not repeat it. */
   readonly #known = new Set<string>();
-  /** Topics by folded channel: one that has not changed while we were away is no news. */
+  /** Digests of topics by folded channel: one that has not changed while we were away is no news. */
   readonly topics = new Map<string, string>();
   readonly logins: Logins;
   readonly spellings: Spellings;

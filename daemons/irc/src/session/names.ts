@@ -46,9 +46,10 @@ export class Names {
   isOwnSend(line: Line): boolean {
     const { command, params, nick } = line;
     if (command !== "PRIVMSG" && command !== "NOTICE") return false;
-    if (this.#ownSends.isMarked(line)) return true;
     const at = serverTime(line);
     const isReplayed = at !== undefined && at < this.#began;
+    // Everybody sees the mark and can write it; under another name only a history can show what we said ourselves.
+    if (this.#ownSends.isMarked(line) && (isReplayed || this.#isSelf(nick))) return true;
     if (!isReplayed || !this.#isSelf(nick)) return false;
     return this.#ownSends.takes(this.#fold(params[0] ?? ""), params[1] ?? "");
   }

@@ -1,4 +1,5 @@
 /** Which lines are news: what becomes an event now, later as one of many, or not at all. */
+import { createHash } from "node:crypto";
 import type { PlatformEvent } from "@linkspan/daemon-kit";
 import type { Settings } from "../config.ts";
 import type { Self } from "../conversation.ts";
@@ -19,6 +20,9 @@ export interface NewsOptions {
   /** How long a netsplit's lines are gathered, milliseconds. */
   readonly splitMs: number;
 }
+
+/** Topics that are remembered; a server may name any number of channels. */
+const MAX_TOPICS = 1_000;
 
 /** What a line was before it was followed. */
 export interface Happening {
@@ -79,8 +83,12 @@ export class News implements Disposable {
     if (!isTopic && line.command !== "332") return;
     const [channel = "", topic = ""] = isTopic ? line.params : line.params.slice(1);
     const key = fold(channel);
-    const isNews = !isTopic && memory.topics.get(key) !== topic;
-    memory.topics.set(key, topic);
+    const known = createHash("sha256").update(topic).digest("base64url");
+    const isNews = !isTopic && memory.topics.get(key) !== known;
+    memory.topics.delete(key);
+    memory.topics.set(key, known);
+    const [oldest] = memory.topics.keys();
+    if (memory.topics.size > MAX_TOPICS && oldest !== undefined) memory.topics.delete(oldest);
     if (isNews) emit(eventsOf({ ...line, command: "TOPIC", params: [channel, topic] }, self(), seen));
   }
 }

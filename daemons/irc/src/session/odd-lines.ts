@@ -19,16 +19,33 @@ const LEAST: Readonly<Record<string, { readonly params: number; readonly filled?
   TAGMSG: { params: 1, filled: 0 },
   TOPIC: { params: 1, filled: 0 },
 };
+/** Where a name stands that is remembered, counted from 0. */
+const NAMED: Readonly<Record<string, number>> = {
+  "001": 0,
+  "332": 1,
+  "353": 2,
+  JOIN: 0,
+  KICK: 0,
+  MODE: 0,
+  NICK: 0,
+  PART: 0,
+  TOPIC: 0,
+};
+/** The longest name of a channel in use has 200 bytes; nicknames are shorter. Some lines name several channels. */
+const MAX_NAME_LENGTH = 200;
 /** Only a person does these; what has no sender cannot be told of anybody. */
 const BY_SOMEBODY: ReadonlySet<string> = new Set(["JOIN", "PART", "NICK", "QUIT", "PRIVMSG", "TAGMSG"]);
 const MANY: ReadonlySet<string> = new Set(["JOIN", "PART"]);
 
 /** Why a line cannot be served; undefined when it can. */
-export function oddityOf({ command, params, prefix }: Line): string | undefined {
+export function oddityOf({ command, params, prefix, nick }: Line): string | undefined {
   const least = LEAST[command];
   if (least !== undefined && params.length < least.params) return "a parameter is missing";
   if (least?.filled !== undefined && params[least.filled] === "") return "a parameter is empty";
   if (BY_SOMEBODY.has(command) && prefix === "") return "it has no sender";
+  const named = params[NAMED[command] ?? -1] ?? "";
+  const names = MANY.has(command) ? named.split(",") : [named];
+  if ([nick, ...names].some((name) => name.length > MAX_NAME_LENGTH)) return "a name is too long";
   return undefined;
 }
 

@@ -12,6 +12,9 @@ import type { IrcClient } from "../client.ts";
 import type { FloodGate } from "./flood-gate.ts";
 import { inside, isOpen } from "./window.ts";
 
+/** Lines in line; a server that makes us ask for more gets no more answers until some were written. */
+const MAX_QUEUED = 5_000;
+
 export class Writer {
   readonly #client: IrcClient;
   readonly #gate: FloodGate;
@@ -43,6 +46,7 @@ export class Writer {
 
   /** In line with others, when the gate opens. */
   soon(line: string): void {
+    if (this.#queue.length >= MAX_QUEUED) return;
     this.#queue.push(line);
     if (!this.#working) void this.#work();
   }
