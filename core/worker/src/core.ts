@@ -5,6 +5,7 @@ import type { Database } from "@linkspan/store";
 import type { Vault } from "@linkspan/vault";
 import type { Logger } from "pino";
 import type { IntentLimits } from "./outbound/room.ts";
+import type { WaitingRoom } from "./outbound/waiting.ts";
 import type { RefusalLog } from "./refusals.ts";
 import type { Wakes } from "./wakes.ts";
 
@@ -25,6 +26,8 @@ export interface Core {
   readonly refusals: RefusalLog;
   /** Bounds of intents at the door; absent: the defaults. */
   readonly intentLimits?: Partial<IntentLimits>;
+  /** What is known of how much waits; absent: it is counted for each intent. */
+  readonly waitingRoom?: WaitingRoom;
 }
 
 export interface Namespace {
