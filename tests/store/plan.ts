@@ -5,6 +5,8 @@ import { expect } from "vitest";
 interface Plan {
   readonly "Actual Rows": number;
   readonly "Actual Loops": number;
+  readonly "Shared Hit Blocks": number;
+  readonly "Shared Read Blocks": number;
   readonly "Rows Removed by Filter"?: number;
   readonly Plans?: readonly Plan[];
 }
@@ -21,6 +23,17 @@ export async function touched(
   database: Database,
   work: (on: Queryable) => Promise<unknown>,
 ): Promise<number> {
+  return Math.max(...(await plansOf(database, work)).map(mostOf));
+}
+
+/** Blocks of tables and indexes that the statements looked at, dead rows included. Nothing is changed. */
+export async function blocks(database: Database, work: (on: Queryable) => Promise<unknown>): Promise<number> {
+  return Math.max(
+    ...(await plansOf(database, work)).map((plan) => plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]),
+  );
+}
+
+async function plansOf(database: Database, work: (on: Queryable) => Promise<unknown>): Promise<Plan[]> {
   const statements: Statement[] = [];
   const spy = {
     query: (statement: Statement) => {
@@ -30,19 +43,19 @@ export async function touched(
   };
   await work(spy as unknown as Queryable);
   expect(statements.length).toBeGreaterThan(0);
-  let most = 0;
+  const plans: Plan[] = [];
   for (const statement of statements) {
-    most = Math.max(most, await explained(database, statement, "custom"));
-    if (statement.name !== undefined) most = Math.max(most, await explained(database, statement, "generic"));
+    plans.push(await explained(database, statement, "custom"));
+    if (statement.name !== undefined) plans.push(await explained(database, statement, "generic"));
   }
-  return most;
+  return plans;
 }
 
 async function explained(
   database: Database,
   { text, values = [] }: Statement,
   plan: "custom" | "generic",
-): Promise<number> {
+): Promise<Plan> {
   const client = await database.pool.connect();
   try {
     await client.query("BEGIN");
@@ -50,9 +63,11 @@ async function explained(
     await client.query(`PREPARE explained AS ${text}`);
     const given = values.length === 0 ? "" : `(${values.map(literal).join(", ")})`;
     const { rows } = await client.query<{ "QUERY PLAN": [{ Plan: Plan }] }>(
-      `EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE explained${given}`,
+      `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE explained${given}`,
     );
-    return rows[0] === undefined ? 0 : mostOf(rows[0]["QUERY PLAN"][0].Plan);
+    const [row] = rows;
+    if (row === undefined) throw new Error("EXPLAIN gave no plan");
+    return row["QUERY PLAN"][0].Plan;
   } finally {
     await client.query("ROLLBACK");
     await client.query("DEALLOCATE ALL");

@@ -2,6 +2,8 @@
 import {
   apiTokensOf,
   Database,
+  dequeue,
+  enqueue,
   identitiesOf,
   identityById,
   keySet,
@@ -22,7 +24,7 @@ import type { KeyRecord } from "@linkspan/envelopes";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
-import { touched } from "./plan.ts";
+import { blocks, touched } from "./plan.ts";
 
 const ROWS = 60_000;
 const BYTES = 262_144;
@@ -104,6 +106,23 @@ describeWithServers(["postgres"], "one tenant with most of everything", () => {
     ["whether keys have changed", (on) => keysVersion(on)],
   ])("%s", async (_what, work) => {
     expect(await touched(database, work)).toBeLessThan(ROWS / 60);
+  });
+
+  test("a lane moves on from where it is, also while a backup keeps what has left it from being cleaned away", async () => {
+    const ids = Array.from({ length: 4_000 }, (_, i) => `m${i + 1}`);
+    const row = { service: "irc", instance: "p", identityId: "i1", lane: "long", bytes: 1 };
+    await enqueue(
+      database.pool,
+      ids.map((intentId) => ({ ...row, intentId })),
+    );
+    const backup = await database.pool.connect();
+    await backup.query("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    await backup.query("SELECT 1");
+    for (let at = 0; at < 3_500; at += 500) await dequeue(database.pool, ids.slice(at, at + 500));
+    const looked = await blocks(database, (on) => dequeue(on, ["m3501"]));
+    await backup.query("ROLLBACK");
+    backup.release();
+    expect(looked).toBeLessThan(30);
   });
 
   test("a changed connection state writes no index", async () => {
