@@ -25,6 +25,8 @@ DROP INDEX identities_unlinked;
 CREATE INDEX identities_unlinked ON identities (unlinked_at) WHERE state = 'unlinked';
 DROP INDEX identities_pending;
 CREATE INDEX identities_pending ON identities (id) WHERE state = 'pending';
+DROP INDEX identities_credential_to_drop;
+CREATE INDEX identities_credential_to_drop ON identities (unlinked_at) WHERE credential_to_drop;
 -- Room for such changes beside the row.
 ALTER TABLE identities SET (fillfactor = 85);
 ALTER TABLE checkpoints SET (fillfactor = 80);

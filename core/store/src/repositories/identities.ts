@@ -204,8 +204,8 @@ export async function identitiesToForget(
   const { rows } = await execute<Pick<Identity, "id" | "workspace_id" | "service">>(
     on,
     `SELECT id, workspace_id, service FROM identities
-      WHERE credential_to_drop AND updated_at < now() - interval '${LINKS_END_WITHIN}'
-      ORDER BY updated_at LIMIT $1`,
+      WHERE credential_to_drop AND unlinked_at < now() - interval '${LINKS_END_WITHIN}'
+      ORDER BY unlinked_at LIMIT $1`,
     [limit],
     "identities.to_forget",
   );
