@@ -52,3 +52,17 @@ test("replacing drops what is gone and takes what a known key's record now says"
   expect(ring.get(daemon.kid)?.revokedAtMs).toBe(Date.parse("2026-05-01T00:00:00.000Z"));
   expect(ring.get(daemon.kid)?.object).toBe(before?.object);
 });
+
+test("keys that were validated when they were registered cost no arithmetic until they are used", () => {
+  const weak = recordOf(daemon, { kid: "weak", public_key_b64u: "AAAA" });
+  const ring = new KeyRing([weak, recordOf(daemon)], { validated: "first use" });
+  expect(ring.get("weak")).toBeUndefined();
+  const used = ring.get(daemon.kid);
+  expect(used?.record).toEqual(recordOf(daemon));
+  ring.replace([recordOf(daemon, { not_after: "never" })]);
+  expect(ring.get(daemon.kid)).toBeUndefined();
+  ring.replace([weak, recordOf(daemon, { revoked_at: "2026-01-01T00:00:00.000Z" })]);
+  expect(ring.get(daemon.kid)?.object).toBe(used?.object);
+  expect(ring.get(daemon.kid)?.revokedAtMs).toBe(Date.parse("2026-01-01T00:00:00.000Z"));
+  expect(ring.records()).toHaveLength(2);
+});

@@ -2,7 +2,7 @@
 import { createHash, createPublicKey, type KeyObject } from "node:crypto";
 import { ed25519 } from "@noble/curves/ed25519.js";
 import { fromBase64url, toBase64url } from "./base64url.ts";
-import { FabricError } from "./errors.ts";
+import { FabricError, isFabricError } from "./errors.ts";
 import { isTimestamp } from "./time.ts";
 
 export type Purpose = "envelope" | "ticket" | "checkpoint";
@@ -63,32 +63,73 @@ export function thumbprint(publicKey: Uint8Array): string {
   return createHash("sha256").update(jwk).digest("base64url");
 }
 
+export interface KeyRingOptions {
+  /**
+   * When a key is validated, which takes most of a millisecond of arithmetic. Default `loading`: one weak record
+   * refuses the whole set. `first use` is for records that were validated when they were registered, of which there
+   * may be thousands: a weak one is then an unknown key.
+   */
+  readonly validated?: "loading" | "first use";
+}
+
+interface Held {
+  readonly record: KeyRecord;
+  /** As an older set had it: where the public key is the same, it is valid. */
+  readonly before?: Key | undefined;
+  /** Absent until it is used; null when it was refused. */
+  key?: Key | null;
+}
+
 /** The keys in force, by id. Reads are lock-free: `replace` swaps the whole set. */
 export class KeyRing {
-  #keys: ReadonlyMap<string, Key>;
+  readonly #eager: boolean;
+  #keys: ReadonlyMap<string, Held>;
 
   /** @throws FabricError `envelope.unknown_key` for a weak key, or a kid that is not the key's thumbprint */
-  constructor(records: readonly KeyRecord[]) {
-    this.#keys = load(records, new Map());
+  constructor(records: readonly KeyRecord[], { validated = "loading" }: KeyRingOptions = {}) {
+    this.#eager = validated === "loading";
+    this.#keys = load(records, new Map(), this.#eager);
   }
 
   get(kid: string): Key | undefined {
-    return this.#keys.get(kid);
+    const held = this.#keys.get(kid);
+    if (held === undefined) return undefined;
+    if (held.key === undefined) {
+      try {
+        held.key = loadOne(held.record, held.before);
+      } catch (error) {
+        if (!isFabricError(error)) throw error;
+        held.key = null;
+      }
+    }
+    return held.key ?? undefined;
   }
 
   records(): readonly KeyRecord[] {
-    return [...this.#keys.values()].map((key) => key.record);
+    return [...this.#keys.values()].map(({ record }) => record);
   }
 
-  /** All or nothing; a weak record leaves the old set in force. @throws FabricError `envelope.unknown_key` */
+  /**
+   * All or nothing; where keys are validated when loaded, a weak record leaves the old set in force.
+   *
+   * @throws FabricError `envelope.unknown_key`
+   */
   replace(records: readonly KeyRecord[]): void {
-    this.#keys = load(records, this.#keys);
+    this.#keys = load(records, this.#keys, this.#eager);
   }
 }
 
-function load(records: readonly KeyRecord[], known: ReadonlyMap<string, Key>): ReadonlyMap<string, Key> {
-  const keys = new Map<string, Key>();
-  for (const record of records) keys.set(record.kid, loadOne(record, known.get(record.kid)));
+function load(
+  records: readonly KeyRecord[],
+  known: ReadonlyMap<string, Held>,
+  eager: boolean,
+): ReadonlyMap<string, Held> {
+  const keys = new Map<string, Held>();
+  for (const record of records) {
+    const last = known.get(record.kid);
+    const before = last?.key ?? last?.before;
+    keys.set(record.kid, { record, before, ...(eager && { key: loadOne(record, before) }) });
+  }
   return keys;
 }
 

@@ -1,9 +1,10 @@
 /** Streams of silent workspaces: what one tenant says costs the others' readers nothing, and reaches its own. */
-import { readEvents } from "@linkspan/store";
+import { appendEvents, lastPosition, readEvents } from "@linkspan/store";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
 import { until } from "../servers/until.ts";
+import { newEvent } from "../store/events.ts";
 import { ApiWorld } from "./api-world.ts";
 
 const STREAMS = 400;
@@ -82,6 +83,51 @@ describeWithServers(["postgres"], "event streams beside one another", () => {
     expect(reads).toBeLessThanOrEqual(3 * EVENTS);
     expect(text.match(/^id: /gm)).toHaveLength(EVENTS);
   });
+
+  test.each(["stream", "long poll"])(
+    "a %s reads once over what is stored and not fanned out",
+    async (how) => {
+      await using world = await ApiWorld.start(server);
+      const { core } = world;
+      const token = await world.token("reader", "backend", "copied");
+      const leave = new AbortController();
+      const path = how === "stream" ? "/v1/events/stream?cursor=0" : "/v1/events?cursor=0&wait_ms=30000";
+      const reads: number[] = [];
+      const query = core.database.pool.query.bind(core.database.pool) as (...args: unknown[]) => unknown;
+      Object.assign(core.database.pool, {
+        query: (...args: unknown[]) => {
+          const { name, values } = args[0] as { name?: string; values?: unknown[] };
+          if (name === "events.read") reads.push(Number(values?.[2]));
+          return query(...args);
+        },
+      });
+      const reading = fetch(`${world.api.url}${path}`, {
+        headers: { authorization: `Bearer ${token}` },
+        signal: leave.signal,
+      }).catch(() => undefined);
+      await until(() => reads.length > 0, { what: "the first read" });
+      const copies = async (round: number) => {
+        const over = { workspaceId: "copied", fanOut: false };
+        await appendEvents(
+          core.database.pool,
+          Array.from({ length: 50 }, (_, i) => newEvent(`copy ${round} ${i}`, over)),
+        );
+        core.wakes.announce("unsequenced");
+        return lastPosition(core.database);
+      };
+      let before = 0;
+      for (let round = 0; round < 3; round++) {
+        before = await lastPosition(core.database);
+        const seen = reads.length;
+        await copies(round);
+        await until(() => reads.length > seen, { what: `a read after round ${round}` });
+      }
+      leave.abort();
+      await reading;
+      expect(before).toBeGreaterThanOrEqual(100);
+      expect(reads.at(-1)).toBeGreaterThanOrEqual(before);
+    },
+  );
 
   test("a page of the log ends with the event that reaches its bytes, and one event is always read", async () => {
     await using world = await ApiWorld.start(server);

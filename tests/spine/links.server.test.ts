@@ -75,7 +75,7 @@ describeWithServers(["postgres"], "links", () => {
   /** So long that a link that was under way has ended. */
   const passMinutes = ({ identity_id }: AuthSession) =>
     world.core.database.query(
-      "UPDATE identities SET updated_at = updated_at - interval '10 minutes' WHERE id = $1",
+      "UPDATE identities SET unlinked_at = unlinked_at - interval '10 minutes' WHERE id = $1",
       [identity_id],
     );
 

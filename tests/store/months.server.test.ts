@@ -60,7 +60,7 @@ describeWithServers(["postgres"], "months", () => {
       [at, Buffer.from(name)],
     );
     await database.query(
-      `INSERT INTO identities (id, workspace_id, user_id, service, home, instance, state, settings, updated_at)
+      `INSERT INTO identities (id, workspace_id, user_id, service, home, instance, state, settings, unlinked_at)
        VALUES ($1, 'acme', 'u', 'irc', 'p', 'p', 'unlinked', '{}', $2)`,
       [name, at],
     );

@@ -163,25 +163,19 @@ describeWithServers(["postgres"], "numbering", () => {
   }
 
   test("a database of before the change keeps its numbers", async () => {
-    for (const name of ["a", "b"]) await put(name);
-    await advanceAll(database);
-    await put("c");
-    // The seat as it was: the last row that has its number.
-    await database.query(`
-      DROP FUNCTION advance_positions, resume_positions, current_installation;
-      ALTER TABLE sequencer DROP COLUMN done, DROP COLUMN target, DROP COLUMN cursor_xid, DROP COLUMN cursor_id,
-        DROP COLUMN newest_id, DROP COLUMN after_id, DROP COLUMN installation,
-        ADD COLUMN xid xid8, ADD COLUMN event_id bigint, ADD COLUMN received_at timestamptz;
-      UPDATE sequencer SET xid = e.xid, event_id = e.id, received_at = e.received_at FROM events e
-       WHERE e.body = 'b';
-      DELETE FROM kysely_migration WHERE name >= '0040';
-      DROP INDEX intents_by_age, intents_unsettled, quarantine_by_age, quarantine_by_workspace, quarantine_by_state,
-        auth_sessions_open, auth_sessions_ended, auth_sessions_by_identity, identities_pending, identities_unlinked,
-        enrolments_by_expiry`);
-    await migrate(database);
-    await put("d");
-    await advanceAll(database);
-    expect(await read(database)).toEqual([
+    await using old = new Database(await server.createDatabase("before"));
+    await migrate(old, { upTo: "0030-lanes.sql" });
+    for (const name of ["a", "b", "c"]) await put(name, old.pool);
+    // The seat of that time: the last row that has its number.
+    await old.query(`
+      INSERT INTO event_positions (position, workspace_id, event_id, received_at, xid)
+      SELECT row_number() OVER (ORDER BY id), workspace_id, id, received_at, xid FROM events WHERE body <> 'c';
+      UPDATE sequencer SET position = 2, xid = e.xid, event_id = e.id, received_at = e.received_at FROM events e
+       WHERE e.body = 'b'`);
+    await migrate(old);
+    await put("d", old.pool);
+    await advanceAll(old);
+    expect(await read(old)).toEqual([
       { position: 1, name: "a" },
       { position: 2, name: "b" },
       { position: 3, name: "c" },

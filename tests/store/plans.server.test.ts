@@ -14,6 +14,7 @@ import {
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
+import { touched } from "./plan.ts";
 
 const ROWS = 100_000;
 
@@ -53,44 +54,6 @@ describeWithServers(["postgres"], "plans at 10^5 rows", () => {
     await server?.[Symbol.asyncDispose]();
   });
 
-  interface Plan {
-    readonly "Node Type": string;
-    readonly "Relation Name"?: string;
-    readonly "Actual Rows": number;
-    readonly "Rows Removed by Filter"?: number;
-    readonly Plans?: readonly Plan[];
-  }
-
-  /** The most rows that one node of the statement's plan looked at. */
-  async function touched(work: (on: Queryable) => Promise<unknown>): Promise<number> {
-    const statements: { text: string; values: unknown[] }[] = [];
-    const spy = {
-      query: (config: { text: string; values: unknown[] }) => {
-        statements.push(config);
-        return Promise.resolve({ rows: [], rowCount: 0 });
-      },
-    };
-    await work(spy as unknown as Queryable);
-    let most = 0;
-    for (const { text, values } of statements) {
-      const client = await database.pool.connect();
-      await client.query("BEGIN");
-      const { rows } = await client.query<{ "QUERY PLAN": [{ Plan: Plan }] }>(
-        `EXPLAIN (ANALYZE, FORMAT JSON) ${text}`,
-        values,
-      );
-      await client.query("ROLLBACK");
-      client.release();
-      const look = (plan: Plan) => {
-        most = Math.max(most, plan["Actual Rows"] + (plan["Rows Removed by Filter"] ?? 0));
-        for (const part of plan.Plans ?? []) look(part);
-      };
-      if (rows[0] !== undefined) look(rows[0]["QUERY PLAN"][0].Plan);
-    }
-    expect(statements.length).toBeGreaterThan(0);
-    return most;
-  }
-
   const PAGE = { after: "", count: 200, bytes: 262_144, identityBytes: 40_960 };
 
   test.each<[string, (on: Queryable) => Promise<unknown>]>([
@@ -111,6 +74,6 @@ describeWithServers(["postgres"], "plans at 10^5 rows", () => {
         ),
     ],
   ])("%s", async (_what, work) => {
-    expect(await touched(work)).toBeLessThan(ROWS / 100);
+    expect(await touched(database, work)).toBeLessThan(ROWS / 100);
   });
 });

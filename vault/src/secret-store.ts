@@ -103,7 +103,7 @@ export interface LeaseRows {
   end(which: LeaseSelection, why: LeaseEnd, now: Date): Promise<readonly Lease[]>;
   /** Ends leases on a secret that other daemons or older epochs hold. */
   supersede(secretId: string, daemon: string, epoch: number, now: Date): Promise<number>;
-  /** Forgets leases that ran out or ended before then. */
+  /** Forgets leases whose term ended before then, a bounded number of them. @returns how many */
   sweep(before: Date): Promise<number>;
 }
 

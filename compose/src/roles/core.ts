@@ -28,6 +28,7 @@ import {
   requireAuthority,
   speakerOf,
   startWorker,
+  WaitingRoom,
   Wakes,
 } from "@linkspan/worker";
 import type { Logger } from "pino";
@@ -73,7 +74,8 @@ export async function openCore(
   const signer = await signerFile(config.data, "core.seed");
   const sealSeed = await seedFile(config.data, "core.seal");
   await registerCore(database, signer, sealSeed);
-  const keys = new KeyRing(await keyRecords(database.pool));
+  // Each record was validated when it was registered.
+  const keys = new KeyRing(await keyRecords(database.pool), { validated: "first use" });
   const vault = await openVault(config, database, log);
   const wakes = stack.use(new Wakes());
   const now = () => new Date();
@@ -100,6 +102,7 @@ export async function openCore(
       perIdentity: config.intent_queue_identity,
       perWorkspace: config.intent_queue_workspace,
     },
+    waitingRoom: new WaitingRoom(),
   };
   wakes.listen(database, log);
   const stop = new AbortController();

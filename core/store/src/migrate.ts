@@ -12,8 +12,11 @@ const PATIENCE_MS = 600_000;
 const AGAIN_MS = 250;
 const LOCK_NOT_AVAILABLE = "55P03";
 
-/** @throws the first failing migration's error; nothing of that migration stays */
-export async function migrate(database: Database): Promise<void> {
+/**
+ * @param options `upTo`: the last migration's name, for a schema as an older version left it
+ * @throws the first failing migration's error; nothing of that migration stays
+ */
+export async function migrate(database: Database, { upTo }: { readonly upTo?: string } = {}): Promise<void> {
   await using upkeep = database.forLongWork();
   const migrator = new Migrator({
     db: new Kysely({ dialect: new PostgresDialect({ pool: upkeep.pool }) }),
@@ -21,7 +24,7 @@ export async function migrate(database: Database): Promise<void> {
   });
   const deadline = performance.now() + PATIENCE_MS;
   for (;;) {
-    const { error } = await migrator.migrateToLatest();
+    const { error } = await (upTo === undefined ? migrator.migrateToLatest() : migrator.migrateTo(upTo));
     if (error === undefined) break;
     if (!waitsForALock(error) || performance.now() > deadline) {
       throw error instanceof Error ? error : new Error("a migration failed", { cause: error });

@@ -9,6 +9,7 @@ type Big = ColumnType<string, string | number, string | number>;
 
 export interface Tables {
   namespace: { name: string; generation: number; partitions: number };
+  key_changes: { only_one: Generated<boolean>; version: Big };
   key_records: { kid: string; record: Json; created_at: Now; changed_at: Now };
   enrolments: {
     token_hash: Uint8Array;
@@ -87,6 +88,7 @@ export interface Tables {
     credential_to_drop: Generated<boolean>;
     created_at: Now;
     updated_at: Now;
+    unlinked_at: Generated<Date | null>;
   };
   auth_sessions: {
     id: string;

@@ -6,6 +6,7 @@ import type { Vault } from "@linkspan/vault";
 import type { Logger } from "pino";
 import type { AccountLimits } from "./identity/account-limits.ts";
 import type { IntentLimits } from "./outbound/room.ts";
+import type { WaitingRoom } from "./outbound/waiting.ts";
 import type { RefusalLog } from "./refusals.ts";
 import type { Wakes } from "./wakes.ts";
 
@@ -28,6 +29,8 @@ export interface Core {
   readonly intentLimits?: Partial<IntentLimits>;
   /** Bounds of accounts; absent: the defaults. */
   readonly accountLimits?: AccountLimits;
+  /** What is known of how much waits; absent: it is counted for each intent. */
+  readonly waitingRoom?: WaitingRoom;
 }
 
 export interface Namespace {

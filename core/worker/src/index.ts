@@ -19,6 +19,7 @@ export { inboundQueue } from "./topology.ts";
 export { type Replayed, type ReplayRequest, replayEvents } from "./inbound/replay.ts";
 export { type Resolution, resolveIntent } from "./outbound/resolve.ts";
 export { DEFAULT_INTENT_LIMITS, type IntentLimits } from "./outbound/room.ts";
+export { WaitingRoom } from "./outbound/waiting.ts";
 export { dropQuarantined, retryQuarantined } from "./quarantine.ts";
 export {
   REFUSAL_KINDS,

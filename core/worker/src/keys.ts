@@ -2,12 +2,11 @@
  * Keys of daemons and backends: registered, revoked and replaced in one transaction with the audit, and in force
  * in every process within a second: NOTIFY tells it, and where that is lost, a look at the table's version does.
  */
-import { setTimeout as pause } from "node:timers/promises";
 import { FabricError, type KeyRecord, timestamp } from "@linkspan/envelopes";
 import {
   audit,
   type Enrolment,
-  keyRecords,
+  keySet,
   keysVersion,
   lockKeyRecord,
   type Queryable,
@@ -19,40 +18,38 @@ import { tellChanged } from "./sync/changed.ts";
 
 const LOOK_MS = 700;
 
-/** Keeps the ring as the table says until aborted. */
+/** Keeps the ring as the table says until aborted. The records are read only when one has changed. */
 export function followKeys(core: Core, signal: AbortSignal): void {
-  core.wakes.on("keys", () => void reload(core), signal);
-  void look(core, signal);
+  void follow(core, signal);
 }
 
-async function look(core: Core, signal: AbortSignal): Promise<void> {
-  let seen: string | undefined;
+async function follow(core: Core, signal: AbortSignal): Promise<void> {
+  let seen: number | undefined;
+  let told = false;
+  core.wakes.on("keys", () => (told = true), signal);
   while (!signal.aborted) {
-    await pause(LOOK_MS, undefined, { signal, ref: false }).catch(() => undefined);
-    if (signal.aborted) return;
+    told = false;
     try {
-      const version = await keysVersion(core.database.pool);
-      if (version !== seen && (await reload(core))) seen = version;
+      if ((await keysVersion(core.database.pool)) !== seen) seen = await reload(core);
     } catch (error) {
-      core.log.debug({ event: "keys.unread", err: error }, "keys are looked at again");
+      core.log.warn({ event: "keys.unread", err: error }, "keys are looked at again");
     }
+    if (!told) await core.wakes.wait("keys", LOOK_MS, signal);
   }
 }
 
-/** @returns whether the ring is now as the table says */
-async function reload(core: Core): Promise<boolean> {
-  try {
-    core.keys.replace(await keyRecords(core.database.pool));
-    return true;
-  } catch (error) {
-    core.log.warn({ event: "keys.stale", err: error }, "keys are read again later");
-    return false;
+/** Of two that run at once, the one that read the older set reads again. @returns the version that the ring has */
+async function reload(core: Core): Promise<number> {
+  for (;;) {
+    const { version, records } = await keySet(core.database.pool);
+    core.keys.replace(records);
+    if ((await keysVersion(core.database.pool)) === version) return version;
   }
 }
 
 /** After the transaction: this process at once, the daemons as soon as they hear of it. */
 export async function announceKeys(core: Core): Promise<void> {
-  core.keys.replace(await keyRecords(core.database.pool));
+  await reload(core);
   tellChanged(core, { what: "keys" });
 }
 

@@ -5,7 +5,7 @@ import type { Context } from "../context.ts";
 import { sendAsIs } from "../send-as-is.ts";
 import { eventJson } from "../views.ts";
 import { Frames } from "./frames.ts";
-import { bytesOf, type Cursor } from "./pages.ts";
+import { bytesOf, type Cursor, readOn } from "./pages.ts";
 import type { Readers } from "./readers.ts";
 
 export const STREAM_TYPE = "text/event-stream";
@@ -108,12 +108,12 @@ async function follow(
       watch = readers.feed.watch(workspaceId);
       const held = await readers.bytes.take(workspaceId, PAGE.maxBytes, signal);
       try {
-        const page = await readers.readPage({ workspaceId, after }, PAGE);
+        const { page, upTo } = await readOn(readers.feed, readers.readPage, { workspaceId, after }, PAGE);
         held.resize(bytesOf(page));
         for (const event of page) {
           if (!(await put(`id: ${event.position}\ndata: ${eventJson(event)}\n\n`))) return false;
-          after = event.position;
         }
+        after = upTo;
         mayHaveMore = page.length > 0;
       } finally {
         held.release();

@@ -78,6 +78,14 @@ export class Feed implements AsyncDisposable {
     return this.#version;
   }
 
+  /**
+   * Everything up to this position is committed. A page that was read since, and is not full, has all of it: who
+   * reads on from here does not read again what is stored and not fanned out. Undefined: not known yet.
+   */
+  get position(): number | undefined {
+    return this.#position;
+  }
+
   /** Begin before reading the log: what is committed afterwards is told. */
   watch(workspaceId: string): Watch {
     const watcher = new Watcher(() => this.#forget(workspaceId, watcher));

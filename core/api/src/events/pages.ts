@@ -55,6 +55,24 @@ export async function awaitPage(
   }
 }
 
+/**
+ * Reads a page, and how far the log was read for it.
+ *
+ * @returns `upTo`: the position of its last event; where there is no more, that of the newest event looked at
+ */
+export async function readOn(
+  feed: Feed,
+  readPage: ReadPage,
+  cursor: Cursor,
+  size: PageSize,
+): Promise<{ readonly page: readonly StoredEvent[]; readonly upTo: number }> {
+  const { position = 0 } = feed;
+  const page = await readPage(cursor, size);
+  const last = page.at(-1)?.position ?? cursor.after;
+  const isFull = page.length >= size.limit || bytesOf(page) >= size.maxBytes;
+  return { page, upTo: isFull ? last : Math.max(last, position) };
+}
+
 export function bytesOf(page: readonly StoredEvent[]): number {
   return page.reduce((sum, { body }) => sum + body.length, 0);
 }

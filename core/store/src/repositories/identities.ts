@@ -126,7 +126,10 @@ export async function updateIdentity(
         ...(settings !== undefined && { settings: JSON.stringify(settings) }),
         ...(bridge_detail !== undefined && { bridge_detail: JSON.stringify(bridge_detail) }),
         ...(capabilities !== undefined && { capabilities: JSON.stringify(capabilities) }),
-        ...(change.state === "unlinked" && { credential_to_drop: true }),
+        ...(change.state === "unlinked" && {
+          credential_to_drop: true,
+          unlinked_at: sql<Date>`coalesce(unlinked_at, now())`,
+        }),
         updated_at: sql<Date>`now()`,
       })
       .where("id", "=", id)
@@ -176,13 +179,13 @@ export async function saveBridgeState(
 export async function endPendingIdentities(on: Queryable): Promise<{ id: string; workspace_id: string }[]> {
   const { rows } = await execute<{ id: string; workspace_id: string }>(
     on,
-    `UPDATE identities SET state = 'unlinked', credential_to_drop = true, updated_at = now()
+    `UPDATE identities SET state = 'unlinked', credential_to_drop = true, updated_at = now(), unlinked_at = now()
       WHERE id = ANY (ARRAY(
         SELECT i.id FROM identities i
          WHERE i.state = 'pending' AND EXISTS (SELECT 1 FROM auth_sessions s WHERE s.identity_id = i.id)
            AND NOT EXISTS (SELECT 1 FROM auth_sessions s WHERE s.identity_id = i.id
                               AND s.state IN ('initiated', 'awaiting_user', 'completing'))
-         ORDER BY i.updated_at LIMIT 500 FOR UPDATE SKIP LOCKED))
+         ORDER BY i.id LIMIT 500 FOR UPDATE SKIP LOCKED))
      RETURNING id, workspace_id`,
     [],
     "identities.abandoned",
@@ -201,8 +204,8 @@ export async function identitiesToForget(
   const { rows } = await execute<Pick<Identity, "id" | "workspace_id" | "service">>(
     on,
     `SELECT id, workspace_id, service FROM identities
-      WHERE credential_to_drop AND updated_at < now() - interval '${LINKS_END_WITHIN}'
-      ORDER BY updated_at LIMIT $1`,
+      WHERE credential_to_drop AND unlinked_at < now() - interval '${LINKS_END_WITHIN}'
+      ORDER BY unlinked_at LIMIT $1`,
     [limit],
     "identities.to_forget",
   );
@@ -219,8 +222,8 @@ export async function unlinkedWithIntents(on: Queryable, limit = 100): Promise<s
   const { rows } = await execute<{ id: string }>(
     on,
     `SELECT i.id FROM identities i
-      WHERE i.state = 'unlinked' AND i.updated_at > now() - interval '2 days'
-        AND EXISTS (SELECT 1 FROM intents t WHERE t.identity_id = i.id
+      WHERE i.state = 'unlinked' AND i.unlinked_at > now() - interval '2 days'
+        AND EXISTS (SELECT 1 FROM intents t WHERE t.workspace_id = i.workspace_id AND t.identity_id = i.id
                        AND t.state IN ('recorded', 'held', 'queued', 'attempting'))
       LIMIT $1`,
     [limit],

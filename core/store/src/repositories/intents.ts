@@ -251,6 +251,10 @@ export function lockUnsettledIntents(on: Queryable, identityId: string, limit: n
     sqlFor
       .selectFrom("intents")
       .selectAll()
+      // With its workspace, by which the index of what waits begins.
+      .where("workspace_id", "=", (from) =>
+        from.selectFrom("identities").select("workspace_id").where("id", "=", identityId),
+      )
       .where("identity_id", "=", identityId)
       .where("state", "in", UNSETTLED)
       .orderBy("ordinal")

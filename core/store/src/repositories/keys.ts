@@ -3,23 +3,34 @@ import type { KeyRecord } from "@linkspan/envelopes";
 import { sql } from "kysely";
 import { type Queryable, execute, run, runFirst, sqlFor } from "../database.ts";
 
-export async function keyRecords(on: Queryable): Promise<KeyRecord[]> {
-  const { rows } = await execute<{ record: KeyRecord }>(
-    on,
-    "SELECT record FROM key_records ORDER BY created_at",
-  );
-  return rows.map((row) => row.record);
+export interface KeySet {
+  /** As {@link keysVersion}: grows with each change, in the order of commits. */
+  readonly version: number;
+  readonly records: KeyRecord[];
 }
 
-/** Changes whenever a record does: what every process compares before it reads all of them. */
-export async function keysVersion(on: Queryable): Promise<string> {
+export async function keySet(on: Queryable): Promise<KeySet> {
+  const { rows } = await execute<{ version: string; records: KeyRecord[] }>(
+    on,
+    `SELECT version, (SELECT coalesce(jsonb_agg(record ORDER BY created_at), '[]') FROM key_records) AS records
+       FROM key_changes`,
+  );
+  return { version: Number(rows[0]?.version ?? 0), records: rows[0]?.records ?? [] };
+}
+
+export async function keyRecords(on: Queryable): Promise<KeyRecord[]> {
+  return (await keySet(on)).records;
+}
+
+/** What every process compares before it reads all records. It costs one row, however many keys there are. */
+export async function keysVersion(on: Queryable): Promise<number> {
   const { rows } = await execute<{ version: string }>(
     on,
-    "SELECT count(*) || ' ' || coalesce(max(changed_at)::text, '') AS version FROM key_records",
+    "SELECT version FROM key_changes",
     [],
     "keys.version",
   );
-  return rows[0]?.version ?? "";
+  return Number(rows[0]?.version ?? 0);
 }
 
 export interface ListedKey {

@@ -91,14 +91,21 @@ export async function currentLease(
   service: string,
   instance: string,
 ): Promise<Lease | undefined> {
-  const { rows } = await execute<{ holder: string; kid: string; epoch: string; live: boolean }>(
+  const [lease] = await currentLeases(on, [{ service, instance }]);
+  return lease;
+}
+
+/** Those of the instances that have or had a holder, in one statement. */
+export async function currentLeases(
+  on: Queryable,
+  instances: readonly Pick<Lease, "service" | "instance">[],
+): Promise<Lease[]> {
+  const { rows } = await execute<Omit<Lease, "epoch"> & { epoch: string }>(
     on,
-    `SELECT holder, kid, epoch, expires_at > now() AS live FROM instance_leases WHERE service = $1 AND instance = $2`,
-    [service, instance],
+    `SELECT service, instance, holder, kid, epoch, expires_at > now() AS live
+       FROM unnest($1::text[], $2::text[]) AS t (service, instance) JOIN instance_leases USING (service, instance)`,
+    [instances.map(({ service }) => service), instances.map(({ instance }) => instance)],
     "leases.current",
   );
-  const row = rows[0];
-  return (
-    row && { service, instance, holder: row.holder, kid: row.kid, epoch: Number(row.epoch), live: row.live }
-  );
+  return rows.map((row) => ({ ...row, epoch: Number(row.epoch) }));
 }

@@ -65,13 +65,14 @@ export async function dequeue(on: Queryable, intentIds: readonly string[]): Prom
   await execute(
     on,
     `WITH gone AS (
-       DELETE FROM outbox WHERE intent_id = ANY ($1::text[]) RETURNING identity_id, lane, intent_id
+       DELETE FROM outbox WHERE intent_id = ANY ($1::text[]) RETURNING identity_id, lane, intent_id, ordinal
      ), ended AS (
        SELECT l.identity_id, l.lane, l.parked, next.intent_id, next.bytes FROM gone
          JOIN lanes l USING (identity_id, lane, intent_id)
          LEFT JOIN LATERAL (
            SELECT o.intent_id, o.bytes FROM outbox o
-            WHERE o.identity_id = l.identity_id AND o.lane = l.lane AND o.intent_id <> ALL ($1::text[])
+            WHERE o.identity_id = l.identity_id AND o.lane = l.lane AND o.ordinal > gone.ordinal
+              AND o.intent_id <> ALL ($1::text[])
             ORDER BY o.ordinal LIMIT 1) next ON true
      ), freed AS (
        SELECT identity_id, count(*) AS places FROM ended WHERE NOT parked GROUP BY identity_id

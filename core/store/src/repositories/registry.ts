@@ -101,14 +101,15 @@ export interface ConnectorFlag {
   readonly enabled: boolean;
 }
 
-export function flagsFor(on: Queryable, workspaceId: string): Promise<ConnectorFlag[]> {
-  return run(
+/** What is set for any of the workspaces, and for all of them. */
+export async function flagsFor(on: Queryable, workspaceIds: readonly string[]): Promise<ConnectorFlag[]> {
+  const { rows } = await execute<ConnectorFlag & Record<string, unknown>>(
     on,
-    sqlFor
-      .selectFrom("connector_flags")
-      .select(["workspace_id", "service", "enabled"])
-      .where("workspace_id", "in", ["*", workspaceId]),
+    "SELECT workspace_id, service, enabled FROM connector_flags WHERE workspace_id = ANY ($1::text[])",
+    [["*", ...workspaceIds]],
+    "flags.for",
   );
+  return rows;
 }
 
 /** The settings that decide about a service in a workspace, with who and why; `*` as service asks for those of all. */

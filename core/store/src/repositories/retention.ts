@@ -27,7 +27,7 @@ const STATEMENTS = {
   contacts: `
     DELETE FROM contacts WHERE ctid = ANY (ARRAY(
       SELECT c.ctid FROM identities i JOIN contacts c ON c.workspace_id = i.workspace_id AND c.identity_id = i.id
-       WHERE i.state = 'unlinked' AND i.updated_at < $1
+       WHERE i.state = 'unlinked' AND i.unlinked_at < $1
        LIMIT $2))`,
   enrolments: `
     DELETE FROM enrolments WHERE token_hash = ANY (ARRAY(

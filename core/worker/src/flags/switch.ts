@@ -9,14 +9,16 @@ import type { Core } from "../core.ts";
 /** Everyone. */
 export const ALL_WORKSPACES = "*";
 
-/** Asks the table once per workspace and call site, inside the caller's transaction. */
-export function connectorSwitch(on: Queryable): (workspaceId: string, service: string) => Promise<boolean> {
-  const known = new Map<string, Promise<ConnectorFlag[]>>();
-  return async (workspaceId, service) => {
-    const flags = known.get(workspaceId) ?? flagsFor(on, workspaceId);
-    known.set(workspaceId, flags);
-    return isEnabled(await flags, service);
-  };
+export type ConnectorSwitch = (workspaceId: string, service: string) => boolean;
+
+/** Asks the table once for all of the workspaces, inside the caller's transaction. */
+export async function connectorSwitch(
+  on: Queryable,
+  workspaceIds: readonly string[],
+): Promise<ConnectorSwitch> {
+  const flags = Map.groupBy(await flagsFor(on, workspaceIds), (flag) => flag.workspace_id);
+  const forAll = flags.get(ALL_WORKSPACES) ?? [];
+  return (workspaceId, service) => isEnabled([...forAll, ...(flags.get(workspaceId) ?? [])], service);
 }
 
 export function isEnabled(flags: readonly ConnectorFlag[], service: string): boolean {

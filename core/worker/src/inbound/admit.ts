@@ -19,7 +19,7 @@ import {
 } from "@linkspan/envelopes";
 import type { Delivery } from "@linkspan/fabric";
 import {
-  currentLease,
+  currentLeases,
   type Identity,
   identitiesById,
   type IntentOwner,
@@ -35,7 +35,7 @@ import {
   type Speaker,
   speakerOf,
 } from "../authority.ts";
-import { connectorSwitch } from "../flags/switch.ts";
+import { type ConnectorSwitch, connectorSwitch } from "../flags/switch.ts";
 
 export interface Admitted {
   readonly delivery: Delivery;
@@ -58,11 +58,11 @@ export async function admit(
     leases: await leasesOf(on, batch),
     owners: await ownersIn(on, batch),
   };
-  const enabled = connectorSwitch(on);
+  const enabled = await connectorSwitch(on, workspacesOfEvents(batch));
   const admissions: Admission[] = [];
   for (const item of batch) {
     if (isLastWord(item, facts)) continue;
-    const refused = item.refused ?? (await objection(item, facts, enabled));
+    const refused = item.refused ?? objection(item, facts, enabled);
     admissions.push(refused === undefined ? item : { ...item, refused });
   }
   return admissions;
@@ -100,15 +100,11 @@ interface Facts {
   /** By id: the accounts that report, and those whose private conversations are named. */
   readonly identities: ReadonlyMap<string, Identity>;
   /** By `<service> <instance>`. */
-  readonly leases: ReadonlyMap<string, Lease | undefined>;
+  readonly leases: ReadonlyMap<string, Lease>;
   readonly owners: ReadonlyMap<string, IntentOwner>;
 }
 
-async function objection(
-  item: Admitted,
-  facts: Facts,
-  enabled: ReturnType<typeof connectorSwitch>,
-): Promise<FabricError | undefined> {
+function objection(item: Admitted, facts: Facts, enabled: ConnectorSwitch): FabricError | undefined {
   const { opened } = item;
   const { metadata, service } = opened.envelope;
   // A foreign daemon on a development namespace: nothing is known of it, and its events say so.
@@ -125,7 +121,7 @@ async function objection(
     wrongIntent(opened, facts) ??
     wrongConversation(item, facts) ??
     wrongIdentity(item, facts) ??
-    (await switchedOff(opened, enabled))
+    switchedOff(opened, enabled)
   );
 }
 
@@ -220,13 +216,10 @@ function wrongIdentity(item: Admitted, { identities }: Facts): FabricError | und
   return refused("envelope.schema", "message_id or trace_id is not the one that this event implies");
 }
 
-async function switchedOff(
-  opened: Opened,
-  enabled: ReturnType<typeof connectorSwitch>,
-): Promise<FabricError | undefined> {
+function switchedOff(opened: Opened, enabled: ConnectorSwitch): FabricError | undefined {
   if (opened.action.canonical !== "inbound_event") return undefined;
   const { service, metadata } = opened.envelope;
-  if (await enabled(metadata.workspace_id, service)) return undefined;
+  if (enabled(metadata.workspace_id, service)) return undefined;
   return refused("flag.disabled", `the ${service} connector is switched off for this workspace`);
 }
 
@@ -250,14 +243,20 @@ async function ownersIn(on: Queryable, batch: readonly Admitted[]): Promise<Map<
   return new Map((await intentOwners(on, ids)).map((owner) => [owner.id, owner]));
 }
 
-async function leasesOf(on: Queryable, batch: readonly Admitted[]): Promise<Map<string, Lease | undefined>> {
-  const leases = new Map<string, Lease | undefined>();
-  for (const { opened } of batch) {
-    const { service, metadata } = opened.envelope;
-    const key = `${service} ${metadata.instance}`;
-    if (!leases.has(key)) leases.set(key, await currentLease(on, service, metadata.instance));
-  }
-  return leases;
+/** One statement, however many instances a batch comes from. */
+async function leasesOf(on: Queryable, batch: readonly Admitted[]): Promise<Map<string, Lease>> {
+  const instances = batch.map(({ opened: { envelope } }) => ({
+    service: envelope.service,
+    instance: envelope.metadata.instance,
+  }));
+  const unique = new Map(instances.map((one) => [`${one.service} ${one.instance}`, one]));
+  const leases = await currentLeases(on, [...unique.values()]);
+  return new Map(leases.map((lease) => [`${lease.service} ${lease.instance}`, lease]));
+}
+
+function workspacesOfEvents(batch: readonly Admitted[]): string[] {
+  const events = batch.filter(({ opened }) => opened.action.canonical === "inbound_event");
+  return [...new Set(events.map(({ opened }) => opened.envelope.metadata.workspace_id))];
 }
 
 function accountNamed({ opened, event }: Admitted): string | undefined {

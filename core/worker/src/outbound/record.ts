@@ -62,7 +62,7 @@ export async function recordIntent(
     const known = await intentById(on, intent.id);
     if (known !== undefined) return { intent: sameIntent(known, intent, request), fresh: false };
     if (identity.state === "unlinked") throw noIdentity();
-    await requireRoom(on, intent, core.intentLimits);
+    await requireRoom(on, intent, core.intentLimits, core.waitingRoom);
     const row = await insertIntent(on, intent);
     if (row === undefined)
       return { intent: sameIntent(await intentById(on, intent.id), intent, request), fresh: false };

@@ -4,6 +4,7 @@
  */
 import { FabricError } from "@linkspan/envelopes";
 import { type NewIntent, type Queryable, waitingIntents } from "@linkspan/store";
+import { WaitingRoom } from "./waiting.ts";
 
 export interface IntentLimits {
   /** Largest text, bytes of UTF-8. */
@@ -55,17 +56,19 @@ export function requireFit(
 
 /**
  * @param on the transaction that records the intent
+ * @param room what this process knows of the queues; without one they are counted
  * @throws FabricError `intent.queue_full` with the time to come back
  */
 export async function requireRoom(
   on: Queryable,
   intent: Pick<NewIntent, "workspaceId" | "identityId">,
   limits: Partial<IntentLimits> = {},
+  room = new WaitingRoom(),
 ): Promise<void> {
-  const { perIdentity, perWorkspace } = { ...DEFAULT_INTENT_LIMITS, ...limits };
-  const waiting = await waitingIntents(on, intent, { perIdentity, perWorkspace });
-  if (waiting.identity >= perIdentity) throw full(`${perIdentity} intents of this identity wait already`);
-  if (waiting.workspace >= perWorkspace) throw full(`${perWorkspace} intents of this workspace wait already`);
+  const bounds = { ...DEFAULT_INTENT_LIMITS, ...limits };
+  const full = await room.take(intent, bounds, () => waitingIntents(on, intent, bounds));
+  if (full === "identity") throw queueFull(`${bounds.perIdentity} intents of this identity wait already`);
+  if (full === "workspace") throw queueFull(`${bounds.perWorkspace} intents of this workspace wait already`);
 }
 
 function linesOf(text: string): number {
@@ -74,6 +77,6 @@ function linesOf(text: string): number {
   return lines;
 }
 
-function full(detail: string): FabricError {
+function queueFull(detail: string): FabricError {
   return new FabricError("intent.queue_full", detail, { retryAfterMs: COME_BACK_MS });
 }

@@ -37,7 +37,8 @@ export async function objectionTo(on: Queryable, intent: Intent): Promise<Object
   const identity = await identityById(on, intent.identity_id);
   const broken = brokenInvariant(intent, identity);
   if (broken !== undefined) return { code: "policy.denied", reason: broken };
-  if (!(await connectorSwitch(on)(intent.workspace_id, intent.service))) {
+  const enabled = await connectorSwitch(on, [intent.workspace_id]);
+  if (!enabled(intent.workspace_id, intent.service)) {
     return { code: "flag.disabled", reason: `the ${intent.service} connector is switched off` };
   }
   return undefined;
