@@ -2,7 +2,14 @@
 import { createHash } from "node:crypto";
 import { blameOf, type ErrorCode, FabricError, parseRoutingKey, routingKey } from "@linkspan/envelopes";
 import { ACK, asPlainText, DEAD_LETTERS, type Delivery, type Subscription } from "@linkspan/fabric";
-import { audit, quarantine, quarantined, resolveQuarantined } from "@linkspan/store";
+import {
+  audit,
+  isForGood,
+  quarantineAll,
+  quarantined,
+  type Refused,
+  resolveQuarantined,
+} from "@linkspan/store";
 import type { Core } from "./core.ts";
 
 const MAX_DETAIL = 1_000;
@@ -29,7 +36,7 @@ export async function startDeadLetterReader(core: Core): Promise<Subscription> {
   });
 }
 
-type Row = Parameters<typeof quarantine>[1] & { readonly code: ErrorCode };
+type Row = Refused & { readonly code: ErrorCode };
 
 /** Every text is cut and cleaned: it was written by somebody whom another program refused. */
 function rowOf({ death, route, messageId, kid, sig, body }: Delivery): Row {
@@ -47,9 +54,7 @@ function rowOf({ death, route, messageId, kid, sig, body }: Delivery): Row {
 }
 
 async function keep(core: Core, rows: readonly Row[]): Promise<void> {
-  await core.database.transaction(async (client) => {
-    for (const row of rows) await quarantine(client, row);
-  });
+  await core.database.transaction((client) => quarantineAll(client, rows));
 }
 
 /** @throws what is not the row's own fault */
@@ -91,10 +96,13 @@ async function keepOne(core: Core, row: Row): Promise<void> {
  * Publishes a quarantined envelope again on its route, unchanged: its signature and its id still count. It may be
  * retried until it is dropped; when it is refused again it is open again.
  *
- * @throws FabricError `request.not_found`, `bus.*`
+ * @throws FabricError `request.not_found`, `request.invalid` when its bytes can never be taken in, `bus.*`
  */
 export async function retryQuarantined(core: Core, id: string, actor: string): Promise<void> {
   const row = await open(core, id);
+  if (isForGood(row)) {
+    throw new FabricError("request.invalid", `${row.code} is never mended by trying again; drop the entry`);
+  }
   await core.bus.publish({
     route: parseRoutingKey(row.routing_key),
     body: row.body,

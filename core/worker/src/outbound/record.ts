@@ -9,6 +9,7 @@ import {
   enqueue,
   holdIdentity,
   type Identity,
+  identityById,
   insertIntent,
   type Intent,
   intentById,
@@ -25,8 +26,11 @@ import { transition } from "./transition.ts";
 
 export interface IntentRequest {
   readonly workspaceId: string;
-  readonly userId: string;
+  /** Default: the identity's user. */
+  readonly userId?: string;
   readonly identityId: string;
+  /** Must be the identity's, if given. */
+  readonly service?: string;
   /** Canonical or one of the service's own names, such as `outbound_message`. */
   readonly action: string;
   readonly conversation?: string;
@@ -50,12 +54,15 @@ export async function recordIntent(
   core: Core,
   request: IntentRequest,
 ): Promise<{ readonly intent: Intent; readonly fresh: boolean }> {
+  const speaker = await identityById(core.database.pool, request.identityId);
+  if (speaker?.workspace_id !== request.workspaceId) throw noIdentity();
+  // What is wrong by itself is refused before a transaction is opened for it.
+  const intent = toIntent(core, request, speaker);
+  requirePublishable(core, intent, speaker);
   return committed(core, async (on, after) => {
     // Held, so that unlinking sees this intent or this sees the unlinking.
     const identity = await holdIdentity(on, request.identityId);
-    if (identity?.workspace_id !== request.workspaceId) throw noIdentity();
-    const intent = toIntent(core, request, identity.service);
-    requirePublishable(core, intent, identity);
+    if (identity === undefined) throw noIdentity();
     const known = await intentById(on, intent.id);
     if (known !== undefined) return { intent: sameIntent(known, intent), fresh: false };
     if (identity.state === "unlinked") throw noIdentity();
@@ -74,7 +81,12 @@ export async function recordIntent(
   });
 }
 
-function toIntent(core: Core, request: IntentRequest, service: string): NewIntent {
+function toIntent(core: Core, request: IntentRequest, speaker: Identity): NewIntent {
+  const { service } = speaker;
+  const userId = request.userId ?? speaker.user_id;
+  if (request.service !== undefined && request.service !== service) {
+    throw new FabricError("request.invalid", "service: the identity is of another service");
+  }
   const action = actionOf(service, request.action);
   if (action?.direction !== "to_daemon" || action.capability === undefined) {
     throw new FabricError("action.unsupported", `${service} has no outbound action of this name`);
@@ -102,7 +114,7 @@ function toIntent(core: Core, request: IntentRequest, service: string): NewInten
   return {
     id,
     workspaceId: request.workspaceId,
-    userId: request.userId,
+    userId,
     identityId: request.identityId,
     service,
     action: request.action,
@@ -120,7 +132,7 @@ function toIntent(core: Core, request: IntentRequest, service: string): NewInten
         instance: "primary",
         message_id: id,
         identity_id: request.identityId,
-        user_id: request.userId,
+        user_id: userId,
         ...(request.conversation !== undefined && { conversation: request.conversation }),
       },
       payload: request.payload,

@@ -1,0 +1,120 @@
+import { seededRandom } from "@linkspan/fabric";
+import { expect, test } from "vitest";
+import { FairTurns } from "./fair-turns.ts";
+import { turnsOf } from "./limits.ts";
+
+const never = new AbortController().signal;
+
+/** Takes a turn and notes its name when it begins. */
+function bench(atOnce: number, perTenant: number) {
+  const turns = new FairTurns({ atOnce, perTenant });
+  const begun: string[] = [];
+  const ends = new Map<string, () => void>();
+  const take = (name: string, signal = never) =>
+    turns.take(name.split(" ")[0] as string, signal).then((end) => {
+      ends.set(name, end);
+      if (!signal.aborted) begun.push(name);
+    });
+  const end = async (name: string) => {
+    ends.get(name)?.();
+    await settled();
+  };
+  return { turns, begun, take, end };
+}
+
+async function settled(): Promise<void> {
+  for (let i = 0; i < 5; i++) await Promise.resolve();
+}
+
+test("one tenant's flood leaves room for another, and waits behind itself", async () => {
+  const { begun, take, end } = bench(4, 2);
+  for (let i = 0; i < 100; i++) void take(`evil ${i}`);
+  await settled();
+  expect(begun).toEqual(["evil 0", "evil 1"]);
+  void take("honest 0");
+  await settled();
+  expect(begun.at(-1)).toBe("honest 0");
+  await end("evil 0");
+  expect(begun.at(-1)).toBe("evil 2");
+});
+
+test("tenants have turns one after the other, however much each asks for", async () => {
+  const { begun, take, end } = bench(1, 1);
+  for (let i = 0; i < 50; i++) void take(`evil ${i}`);
+  void take("a 0");
+  void take("a 1");
+  void take("b 0");
+  await settled();
+  for (const name of ["evil 0", "a 0", "b 0", "evil 1", "a 1", "evil 2"]) {
+    expect(begun.at(-1)).toBe(name);
+    await end(name);
+  }
+});
+
+test("who is gone does not wait, takes no turn and leaves nothing behind", async () => {
+  const { turns, begun, take, end } = bench(1, 1);
+  const gone = new AbortController();
+  void take("a 0");
+  const waiting = take("b 0", gone.signal);
+  void take("c 0");
+  gone.abort();
+  await waiting;
+  await take("d 0", gone.signal);
+  await end("a 0");
+  expect(begun).toEqual(["a 0", "c 0"]);
+  await end("c 0");
+  expect(turns.working).toBe(0);
+});
+
+test("a turn ends once", async () => {
+  const { turns, take, end } = bench(2, 2);
+  void take("a 0");
+  void take("a 1");
+  await settled();
+  await end("a 0");
+  await end("a 0");
+  expect(turns.working).toBe(1);
+});
+
+test("in any order of asking, leaving and ending, bounds hold and everybody who stays has a turn", async () => {
+  const seed = Date.now() % 1_000_000;
+  console.info(`fair turns: seed ${seed}`);
+  const random = seededRandom(seed);
+  const turns = new FairTurns({ atOnce: 3, perTenant: 2 });
+  const working = new Map<string, number>();
+  let served = 0;
+  let left = 0;
+  const ask = async (tenant: string) => {
+    const gone = new AbortController();
+    if (random() < 0.2) queueMicrotask(() => gone.abort());
+    const end = await turns.take(tenant, gone.signal);
+    if (gone.signal.aborted) {
+      left += 1;
+      end();
+      return;
+    }
+    const mine = (working.get(tenant) ?? 0) + 1;
+    working.set(tenant, mine);
+    expect(mine).toBeLessThanOrEqual(2);
+    expect(turns.working).toBeLessThanOrEqual(3);
+    for (let i = 0; i < random() * 10; i++) await Promise.resolve();
+    working.set(tenant, (working.get(tenant) ?? 0) - 1);
+    served += 1;
+    end();
+  };
+  await Promise.all(Array.from({ length: 2_000 }, () => ask("abcde"[Math.floor(random() * 5)] as string)));
+  expect(served + left).toBe(2_000);
+  expect(served).toBeGreaterThan(1_000);
+  expect(turns.working).toBe(0);
+});
+
+test.each([
+  [2, { atOnce: 1, perTenant: 1 }],
+  [6, { atOnce: 4, perTenant: 2 }],
+  [50, { atOnce: 33, perTenant: 16 }],
+])(
+  "with %i connections some are left for the way in and out, and some for other tenants",
+  (connections, turns) => {
+    expect(turnsOf(connections)).toEqual(turns);
+  },
+);
