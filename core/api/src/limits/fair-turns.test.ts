@@ -1,4 +1,4 @@
-import { seededRandom } from "@linkspan/fabric";
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { FairTurns } from "./fair-turns.ts";
 import { turnsOf } from "./limits.ts";
@@ -76,36 +76,43 @@ test("a turn ends once", async () => {
   expect(turns.working).toBe(1);
 });
 
+const asked = fc.record({
+  tenant: fc.constantFrom("a", "b", "c", "d"),
+  leaves: fc.boolean(),
+  works: fc.nat(9),
+});
+
 test("in any order of asking, leaving and ending, bounds hold and everybody who stays has a turn", async () => {
-  const seed = Date.now() % 1_000_000;
-  console.info(`fair turns: seed ${seed}`);
-  const random = seededRandom(seed);
-  const turns = new FairTurns({ atOnce: 3, perTenant: 2 });
-  const working = new Map<string, number>();
-  let served = 0;
-  let left = 0;
-  const ask = async (tenant: string) => {
-    const gone = new AbortController();
-    if (random() < 0.2) queueMicrotask(() => gone.abort());
-    const end = await turns.take(tenant, gone.signal);
-    if (gone.signal.aborted) {
-      left += 1;
-      end();
-      return;
-    }
-    const mine = (working.get(tenant) ?? 0) + 1;
-    working.set(tenant, mine);
-    expect(mine).toBeLessThanOrEqual(2);
-    expect(turns.working).toBeLessThanOrEqual(3);
-    for (let i = 0; i < random() * 10; i++) await Promise.resolve();
-    working.set(tenant, (working.get(tenant) ?? 0) - 1);
-    served += 1;
-    end();
-  };
-  await Promise.all(Array.from({ length: 2_000 }, () => ask("abcde"[Math.floor(random() * 5)] as string)));
-  expect(served + left).toBe(2_000);
-  expect(served).toBeGreaterThan(1_000);
-  expect(turns.working).toBe(0);
+  await fc.assert(
+    fc.asyncProperty(fc.array(asked, { maxLength: 200 }), async (all) => {
+      const turns = new FairTurns({ atOnce: 3, perTenant: 2 });
+      const working = new Map<string, number>();
+      let served = 0;
+      let left = 0;
+      const ask = async ({ tenant, leaves, works }: (typeof all)[number]) => {
+        const gone = new AbortController();
+        if (leaves) queueMicrotask(() => gone.abort());
+        const end = await turns.take(tenant, gone.signal);
+        if (gone.signal.aborted) {
+          left += 1;
+          end();
+          return;
+        }
+        const mine = (working.get(tenant) ?? 0) + 1;
+        working.set(tenant, mine);
+        expect(mine).toBeLessThanOrEqual(2);
+        expect(turns.working).toBeLessThanOrEqual(3);
+        for (let i = 0; i < works; i++) await Promise.resolve();
+        working.set(tenant, (working.get(tenant) ?? 0) - 1);
+        served += 1;
+        end();
+      };
+      await Promise.all(all.map(ask));
+      expect(served).toBeGreaterThanOrEqual(all.filter(({ leaves }) => !leaves).length);
+      expect(served + left).toBe(all.length);
+      expect(turns.working).toBe(0);
+    }),
+  );
 });
 
 test.each([

@@ -47,7 +47,7 @@ export const DEFAULT_LIMITS: ApiLimits = {
   perWorkspace: { perSecond: 400, burst: 2_000 },
   requestsPerWorkspace: 100,
   turns: turnsOf(6),
-  mistakes: { perSecond: 10, burst: 200 },
+  mistakes: { perSecond: 10, burst: 100 },
   bodyBytes: { perSecond: 4 * 1_048_576, burst: 64 * 1_048_576 },
   refusedAfterMs: 500,
   streamsPerToken: 20,

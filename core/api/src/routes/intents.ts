@@ -1,7 +1,7 @@
 /** What backends want said. */
 import { FabricError, INTENT_STATES } from "@linkspan/envelopes";
 import { intentById, listIntents, stepsOf } from "@linkspan/store";
-import { cancelIntent, type Core, type IntentRequest, recordIntent, resolveIntent } from "@linkspan/worker";
+import { cancelIntent, type IntentRequest, recordIntent, resolveIntent } from "@linkspan/worker";
 import { z } from "zod";
 import { callerOf } from "../auth/caller.ts";
 import type { Routes } from "../context.ts";

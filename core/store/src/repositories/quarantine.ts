@@ -72,11 +72,6 @@ export async function quarantineAll(on: Queryable, refused: readonly Refused[]):
   });
 }
 
-/** Whether these bytes were refused for what never changes; then only their beginning may be kept. */
-export function isForGood({ code }: { readonly code: string }): boolean {
-  return FOR_GOOD.has(code);
-}
-
 /** What one statement takes, one row at least. */
 function leading(rows: ReturnType<typeof rowOf>[], from: number): ReturnType<typeof rowOf>[] {
   let to = from;
@@ -106,7 +101,7 @@ function insert(on: Queryable, rows: ReturnType<typeof rowOf>[]) {
 
 function rowOf(refused: Refused) {
   const { body } = refused;
-  const isCut = isForGood(refused) && body.length > CUT_BODY;
+  const isCut = FOR_GOOD.has(refused.code) && body.length > CUT_BODY;
   const cut = `the first ${CUT_BODY} of its ${body.length} bytes are kept; `;
   return {
     code: refused.code,

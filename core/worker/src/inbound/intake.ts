@@ -39,10 +39,10 @@ export async function startIntake(core: Core, worker: string = randomUUID()): Pr
           const received = batch.map(toReceived);
           const sound = received.filter(({ refused }) => refused === undefined);
           const refused = received.filter((one) => one.refused !== undefined);
-          await both(
-            sound.length > 0 ? commits.commit(sound, isOwned) : undefined,
-            refused.length > 0 ? refusals.commit(refused, isOwned) : undefined,
-          );
+          const work = [];
+          if (sound.length > 0) work.push(commits.commit(sound, isOwned));
+          if (refused.length > 0) work.push(refusals.commit(refused, isOwned));
+          await every(work);
           return batch.map(() => ACK);
         },
         keyOf,
@@ -75,8 +75,8 @@ async function takeIn(core: Core, acks: Acknowledger, received: readonly Receive
   acks.send(outcome.acks);
 }
 
-/** Waits for both even when one fails: what is tried again must not meet what still runs. */
-async function both(...work: readonly (Promise<void> | undefined)[]): Promise<void> {
+/** Waits for all even when one fails: what is tried again must not meet what still runs. */
+async function every(work: readonly Promise<void>[]): Promise<void> {
   for (const one of await Promise.allSettled(work)) if (one.status === "rejected") throw one.reason;
 }
 
