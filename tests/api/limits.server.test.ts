@@ -58,6 +58,7 @@ describeWithServers(["postgres"], "limits over HTTP", () => {
     const body = { identity_id: "alice", payload: { text: "hi" } };
     const headers = { "idempotency-key": "one" };
     const { body: intent } = await world.ask("POST", "/v1/intents", { as: acme, body, headers });
+    expect((await world.ask("GET", "/v1/intents", { as: rival })).status).toBe(200);
     const { pool } = world.core.database;
     const holder = await pool.connect();
     let answers: Promise<Answer<unknown>[]> | undefined;

@@ -248,14 +248,20 @@ describeWithServers(["postgres"], "the way in, for several accounts and holders"
         kid: first.signer.kid,
         sig: first.signer.sign("application/vnd.msgr.bridge.v1+json", body),
       });
-      const waiting = () =>
-        database.query(
-          "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+      /** When the transactions began that wait for a row. */
+      const waiting = async () => {
+        const { rows } = await database.query<{ began: string }>(
+          `SELECT xact_start::text AS began FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'`,
         );
-      await until(async () => (await waiting()).rows.length > 0, { what: "quarantine to wait" });
+        return rows.map(({ began }) => began);
+      };
+      await until(async () => (await waiting()).length > 0, { what: "quarantine to wait" });
+      const before = await waiting();
       await first.say(event);
       await hears(["a: sound"]);
-      expect((await waiting()).rows.length).toBeGreaterThan(0);
+      // The same wait goes on: the event did not come after it.
+      expect(await waiting()).toEqual(before);
     } finally {
       await holder.query("ROLLBACK");
       holder.release();

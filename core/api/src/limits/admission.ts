@@ -45,7 +45,7 @@ export class Admission {
     this.#workspaces = new RateLimiter(limits.perWorkspace, remembered);
     this.#mistakes = new RateLimiter(limits.mistakes, remembered);
     this.#bodyBytes = new RateLimiter(limits.bodyBytes, remembered);
-    this.#turns = new FairTurns(limits.turns);
+    this.#turns = new FairTurns(limits.turns, nowMs);
     this.#streams = new Places(limits.streams);
   }
 

@@ -7,7 +7,9 @@ const never = new AbortController().signal;
 
 /** Takes a turn and notes its name when it begins. */
 function bench(atOnce: number, perTenant: number) {
-  const turns = new FairTurns({ atOnce, perTenant });
+  let nowMs = 0;
+  const turns = new FairTurns({ atOnce, perTenant }, () => nowMs);
+  const pass = (ms: number) => (nowMs += ms);
   const begun: string[] = [];
   const ends = new Map<string, () => void>();
   const take = (name: string, signal = never) =>
@@ -19,23 +21,43 @@ function bench(atOnce: number, perTenant: number) {
     ends.get(name)?.();
     await settled();
   };
-  return { turns, begun, take, end };
+  return { turns, begun, take, end, pass };
 }
 
 async function settled(): Promise<void> {
   for (let i = 0; i < 5; i++) await Promise.resolve();
 }
 
-test("one tenant's flood leaves room for another, and waits behind itself", async () => {
+test("one tenant's flood leaves room for another that was there lately, and waits behind itself", async () => {
   const { begun, take, end } = bench(4, 2);
-  for (let i = 0; i < 100; i++) void take(`evil ${i}`);
-  await settled();
-  expect(begun).toEqual(["evil 0", "evil 1"]);
   void take("honest 0");
   await settled();
-  expect(begun.at(-1)).toBe("honest 0");
+  await end("honest 0");
+  for (let i = 0; i < 100; i++) void take(`evil ${i}`);
+  await settled();
+  expect(begun).toEqual(["honest 0", "evil 0", "evil 1"]);
+  void take("honest 1");
+  await settled();
+  expect(begun.at(-1)).toBe("honest 1");
   await end("evil 0");
   expect(begun.at(-1)).toBe("evil 2");
+});
+
+test("a tenant that is alone has all turns until another one comes, and again when that is gone for long", async () => {
+  const { begun, take, end, pass } = bench(3, 1);
+  for (let i = 0; i < 20; i++) void take(`busy ${i}`);
+  await settled();
+  expect(begun).toEqual(["busy 0", "busy 1", "busy 2"]);
+  void take("rare 0");
+  await end("busy 0");
+  expect(begun.at(-1)).toBe("rare 0");
+  for (const name of ["busy 1", "rare 0"]) await end(name);
+  expect(begun.length).toBe(4);
+  await end("busy 2");
+  expect(begun.slice(4)).toEqual(["busy 3"]);
+  pass(10_000);
+  await end("busy 3");
+  expect(begun.slice(5)).toEqual(["busy 4", "busy 5", "busy 6"]);
 });
 
 test("tenants have turns one after the other, however much each asks for", async () => {
@@ -100,7 +122,7 @@ test("in any order of asking, leaving and ending, bounds hold and everybody who 
         }
         const mine = (working.get(tenant) ?? 0) + 1;
         working.set(tenant, mine);
-        expect(mine).toBeLessThanOrEqual(2);
+        expect(mine).toBeLessThanOrEqual(3);
         expect(turns.working).toBeLessThanOrEqual(3);
         for (let i = 0; i < works; i++) await Promise.resolve();
         working.set(tenant, (working.get(tenant) ?? 0) - 1);

@@ -5,9 +5,12 @@
 export interface TurnLimits {
   /** Turns at once, of all tenants together. */
   readonly atOnce: number;
-  /** Turns at once of one tenant. */
+  /** Turns at once of one tenant while another one had a turn lately; one that is alone may have all. */
   readonly perTenant: number;
 }
+
+/** How long a tenant is remembered to be there, milliseconds. */
+const LATELY_MS = 10_000;
 
 export class FairTurns {
   readonly #limits: TurnLimits;
@@ -16,11 +19,18 @@ export class FairTurns {
   readonly #working = new Map<string, number>();
   /** When a tenant that works or waits began its latest turn, counted in turns. */
   readonly #latest = new Map<string, number>();
+  /** Whose turn began last, and when. */
+  #last: { readonly tenant: string; readonly atMs: number } | undefined;
+  /** When a turn of any other tenant began last. */
+  #otherAtMs = Number.NEGATIVE_INFINITY;
   #begun = 0;
   #count = 0;
+  readonly #nowMs: () => number;
 
-  constructor(limits: TurnLimits) {
+  /** @param nowMs a clock that never goes back */
+  constructor(limits: TurnLimits, nowMs: () => number = () => performance.now()) {
     this.#limits = limits;
+    this.#nowMs = nowMs;
   }
 
   /** Turns that are taken now. */
@@ -59,6 +69,8 @@ export class FairTurns {
   }
 
   #begin(tenant: string): () => void {
+    if (this.#last !== undefined && this.#last.tenant !== tenant) this.#otherAtMs = this.#last.atMs;
+    this.#last = { tenant, atMs: this.#nowMs() };
     this.#count += 1;
     this.#latest.set(tenant, ++this.#begun);
     this.#working.set(tenant, this.#workingOf(tenant) + 1);
@@ -92,12 +104,19 @@ export class FairTurns {
     let best: { readonly tenant: string; readonly working: number; readonly latest: number } | undefined;
     for (const tenant of this.#waiting.keys()) {
       const [working, latest] = [this.#workingOf(tenant), this.#latest.get(tenant) ?? 0];
-      if (working >= this.#limits.perTenant) continue;
+      if (working >= this.#mostOf(tenant)) continue;
       const isBefore =
         best === undefined || working < best.working || (working === best.working && latest < best.latest);
       if (isBefore) best = { tenant, working, latest };
     }
     return best?.tenant;
+  }
+
+  #mostOf(tenant: string): number {
+    const { atOnce, perTenant } = this.#limits;
+    const isLast = this.#last === undefined || this.#last.tenant === tenant;
+    const otherAtMs = isLast ? this.#otherAtMs : (this.#last?.atMs ?? 0);
+    return this.#nowMs() - otherAtMs < LATELY_MS ? perTenant : atOnce;
   }
 
   #forget(tenant: string): void {
