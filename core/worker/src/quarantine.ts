@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { blameOf, type ErrorCode, FabricError, parseRoutingKey, routingKey } from "@linkspan/envelopes";
 import { ACK, asPlainText, DEAD_LETTERS, type Delivery, type Subscription } from "@linkspan/fabric";
-import { audit, quarantineAll, quarantined, type Refused, resolveQuarantined } from "@linkspan/store";
+import { audit, quarantine, quarantined, type Refused, resolveQuarantined } from "@linkspan/store";
 import type { Core } from "./core.ts";
 
 const MAX_DETAIL = 1_000;
@@ -47,7 +47,9 @@ function rowOf({ death, route, messageId, kid, sig, body }: Delivery): Row {
 }
 
 async function keep(core: Core, rows: readonly Row[]): Promise<void> {
-  await core.database.transaction((client) => quarantineAll(client, rows));
+  await core.database.transaction(async (client) => {
+    for (const row of rows) await quarantine(client, row);
+  });
 }
 
 /** @throws what is not the row's own fault */

@@ -40,8 +40,9 @@ const BYTES_AT_ONCE = 4 * 1_048_576;
  * open again then; one that was dropped stays so.
  */
 export async function quarantine(on: Queryable, refused: Refused): Promise<string> {
-  const [id] = await quarantineAll(on, [refused]);
-  return id as string;
+  const [row] = await insert(on, [rowOf(refused)]);
+  if (row === undefined) throw new Error("an insert with RETURNING gave no row");
+  return row.id;
 }
 
 /** As {@link quarantine}, in one statement. @returns the id of each one's row */
