@@ -168,6 +168,10 @@ describeWithServers(["postgres"], "daemons over HTTP", () => {
     expect((await world.ask("POST", `/v1/quarantine/${nobodys}/retry`, { as: world.owner })).status).toBe(
       204,
     );
+    const cut = await quarantine(pool, { ...refused, body: Buffer.alloc(100_000, "x") });
+    const retried = await world.ask("POST", `/v1/quarantine/${cut}/retry`, { as: world.owner });
+    expect([retried.status, retried.body.code]).toEqual([400, "request.invalid"]);
+    expect((await world.ask("POST", `/v1/quarantine/${cut}/drop`, { as: world.owner })).status).toBe(204);
     expect((await world.ask("GET", "/v1/quarantine/1e3", { as: world.owner })).status).toBe(400);
   });
 });

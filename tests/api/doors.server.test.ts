@@ -67,7 +67,14 @@ describeWithServers(["postgres"], "every HTTP door", () => {
   beforeAll(async () => {
     server = await startPostgres();
     const wide = { perSecond: 1e6, burst: 1e6 };
-    const limits = { perToken: wide, perWorkspace: wide, anonymous: wide, failures: wide };
+    const limits = {
+      perToken: wide,
+      perWorkspace: wide,
+      anonymous: wide,
+      failures: wide,
+      mistakes: wide,
+      bodyBytes: wide,
+    };
     world = await ApiWorld.start(server, { limits });
     known = await twoTenants(world);
   });

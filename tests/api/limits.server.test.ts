@@ -51,6 +51,54 @@ describeWithServers(["postgres"], "limits over HTTP", () => {
     expect((await ask(world.owner)).status).toBe(200);
   });
 
+  test("requests of one workspace that wait for the database leave turns and connections to everybody else", async () => {
+    await using world = await ApiWorld.start(server, { limits: { turns: { atOnce: 2, perTenant: 1 } } });
+    const [acme, rival] = [await world.token("a", "backend"), await world.token("r", "backend", "rival")];
+    await world.identity("alice");
+    const body = { identity_id: "alice", payload: { text: "hi" } };
+    const headers = { "idempotency-key": "one" };
+    const { body: intent } = await world.ask("POST", "/v1/intents", { as: acme, body, headers });
+    expect((await world.ask("GET", "/v1/intents", { as: rival })).status).toBe(200);
+    const { pool } = world.core.database;
+    const holder = await pool.connect();
+    let answers: Promise<Answer<unknown>[]> | undefined;
+    try {
+      await holder.query("BEGIN");
+      await holder.query("SELECT 1 FROM intents WHERE id = $1 FOR UPDATE", [intent.id]);
+      const cancel = () => world.ask("POST", `/v1/intents/${String(intent.id)}/cancel`, { as: acme });
+      answers = Promise.all(Array.from({ length: 30 }, cancel));
+      const waiting = async () => {
+        const { rows } = await world.core.database.query<{ count: number }>(
+          "SELECT count(*)::int AS count FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        );
+        return rows[0]?.count ?? 0;
+      };
+      await until(async () => (await waiting()) > 0, { what: "a request to wait for the row" });
+      expect((await world.ask("GET", "/v1/intents", { as: rival })).status).toBe(200);
+      expect(pool.waitingCount).toBe(0);
+      expect(await waiting()).toBeGreaterThan(0);
+    } finally {
+      await holder.query("ROLLBACK");
+      holder.release();
+    }
+    expect(new Set((await answers).map(({ status }) => status))).toEqual(new Set([200]));
+  });
+
+  test("a token whose requests are refused for what they say is held up, and no other is", async () => {
+    await using world = await ApiWorld.start(server, { limits: { mistakes: rate(3) } });
+    const [one, two] = [await world.token("one", "backend"), await world.token("two", "backend")];
+    const wrong = [
+      await world.ask<Problem>("POST", "/v1/intents", { as: one, body: { payload: 1 } }),
+      await world.ask<Problem>("GET", "/v1/intents/none", { as: one }),
+      await world.ask<Problem>("DELETE", "/v1/tokens/none", { as: one }),
+    ];
+    expect(wrong.map(({ status }) => status)).toEqual([400, 404, 403]);
+    const fourth = await world.ask<Problem>("GET", "/v1/intents/none", { as: one });
+    expect([404, 429]).toContain(fourth.status);
+    limited(await world.ask<Problem>("GET", "/v1/intents", { as: one }));
+    expect((await world.ask("GET", "/v1/intents", { as: two })).status).toBe(200);
+  });
+
   test("an address that floods is refused, but no valid token from it, also one not seen before", async () => {
     await using world = await ApiWorld.start(server);
     const address = "203.0.113.9";

@@ -118,7 +118,7 @@ export class HostileTenant {
   async #garbage(): Promise<void> {
     const [method, pattern] = pick(this.#random, ROUTES);
     const path = pattern.replaceAll("{}", () =>
-      encodeURIComponent(this.#id().toWellFormed().slice(0, 4_000)),
+      encodeURIComponent(this.#id().slice(0, 4_000).toWellFormed()),
     );
     const body = method === "GET" || this.#random() < 0.2 ? undefined : hostileValue(this.#random);
     await this.#send(method, path, body);

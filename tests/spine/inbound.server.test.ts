@@ -1,7 +1,7 @@
 /** Which of several accounts is listened to, what counts of an older holder, and whose words are whose. */
-import type { InboundEvent, Envelope } from "@linkspan/envelopes";
+import { type Envelope, type InboundEvent, routeOf, routingKey } from "@linkspan/envelopes";
 import type { Bus } from "@linkspan/fabric";
-import { identityById, listQuarantine, readEvents, updateIdentity } from "@linkspan/store";
+import { identityById, listQuarantine, quarantine, readEvents, updateIdentity } from "@linkspan/store";
 import { dropQuarantined, retryQuarantined } from "@linkspan/worker";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
@@ -259,6 +259,59 @@ describeWithServers(["postgres"], "the way in, for several accounts and holders"
     expect(await stateOf()).toBe("connected");
     await report("backfilling", -200_000);
     expect(await stateOf()).toBe("backfilling");
+  });
+
+  test("what cannot be read and waits for quarantine holds up nobody else's events", async () => {
+    const { database } = world.core;
+    const event = first.event({ account: "a", payload: { text: "sound" } });
+    const own = routeOf(event, world.core.namespace.partitions);
+    const route = { ...own, partition: own.partition === 0 ? 1 : 0 };
+    const key = routingKey(route);
+    const body = Buffer.from("not json");
+    const holder = await database.pool.connect();
+    let sent: Promise<void> | undefined;
+    try {
+      await holder.query("BEGIN");
+      await quarantine(holder, {
+        code: "envelope.malformed",
+        detail: "not settled yet",
+        routingKey: key,
+        issuer: undefined,
+        workspaceId: undefined,
+        messageId: undefined,
+        kid: undefined,
+        sig: undefined,
+        body,
+      });
+      sent = bus.publish({
+        route,
+        body,
+        messageId: "x".repeat(43),
+        kid: first.signer.kid,
+        sig: first.signer.sign("application/vnd.msgr.bridge.v1+json", body),
+      });
+      /** When the transactions began that wait for a row. */
+      const waiting = async () => {
+        const { rows } = await database.query<{ began: string }>(
+          `SELECT xact_start::text AS began FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+        );
+        return rows.map(({ began }) => began);
+      };
+      await until(async () => (await waiting()).length > 0, { what: "quarantine to wait" });
+      const before = await waiting();
+      await first.say(event);
+      await hears(["a: sound"]);
+      // The same wait goes on: the event did not come after it.
+      expect(await waiting()).toEqual(before);
+    } finally {
+      await holder.query("ROLLBACK");
+      holder.release();
+      await sent;
+    }
+    await until(async () => (await listQuarantine(database.pool, { limit: 5 })).length === 1, {
+      what: "the unreadable envelope to be in quarantine",
+    });
   });
 
   test("a quarantined envelope is retried as often as one likes, stays on the open list while it fails, and can be dropped", async () => {

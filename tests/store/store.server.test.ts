@@ -25,6 +25,9 @@ import {
   type NewEvent,
   postpone,
   quarantine,
+  quarantineAll,
+  quarantined,
+  type Refused,
   readEvents,
   releaseLease,
   saveCheckpoint,
@@ -358,6 +361,69 @@ describeWithServers(["postgres"], "store", () => {
     expect(await quarantine(database.pool, refused)).toBe(await quarantine(database.pool, refused));
     const { rows } = await database.query("SELECT seen FROM quarantine");
     expect(rows).toEqual([{ seen: 2 }]);
+  });
+
+  test("many refused envelopes are one statement, each with its own row or count", async () => {
+    const one = (text: string, more: Partial<Refused> = {}): Refused => ({
+      code: "envelope.schema",
+      detail: "d",
+      routingKey: "irc._.inbound_event.p00",
+      issuer: undefined,
+      workspaceId: undefined,
+      messageId: undefined,
+      kid: undefined,
+      sig: undefined,
+      body: Buffer.from(text),
+      ...more,
+    });
+    const known = await quarantine(database.pool, one("a"));
+    const flood = Array.from({ length: 1_200 }, (_, at) => one(`flood ${at}`));
+    const ids = await quarantineAll(database.pool, [
+      one("a"),
+      one("b"),
+      one("b"),
+      one("b", { code: "envelope.expired" }),
+      ...flood,
+    ]);
+    expect(ids[0]).toBe(known);
+    expect(ids[1]).toBe(ids[2]);
+    expect(new Set(ids).size).toBe(1_203);
+    const { rows } = await database.query(
+      "SELECT code, seen FROM quarantine WHERE id = ANY($1::bigint[]) ORDER BY id, code",
+      [ids.slice(0, 4)],
+    );
+    expect(rows).toHaveLength(3);
+    expect(rows).toEqual(
+      expect.arrayContaining([
+        { code: "envelope.schema", seen: 2 },
+        { code: "envelope.expired", seen: 1 },
+      ]),
+    );
+    expect(await quarantineAll(database.pool, [])).toEqual([]);
+  });
+
+  test.each([
+    ["envelope.too_large", 16_384],
+    ["envelope.not_canonical", 16_384],
+    ["envelope.schema", 1_000_000],
+    ["flag.disabled", 1_000_000],
+  ])("of bytes refused for good only the beginning is kept: %s", async (code, kept) => {
+    const body = Buffer.alloc(1_000_000, "x");
+    const id = await quarantine(database.pool, {
+      code,
+      detail: "d",
+      routingKey: "irc._.inbound_event.p00",
+      issuer: undefined,
+      workspaceId: undefined,
+      messageId: undefined,
+      kid: undefined,
+      sig: undefined,
+      body,
+    });
+    const row = await quarantined(database.pool, id);
+    expect(row?.body.length).toBe(kept);
+    expect(row?.detail.includes("1000000 bytes")).toBe(kept < body.length);
+    expect(row?.body_hash).toEqual(createHash("sha256").update(body).digest());
   });
 
   test("audit entries cannot be changed, deleted or truncated", async () => {

@@ -6,7 +6,7 @@ import { type AppOptions, buildApp } from "./app.ts";
 import type { ReadinessCheck } from "./context.ts";
 import { Readers } from "./events/readers.ts";
 import { Admission } from "./limits/admission.ts";
-import { type ApiLimits, DEFAULT_LIMITS } from "./limits/limits.ts";
+import { type ApiLimits, DEFAULT_LIMITS, turnsOf } from "./limits/limits.ts";
 import { busMetrics, databaseMetrics, httpMetrics } from "./metrics.ts";
 import { checksOf } from "./routes/health.ts";
 
@@ -40,7 +40,7 @@ export async function startApi(owner: Core, options: ApiOptions): Promise<Api> {
   const stop = new AbortController();
   databaseMetrics(options.registry, core.database);
   busMetrics(options.registry, core.bus);
-  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const limits = { ...DEFAULT_LIMITS, turns: turnsOf(core.database.pool.options.max), ...options.limits };
   const admission = new Admission(limits);
   const readers = new Readers(core, admission, limits);
   const app = await buildApp(

@@ -85,7 +85,7 @@ export async function buildApp(context: Context, options: AppOptions): Promise<F
   boundConnections(app.server, { ...limits, isProxy });
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
-  readJson(app);
+  readJson(app, context.admission);
   observe(app, context);
   guard(app, context.core, context.admission);
   refuseUnstorable(app);

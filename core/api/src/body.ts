@@ -5,15 +5,22 @@
 import { isUtf8 } from "node:buffer";
 import { FabricError, MAX_DEPTH, nestsDeeper } from "@linkspan/envelopes";
 import type { FastifyInstance } from "fastify";
+import type { Admission } from "./limits/admission.ts";
 
 /** Reads bodies of `application/json`. Clients send the content type also where a request needs no body. */
-export function readJson(app: FastifyInstance): void {
+export function readJson(app: FastifyInstance, admission: Admission): void {
   const parse = app.getDefaultJsonParser("error", "error");
   app.removeContentTypeParser(["application/json", "text/plain"]);
   app.addContentTypeParser("application/json", { parseAs: "buffer" }, (request, body, done) => {
     const bytes = body as Buffer;
     if (bytes.length === 0) {
       done(null, undefined);
+      return;
+    }
+    try {
+      if (request.caller !== undefined) admission.body(request.caller, bytes.length);
+    } catch (error) {
+      done(error as Error);
       return;
     }
     const fault = faultOfBytes(bytes);

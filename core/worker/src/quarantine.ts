@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { blameOf, type ErrorCode, FabricError, parseRoutingKey, routingKey } from "@linkspan/envelopes";
 import { ACK, asPlainText, DEAD_LETTERS, type Delivery, type Subscription } from "@linkspan/fabric";
-import { audit, quarantine, quarantined, resolveQuarantined } from "@linkspan/store";
+import { audit, quarantine, quarantined, type Refused, resolveQuarantined } from "@linkspan/store";
 import type { Core } from "./core.ts";
 
 const MAX_DETAIL = 1_000;
@@ -29,7 +29,7 @@ export async function startDeadLetterReader(core: Core): Promise<Subscription> {
   });
 }
 
-type Row = Parameters<typeof quarantine>[1] & { readonly code: ErrorCode };
+type Row = Refused & { readonly code: ErrorCode };
 
 /** Every text is cut and cleaned: it was written by somebody whom another program refused. */
 function rowOf({ death, route, messageId, kid, sig, body }: Delivery): Row {
@@ -91,10 +91,16 @@ async function keepOne(core: Core, row: Row): Promise<void> {
  * Publishes a quarantined envelope again on its route, unchanged: its signature and its id still count. It may be
  * retried until it is dropped; when it is refused again it is open again.
  *
- * @throws FabricError `request.not_found`, `bus.*`
+ * @throws FabricError `request.not_found`, `request.invalid` when not all of its bytes were kept, `bus.*`
  */
 export async function retryQuarantined(core: Core, id: string, actor: string): Promise<void> {
   const row = await open(core, id);
+  if (!isWhole(row)) {
+    throw new FabricError(
+      "request.invalid",
+      "only the beginning of its bytes was kept; it can only be dropped",
+    );
+  }
   await core.bus.publish({
     route: parseRoutingKey(row.routing_key),
     body: row.body,
@@ -109,6 +115,16 @@ export async function retryQuarantined(core: Core, id: string, actor: string): P
 export async function dropQuarantined(core: Core, id: string, actor: string): Promise<void> {
   const row = await open(core, id);
   await settle(core, row, "dropped", actor);
+}
+
+function isWhole({
+  body,
+  body_hash,
+}: {
+  readonly body: Uint8Array;
+  readonly body_hash: Uint8Array;
+}): boolean {
+  return createHash("sha256").update(body).digest().equals(body_hash);
 }
 
 async function open(core: Core, id: string) {

@@ -29,6 +29,8 @@ declare module "fastify" {
     caller: Caller | undefined;
     /** Gives back the request's place among those being answered, for one that stays open. */
     leave: () => void;
+    /** Lets the next request be worked on. */
+    endTurn: () => void;
   }
   interface FastifyContextConfig {
     allowed?: Allowed;
@@ -44,6 +46,7 @@ export function guard(app: FastifyInstance, core: Core, admission: Admission): v
   const lookup = new TokenLookup((hashes) => apiTokensByHash(core.database.pool, hashes));
   app.decorateRequest("caller", undefined);
   app.decorateRequest("leave", () => undefined);
+  app.decorateRequest("endTurn", () => undefined);
   app.addHook("onRoute", (route: RouteOptions) => {
     const methods = [route.method].flat();
     const allowed = allowedOn(methods.join(","), route.url);
@@ -57,12 +60,44 @@ export function guard(app: FastifyInstance, core: Core, admission: Admission): v
       return;
     }
     const caller = await authenticate(request, lookup, admission);
-    admit(request, reply, caller, admission);
+    await admit(request, reply, caller, admission);
     if (!allowed.includes(caller.role)) {
       throw new FabricError(
         "request.forbidden",
         `the role ${caller.role} may not do this; ${allowed.join(", ")} may`,
       );
+    }
+  });
+  takeTurns(app, admission);
+}
+
+/**
+ * Before a request is worked on, and after its body was read: a slow body holds up nobody. Its turn ends when the
+ * answer is known, so that a slow reader holds up nobody either.
+ */
+function takeTurns(app: FastifyInstance, admission: Admission): void {
+  app.addHook("preValidation", async (request, reply) => {
+    if (request.caller === undefined) return undefined;
+    const gone = new AbortController();
+    reply.raw.once("close", () => gone.abort());
+    const end = await admission.turn(request.caller, gone.signal);
+    if (gone.signal.aborted) {
+      end();
+      return reply.hijack();
+    }
+    const { leave } = request;
+    request.leave = () => {
+      end();
+      leave();
+    };
+    request.endTurn = end;
+    reply.raw.once("close", end);
+    return undefined;
+  });
+  app.addHook("onSend", async ({ endTurn }) => endTurn());
+  app.addHook("onResponse", async ({ caller }, { statusCode }) => {
+    if (caller !== undefined && statusCode >= 400 && statusCode < 500 && statusCode !== 429) {
+      admission.mistaken(caller);
     }
   });
 }
@@ -104,8 +139,18 @@ async function authenticate(
   return request.caller;
 }
 
-function admit(request: FastifyRequest, reply: FastifyReply, caller: Caller, admission: Admission): void {
-  request.leave = admission.request(caller);
+async function admit(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  caller: Caller,
+  admission: Admission,
+): Promise<void> {
+  try {
+    request.leave = admission.request(caller);
+  } catch (error) {
+    await admission.beforeRefusal();
+    throw error;
+  }
   reply.raw.once("close", request.leave);
 }
 

@@ -1,5 +1,7 @@
 /** Whether one more request may come in: rates, and how many are being answered. */
+import { setTimeout as pause } from "node:timers/promises";
 import { FabricError } from "@linkspan/envelopes";
+import { FairTurns } from "./fair-turns.ts";
 import type { ApiLimits } from "./limits.ts";
 import { Places } from "./places.ts";
 import { RateLimiter } from "./rate-limiter.ts";
@@ -14,6 +16,8 @@ export interface Counted {
 }
 
 const SOON_MS = 1_000;
+/** Whoever works longer waits for something else than the database: a daemon, a slow broker, room in memory. */
+const LONGEST_TURN_MS = 1_000;
 /** What is being answered in this process at once, of all workspaces together. */
 const REQUESTS = 2_000;
 
@@ -23,6 +27,9 @@ export class Admission {
   readonly #failures: RateLimiter;
   readonly #tokens: RateLimiter;
   readonly #workspaces: RateLimiter;
+  readonly #mistakes: RateLimiter;
+  readonly #bodyBytes: RateLimiter;
+  readonly #turns: FairTurns;
   readonly #answering = new Places(REQUESTS);
   readonly #streams: Places;
   readonly #nowMs: () => number;
@@ -36,6 +43,9 @@ export class Admission {
     this.#failures = new RateLimiter(limits.failures, remembered);
     this.#tokens = new RateLimiter(limits.perToken, remembered);
     this.#workspaces = new RateLimiter(limits.perWorkspace, remembered);
+    this.#mistakes = new RateLimiter(limits.mistakes, remembered);
+    this.#bodyBytes = new RateLimiter(limits.bodyBytes, remembered);
+    this.#turns = new FairTurns(limits.turns, nowMs);
     this.#streams = new Places(limits.streams);
   }
 
@@ -57,6 +67,10 @@ export class Admission {
    */
   request(counted: Counted): () => void {
     const nowMs = this.#nowMs();
+    refuseFor(
+      this.#mistakes.waitMs(counted.tokenKey, nowMs),
+      "too many requests with this token were refused; the codes of those answers say why",
+    );
     refuseFor(this.#tokens.take(counted.tokenKey, nowMs), "too many requests with this token");
     if (counted.countsForWorkspace) {
       refuseFor(this.#workspaces.take(counted.workspaceId, nowMs), "too many requests of this workspace");
@@ -65,6 +79,40 @@ export class Admission {
       counted.countsForWorkspace ? [[counted.workspaceId, this.#limits.requestsPerWorkspace]] : [],
     );
     return this.#place(this.#answering, keys, "too many requests of this workspace at once");
+  }
+
+  /** Resolves when a request over a rate may be told so. */
+  async beforeRefusal(): Promise<void> {
+    const { refusedAfterMs } = this.#limits;
+    if (refusedAfterMs > 0) await pause(refusedAfterMs, undefined, { ref: false });
+  }
+
+  /** A request that was refused for what it says or whom it asks for. */
+  mistaken({ tokenKey }: Counted): void {
+    this.#mistakes.charge(tokenKey, this.#nowMs());
+  }
+
+  /** A body that was read and is not parsed yet. @throws FabricError `request.rate_limited` */
+  body(counted: Counted, bytes: number): void {
+    refuseFor(
+      this.#bodyBytes.take(tenantOf(counted), this.#nowMs(), bytes),
+      "too many bytes of this workspace",
+    );
+  }
+
+  /**
+   * Waits until a request is worked on.
+   *
+   * @param signal aborted when nobody waits for its answer
+   * @returns ends the turn; one that takes long ends by itself
+   */
+  async turn(counted: Counted, signal: AbortSignal): Promise<() => void> {
+    const end = await this.#turns.take(tenantOf(counted), signal);
+    const late = setTimeout(end, LONGEST_TURN_MS).unref();
+    return () => {
+      clearTimeout(late);
+      end();
+    };
   }
 
   /**
@@ -87,6 +135,11 @@ export class Admission {
     if (release === undefined) refuseFor(SOON_MS, detail);
     return release ?? (() => undefined);
   }
+}
+
+/** Whom work is done for: a workspace, or who runs the installation. */
+function tenantOf({ workspaceId, tokenKey, countsForWorkspace }: Counted): string {
+  return countsForWorkspace ? `workspace ${workspaceId}` : `token ${tokenKey}`;
 }
 
 function refuseFor(retryAfterMs: number, detail: string): void {

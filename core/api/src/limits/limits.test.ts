@@ -37,6 +37,24 @@ test("memory is bounded by keys: the least recently used is forgotten, whoever k
   expect(limiter.size).toBe(100);
 });
 
+test("what has happened already is counted also when nothing is left, and waits for 10 s at most", () => {
+  const limiter = new RateLimiter({ perSecond: 1, burst: 2 }, 10);
+  for (let i = 0; i < 6; i++) limiter.charge("a", 0);
+  expect(limiter.waitMs("a", 0)).toBeCloseTo(5_000);
+  expect(limiter.waitMs("a", 5_000)).toBe(0);
+  for (let i = 0; i < 10_000; i++) limiter.charge("b", 0);
+  expect(limiter.waitMs("b", 0)).toBeLessThanOrEqual(11_000);
+  expect(limiter.waitMs("c", 0)).toBe(0);
+});
+
+test("a cost is taken from the budget as a whole", () => {
+  const limiter = new RateLimiter({ perSecond: 100, burst: 1_000 }, 10);
+  expect(limiter.take("a", 0, 900)).toBe(0);
+  expect(limiter.take("a", 0, 500)).toBe(0);
+  expect(limiter.take("a", 0)).toBeGreaterThan(3_900);
+  expect(limiter.take("a", 4_100)).toBe(0);
+});
+
 test("places are bounded in all and for each key, and are given back once", () => {
   const places = new Places(3);
   const one = (key: string) => places.take(new Map([[key, 2]]));
@@ -112,6 +130,24 @@ test("requests that are being answered are bounded for each workspace", () => {
   expect(codeOf(() => admission.request(caller("b", "rival")))).toBeUndefined();
   leave();
   expect(codeOf(() => admission.request(caller("b")))).toBeUndefined();
+});
+
+test("a token whose requests are refused for what they say waits; other tokens of its workspace do not", () => {
+  let nowMs = 0;
+  const admission = new Admission({ ...DEFAULT_LIMITS, mistakes: { perSecond: 1, burst: 3 } }, () => nowMs);
+  const ask = (token: string) => codeOf(() => admission.request(caller(token))());
+  for (let i = 0; i < 5; i++) admission.mistaken(caller("a"));
+  expect([ask("a"), ask("b")]).toEqual([REFUSED, undefined]);
+  nowMs = 3_000;
+  expect(ask("a")).toBeUndefined();
+});
+
+test("bytes of bodies are bounded for each workspace", () => {
+  const limits = { ...DEFAULT_LIMITS, bodyBytes: { perSecond: 100, burst: 1_000 } };
+  const admission = new Admission(limits, () => 0);
+  const read = (workspace: string, bytes: number) =>
+    codeOf(() => admission.body(caller("a", workspace), bytes));
+  expect([read("acme", 2_000), read("acme", 1), read("rival", 1)]).toEqual([undefined, REFUSED, undefined]);
 });
 
 test.each([

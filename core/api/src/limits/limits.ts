@@ -1,4 +1,5 @@
 /** How much one caller may ask of this process. Every bound is per process: with n of them, n times as much. */
+import type { TurnLimits } from "./fair-turns.ts";
 import type { Rate } from "./rate-limiter.ts";
 
 export interface ApiLimits {
@@ -11,6 +12,14 @@ export interface ApiLimits {
   readonly perWorkspace: Rate;
   /** Requests of one workspace that are being answered at once. */
   readonly requestsPerWorkspace: number;
+  /** Requests that are worked on at once; the others wait, workspaces in turn. */
+  readonly turns: TurnLimits;
+  /** Requests with one token that were refused for what they say or whom they ask for. */
+  readonly mistakes: Rate;
+  /** Bytes of bodies that are read for one workspace. */
+  readonly bodyBytes: Rate;
+  /** A request over a rate is told so after this time, milliseconds, so that asking again at once gains nothing. */
+  readonly refusedAfterMs: number;
   /** Event streams and long polls. */
   readonly streamsPerToken: number;
   readonly streamsPerWorkspace: number;
@@ -37,6 +46,10 @@ export const DEFAULT_LIMITS: ApiLimits = {
   perToken: { perSecond: 200, burst: 1_000 },
   perWorkspace: { perSecond: 400, burst: 2_000 },
   requestsPerWorkspace: 100,
+  turns: turnsOf(6),
+  mistakes: { perSecond: 10, burst: 100 },
+  bodyBytes: { perSecond: 4 * 1_048_576, burst: 64 * 1_048_576 },
+  refusedAfterMs: 500,
   streamsPerToken: 20,
   streamsPerWorkspace: 100,
   streams: 1_000,
@@ -49,6 +62,15 @@ export const DEFAULT_LIMITS: ApiLimits = {
   idleMs: 75_000,
   remembered: 10_000,
 };
+
+/**
+ * How many requests are worked on at once, by the connections that the process has to its database: a third of them
+ * is left for what is on its way in and out, and half of the rest for other workspaces.
+ */
+export function turnsOf(connections: number): TurnLimits {
+  const atOnce = Math.max(1, Math.floor((connections * 2) / 3));
+  return { atOnce, perTenant: Math.max(1, Math.floor(atOnce / 2)) };
+}
 
 /** Most bytes of a request's headers. */
 export const MAX_HEADER_BYTES = 16_384;

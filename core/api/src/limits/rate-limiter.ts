@@ -8,6 +8,9 @@ export interface Rate {
   readonly burst: number;
 }
 
+/** Whoever is in debt by this much owes no more for what comes on top, milliseconds. */
+const MAX_DEBT_MS = 10_000;
+
 export class RateLimiter {
   readonly #intervalMs: number;
   readonly #toleranceMs: number;
@@ -23,18 +26,31 @@ export class RateLimiter {
   }
 
   /**
-   * Takes one from the key's budget.
+   * Takes from the key's budget.
    *
    * @param nowMs of a clock that never goes back
+   * @param cost how much it takes; what costs more than the budget has is taken when anything is left of it
    * @returns 0 when it was taken; else nothing was taken, and this is how long to wait, milliseconds
    */
-  take(key: string, nowMs: number): number {
+  take(key: string, nowMs: number, cost = 1): number {
     const wholeAtMs = Math.max(this.#wholeAtMs.get(key) ?? 0, nowMs);
-    const waitMs = wholeAtMs - nowMs - this.#toleranceMs;
+    const waitMs = this.waitMs(key, nowMs);
+    this.#remember(key, waitMs === 0 ? wholeAtMs + cost * this.#intervalMs : wholeAtMs);
+    return waitMs;
+  }
+
+  /** One that has happened already: it is taken also when nothing is left, as long as the wait is 10 s at most. */
+  charge(key: string, nowMs: number): void {
+    const wholeAtMs = Math.max(this.#wholeAtMs.get(key) ?? 0, nowMs);
+    const isInDebt = wholeAtMs - nowMs - this.#toleranceMs > MAX_DEBT_MS;
+    this.#remember(key, isInDebt ? wholeAtMs : wholeAtMs + this.#intervalMs);
+  }
+
+  /** As {@link take} would answer; nothing is taken. */
+  waitMs(key: string, nowMs: number): number {
+    const waitMs = (this.#wholeAtMs.get(key) ?? 0) - nowMs - this.#toleranceMs;
     // Below a microsecond it is rounding, not a debt.
-    const taken = waitMs <= 0.001;
-    this.#remember(key, taken ? wholeAtMs + this.#intervalMs : wholeAtMs);
-    return taken ? 0 : waitMs;
+    return waitMs <= 0.001 ? 0 : waitMs;
   }
 
   get size(): number {

@@ -1,7 +1,7 @@
 /** What backends want said. */
 import { FabricError, INTENT_STATES } from "@linkspan/envelopes";
-import { type Identity, identityById, intentById, listIntents, stepsOf } from "@linkspan/store";
-import { cancelIntent, type Core, type IntentRequest, recordIntent, resolveIntent } from "@linkspan/worker";
+import { intentById, listIntents, stepsOf } from "@linkspan/store";
+import { cancelIntent, type IntentRequest, recordIntent, resolveIntent } from "@linkspan/worker";
 import { z } from "zod";
 import { callerOf } from "../auth/caller.ts";
 import type { Routes } from "../context.ts";
@@ -75,15 +75,15 @@ export const intents: Routes = (app, { core }) => {
     async (request, reply) => {
       const { workspaceId, actor } = callerOf(request);
       const { body } = request;
-      const identity = await speaker(core, workspaceId, body.identity_id, body.service);
       const wanted: IntentRequest = {
         workspaceId,
-        userId: body.user_id ?? identity.user_id,
-        identityId: identity.id,
+        identityId: body.identity_id,
         action: body.action,
         payload: body.payload,
         idempotencyKey: request.headers["idempotency-key"],
         actor,
+        ...(body.user_id !== undefined && { userId: body.user_id }),
+        ...(body.service !== undefined && { service: body.service }),
         ...(body.conversation !== undefined && { conversation: body.conversation }),
         ...(body.expires_at !== undefined && { expiresAt: new Date(body.expires_at) }),
       };
@@ -175,19 +175,3 @@ export const intents: Routes = (app, { core }) => {
     },
   );
 };
-
-async function speaker(
-  core: Core,
-  workspaceId: string,
-  id: string,
-  service: string | undefined,
-): Promise<Identity> {
-  const identity = await identityById(core.database.pool, id);
-  if (identity?.workspace_id !== workspaceId) {
-    throw new FabricError("request.not_found", "no such identity in this workspace");
-  }
-  if (service !== undefined && service !== identity.service) {
-    throw new FabricError("request.invalid", "body.service: the identity is of another service");
-  }
-  return identity;
-}

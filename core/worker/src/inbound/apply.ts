@@ -2,7 +2,7 @@
 import type { FabricError, Opened } from "@linkspan/envelopes";
 import { routingKey } from "@linkspan/envelopes";
 import type { Delivery } from "@linkspan/fabric";
-import { type Queryable, quarantine } from "@linkspan/store";
+import { type Queryable, quarantineAll, type Refused } from "@linkspan/store";
 import type { Core } from "../core.ts";
 import { type Admitted, admit } from "./admit.ts";
 import { applyEffect } from "./effects.ts";
@@ -15,50 +15,57 @@ export type Received =
 
 export async function applyBatch(core: Core, on: Queryable, batch: readonly Received[]): Promise<Outcome> {
   const outcome = newOutcome();
+  const refusals: Refusal[] = [];
   const opened: { delivery: Delivery; opened: Opened }[] = [];
   for (const received of batch) {
     if (received.refused === undefined) opened.push(received);
-    else await refuse(core, on, outcome, received.delivery, undefined, received.refused);
+    else refusals.push({ delivery: received.delivery, opened: undefined, error: received.refused });
   }
   const events: Admitted[] = [];
   for (const admission of await admit(on, opened)) {
     const { delivery, opened: one, refused } = admission;
-    if (refused !== undefined) await refuse(core, on, outcome, delivery, one, refused);
+    if (refused !== undefined) refusals.push({ delivery, opened: one, error: refused });
     else if (one.action.canonical === "inbound_event" || one.action.canonical === "history_batch")
       events.push(admission);
     else {
       const conflict = await applyEffect(core, on, outcome, one);
-      if (conflict !== undefined) await refuse(core, on, outcome, delivery, one, conflict);
+      if (conflict !== undefined) refusals.push({ delivery, opened: one, error: conflict });
     }
   }
   for (const { admitted, conflict } of await storeEvents(core, on, outcome, events)) {
-    await refuse(core, on, outcome, admitted.delivery, admitted.opened, conflict);
+    refusals.push({ delivery: admitted.delivery, opened: admitted.opened, error: conflict });
   }
+  const ids = await quarantineAll(on, refusals.map(toRow));
+  for (const [at, refusal] of refusals.entries()) tell(core, outcome, refusal, ids[at] as string);
   return outcome;
 }
 
-/** Quarantine: the code, the route and the bytes are kept, nothing else changes, the sender is told. */
-async function refuse(
-  core: Core,
-  on: Queryable,
-  outcome: Outcome,
-  delivery: Delivery,
-  opened: Opened | undefined,
-  error: FabricError,
-): Promise<void> {
+/** What goes to quarantine: the code, the route and the bytes are kept, nothing else changes, the sender is told. */
+interface Refusal {
+  readonly delivery: Delivery;
+  readonly opened: Opened | undefined;
+  readonly error: FabricError;
+}
+
+function toRow(refusal: Refusal): Refused {
+  const { delivery, opened, error } = refusal;
   const metadata = opened?.envelope.metadata;
-  const messageId = metadata?.message_id ?? claimedId(delivery);
-  const id = await quarantine(on, {
+  return {
     code: error.code,
     detail: error.message,
     routingKey: routingKey(delivery.route),
     issuer: metadata?.issuer,
     workspaceId: metadata?.workspace_id,
-    messageId,
+    messageId: idOf(refusal),
     kid: delivery.kid,
     sig: delivery.sig,
     body: delivery.body,
-  });
+  };
+}
+
+function tell(core: Core, outcome: Outcome, refusal: Refusal, id: string): void {
+  const { delivery, opened, error } = refusal;
+  const messageId = idOf(refusal);
   outcome.reports.push(() => {
     core.metrics.quarantined(error.code);
     core.log.warn(
@@ -77,12 +84,16 @@ async function refuse(
   outcome.acks.push({
     service: delivery.route.service,
     instance: delivery.route.instance,
-    workspaceId: metadata?.workspace_id,
+    workspaceId: opened?.envelope.metadata.workspace_id,
     account: accountOf(opened),
     messageId,
     status: "quarantined",
     code: error.code,
   });
+}
+
+function idOf({ opened, delivery }: Refusal): string | undefined {
+  return opened?.envelope.metadata.message_id ?? claimedId(delivery);
 }
 
 /** The transport's own copy, which nobody signed: good enough to name what was refused, if it is an id at all. */

@@ -4,8 +4,8 @@
  *   verify (overlapping with the batch before) → admit → one transaction → settle → acknowledge, wake readers
  *
  * Partitions that hand in at the same moment share a transaction; each waits for its own batch before the
- * next. A batch is all or nothing. When its transaction fails, the bus retries it with backoff and bisects;
- * what is refused for what it says goes to quarantine inside the same transaction and is settled.
+ * next. When its transaction fails, the bus retries the batch with backoff and bisects; what of it was stored is
+ * recognised then. What is refused for what it says goes to quarantine and is settled.
  */
 import { randomUUID } from "node:crypto";
 import { decodeBatch, type FabricError, isFabricError, type Opened, orderingKey } from "@linkspan/envelopes";
@@ -26,14 +26,23 @@ export async function startIntake(core: Core, worker: string = randomUUID()): Pr
     Array.from({ length: core.namespace.partitions }, (_, partition) => inboundQueue(partition)),
   );
   const acks = new Acknowledger(core);
-  const commits = new GroupCommit((received: readonly Received[]) => takeIn(core, acks, received));
+  const take = (received: readonly Received[]) => takeIn(core, acks, received);
+  const commits = new GroupCommit(take);
+  // What cannot be read goes to quarantine in transactions of its own: nobody else's envelopes wait for them.
+  const refusals = new GroupCommit(take);
   return PartitionBalance.start(core, {
     worker,
     open: (partition, isOwned) =>
       core.bus.subscribe<Verified>(inboundQueue(partition), {
         prepare: (batch) => verify(core, batch),
         handle: async (batch) => {
-          await commits.commit(batch.map(toReceived), isOwned);
+          const received = batch.map(toReceived);
+          const sound = received.filter(({ refused }) => refused === undefined);
+          const refused = received.filter((one) => one.refused !== undefined);
+          const work = [];
+          if (sound.length > 0) work.push(commits.commit(sound, isOwned));
+          if (refused.length > 0) work.push(refusals.commit(refused, isOwned));
+          await every(work);
           return batch.map(() => ACK);
         },
         keyOf,
@@ -64,6 +73,11 @@ async function takeIn(core: Core, acks: Acknowledger, received: readonly Receive
   for (const wake of outcome.wakes) core.wakes.local(wake);
   for (const report of outcome.reports) report();
   acks.send(outcome.acks);
+}
+
+/** Waits for all even when one fails: what is tried again must not meet what still runs. */
+async function every(work: readonly Promise<void>[]): Promise<void> {
+  for (const one of await Promise.allSettled(work)) if (one.status === "rejected") throw one.reason;
 }
 
 function toReceived({ delivery, value }: Prepared<Verified>): Received {

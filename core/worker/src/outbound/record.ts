@@ -9,6 +9,7 @@ import {
   enqueue,
   holdIdentity,
   type Identity,
+  identityById,
   insertIntent,
   type Intent,
   intentById,
@@ -26,8 +27,11 @@ import { transition } from "./transition.ts";
 
 export interface IntentRequest {
   readonly workspaceId: string;
-  readonly userId: string;
+  /** Default: the identity's user. */
+  readonly userId?: string;
   readonly identityId: string;
+  /** Must be the identity's, if given. */
+  readonly service?: string;
   /** Canonical or one of the service's own names, such as `outbound_message`. */
   readonly action: string;
   readonly conversation?: string;
@@ -51,14 +55,17 @@ export async function recordIntent(
   core: Core,
   request: IntentRequest,
 ): Promise<{ readonly intent: Intent; readonly fresh: boolean }> {
+  const speaker = await identityById(core.database.pool, request.identityId);
+  if (speaker?.workspace_id !== request.workspaceId) throw noIdentity();
+  // What is wrong by itself is refused before a transaction is opened for it.
+  const { conversation: asked } = request;
+  const conversation = asked === undefined ? undefined : await oneRef(core.database.pool, speaker, asked);
+  const intent = toIntent(core, request, speaker, conversation);
+  requirePublishable(core, intent, speaker);
   return committed(core, async (on, after) => {
     // Held, so that unlinking sees this intent or this sees the unlinking.
     const identity = await holdIdentity(on, request.identityId);
-    if (identity?.workspace_id !== request.workspaceId) throw noIdentity();
-    const { conversation: asked } = request;
-    const conversation = asked === undefined ? undefined : await oneRef(on, identity, asked);
-    const intent = toIntent(core, request, identity.service, conversation);
-    requirePublishable(core, intent, identity);
+    if (identity === undefined) throw noIdentity();
     const known = await intentById(on, intent.id);
     if (known !== undefined) return { intent: sameIntent(known, intent, request), fresh: false };
     if (identity.state === "unlinked") throw noIdentity();
@@ -80,9 +87,14 @@ export async function recordIntent(
 function toIntent(
   core: Core,
   request: IntentRequest,
-  service: string,
+  speaker: Identity,
   conversation: string | undefined,
 ): NewIntent {
+  const { service } = speaker;
+  const userId = request.userId ?? speaker.user_id;
+  if (request.service !== undefined && request.service !== service) {
+    throw new FabricError("request.invalid", "service: the identity is of another service");
+  }
   const action = actionOf(service, request.action);
   if (action?.direction !== "to_daemon" || action.capability === undefined) {
     throw new FabricError("action.unsupported", `${service} has no outbound action of this name`);
@@ -110,20 +122,24 @@ function toIntent(
   return {
     id,
     workspaceId: request.workspaceId,
-    userId: request.userId,
+    userId,
     identityId: request.identityId,
     service,
     action: request.action,
     conversation,
     payload: { ...request.payload },
-    content: contentOf(request, service, conversation),
+    content: contentOf(request, { service, userId, conversation }),
     idempotencyKey: request.idempotencyKey,
     traceId,
     expiresAt: request.expiresAt ?? new Date(core.now().getTime() + DEFAULT_LIFE_MS),
   };
 }
 
-function contentOf(request: IntentRequest, service: string, conversation: string | undefined): Uint8Array {
+function contentOf(
+  request: IntentRequest,
+  of: { readonly service: string; readonly userId: string; readonly conversation: string | undefined },
+): Uint8Array {
+  const { service, userId, conversation } = of;
   return contentHash({
     schema: "msgr.bridge.v1",
     service,
@@ -136,7 +152,7 @@ function contentOf(request: IntentRequest, service: string, conversation: string
       instance: "primary",
       message_id: "",
       identity_id: request.identityId,
-      user_id: request.userId,
+      user_id: userId,
       ...(conversation !== undefined && { conversation }),
     },
     payload: request.payload,
@@ -148,7 +164,7 @@ function contentOf(request: IntentRequest, service: string, conversation: string
  * declared how refs are written has the caller's spelling.
  */
 function sameIntent(known: Intent | undefined, wanted: NewIntent, request: IntentRequest): Intent {
-  const contents = [wanted.content, contentOf(request, wanted.service, request.conversation)];
+  const contents = [wanted.content, contentOf(request, { ...wanted, conversation: request.conversation })];
   if (known !== undefined && contents.some((content) => Buffer.compare(known.content, content) === 0))
     return known;
   throw new FabricError("intent.conflict", "this idempotency key was used for another intent");
