@@ -65,7 +65,11 @@ describeWithServers(["postgres"], "resume", () => {
     );
   }
 
-  async function ask(action: string, payload: Record<string, unknown>): Promise<[ResumeReply, number]> {
+  async function ask(
+    action: string,
+    payload: Record<string, unknown>,
+    workspaceId = "_",
+  ): Promise<[ResumeReply, number]> {
     const messageId = noteId(ISSUER, action, randomUUID());
     const traceId = traceIdOf(messageId);
     const envelope: Envelope = {
@@ -76,7 +80,7 @@ describeWithServers(["postgres"], "resume", () => {
       occurred_at: timestamp(new Date()),
       metadata: {
         issuer: ISSUER,
-        workspace_id: "_",
+        workspace_id: workspaceId,
         instance: "primary",
         message_id: messageId,
         epoch,
@@ -119,11 +123,22 @@ describeWithServers(["postgres"], "resume", () => {
   );
 
   test("large ones share pages by their bytes, and keep nobody out", async () => {
-    await identities(12, "large", 30_000);
+    await identities(40, "large", 15_000);
     await identities(50, "small");
     const { ids, largest } = await resume();
-    expect(ids).toHaveLength(62);
+    expect(ids).toHaveLength(90);
     expect(largest).toBeLessThan(MAX_BYTES / 2);
+  });
+
+  test("one whose settings are larger than an answer may hold is left out, wherever its page ends", async () => {
+    await identities(2, "large", 30_000);
+    await identities(20, "small");
+    const { ids } = await resume();
+    expect(ids).toHaveLength(20);
+    expect(await identityById(world.core.database.pool, "large1")).toMatchObject({
+      bridge_state: "unknown_error",
+      bridge_detail: { code: "envelope.too_large" },
+    });
   });
 
   test("one that fits no page is left out with its own state; the others are served", async () => {
@@ -161,11 +176,18 @@ describeWithServers(["postgres"], "resume", () => {
 
   test("an answer that no envelope holds fails its own request; those beside it are answered", async () => {
     await identities(2, "i");
-    // Nothing bounds this member in the table: it can still break an answer.
-    await world.core.database.query("UPDATE identities SET home = repeat('u', 1100000) WHERE id = 'i1'");
+    const intentId = noteId(ISSUER, "attempt", "too large");
+    // Nothing bounds a remote id in the table: it can still break an answer.
+    await world.core.database.query(
+      `INSERT INTO intents (id, workspace_id, user_id, identity_id, service, action, payload, content, idempotency_key,
+         trace_id, state, attempt, part, parts, remote_ids)
+       VALUES ($1, 'acme', 'u', 'i1', 'irc', 'outbound_message', '{}', '', 'k', 't', 'attempting', 1, 1, 2,
+         ARRAY[repeat('x', 1100000)])`,
+      [intentId],
+    );
     const hello = () => ask("hello", { boot_id: "boot", version: "1" });
     const asked = Array.from({ length: 20 }, async (_, i) =>
-      i === 7 ? ask("resume", { boot_id: "boot", cursor: "" }) : hello(),
+      i === 7 ? ask("attempt", { intent_id: intentId, attempt: 1, part: 0, parts: 2 }, "acme") : hello(),
     );
     const answers = await Promise.all(asked);
     const codes = answers.map(([payload]) => (payload as Partial<ErrorReply>).error?.code);

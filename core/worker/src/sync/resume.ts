@@ -13,6 +13,7 @@ import {
   MAX_SETTINGS_BYTES,
   type ResumedIdentity,
   type ResumeReply,
+  ResumeReplySchema,
   type ResumeRequest,
 } from "@linkspan/envelopes";
 import {
@@ -32,6 +33,7 @@ const PAGE = { count: 200, bytes: 262_144, identityBytes: MAX_SETTINGS_BYTES + M
 const WHOLE = { bytes: 950_000, count: 4_096 };
 
 const TOO_LARGE = "envelope.too_large";
+const ONE = ResumeReplySchema.shape.identities.element;
 
 /** @throws FabricError `lease.lost`, `envelope.wrong_issuer` */
 export async function answerResume(
@@ -57,8 +59,10 @@ async function page(core: Core, lease: Lease, after: string): Promise<ResumedPag
   const rows = await identityPage(core.database.pool, lease, { ...PAGE, after });
   const fitting: ResumedIdentity[] = [];
   for (const row of rows) {
-    if (row.is_too_large) await leaveOut(core, row);
-    else fitting.push(resumed(core, row, lease));
+    const identity = row.is_too_large ? undefined : resumed(core, row, lease);
+    // What no answer may hold would fail the whole page.
+    if (identity !== undefined && ONE.safeParse(identity).success) fitting.push(identity);
+    else await leaveOut(core, row);
   }
   return { identities: fitting, last: rows.at(-1)?.id };
 }
