@@ -5,7 +5,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { FabricError } from "@linkspan/envelopes";
-import { DelayedError, type IQueueBackend, type Job, Queue, Worker } from "bullmq";
+import { DelayedError, type IQueueBackend, type Job, Queue, WaitingError, Worker } from "bullmq";
 import { type Backend, LONGEST_SLEEP_SECONDS, RETRY_MS } from "./backend.ts";
 import { failureOf, nameOf, storedFailure, unavailable } from "./failures.ts";
 import type { EnqueueOptions, JobContext, JobDefinition, JobHandler, Jobs, Schedule } from "./jobs.ts";
@@ -25,8 +25,11 @@ interface Work {
 }
 
 const UNHANDLED_AGAIN_MS = 1_000;
-/** Half to one and a half of that, by chance: in lockstep the same process could take it every time. */
-const unhandledAgainMs = () => Math.round(UNHANDLED_AGAIN_MS * (0.5 + Math.random()));
+/**
+ * Processes wake up for a delayed job at the same millisecond, and then the same one may take it each time. Who gets
+ * one again holds it for a moment and hands it on as waiting: that goes to whoever has waited longest.
+ */
+const HAND_ON_MS = 250;
 const READY_WITHIN_MS = 10_000;
 /** How long a server may take to let go of us, once nothing of ours runs. */
 const GOODBYE_MS = 5_000;
@@ -50,6 +53,8 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
   /** Of every handler, also of those that are gone. */
   readonly #running = new Set<Promise<void>>();
   #worker: Promise<Worker<unknown, void, string, B, never, Connection>> | undefined;
+  /** The job that last found no handler here. */
+  #passedOn: string | undefined;
   #loggedAt = Number.NEGATIVE_INFINITY;
   #closed: Promise<void> | undefined;
 
@@ -255,7 +260,7 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
 
   async #process(job: Job<unknown, void, string>, token: string | undefined): Promise<void> {
     const work = this.#handlers.get(job.name);
-    if (work === undefined) return putOff(job, token, unhandledAgainMs());
+    if (work === undefined) return this.#passOn(job, token);
     const context = { id: job.id ?? "", attempt: job.attemptsMade + 1, signal: this.#closing.signal };
     const run = work.run(job.data, context);
     work.inFlight.add(run);
@@ -280,6 +285,16 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
       work.inFlight.delete(run);
       this.#running.delete(run);
     }
+  }
+
+  /** There is no handler here. @throws DelayedError, WaitingError: what BullMQ is told */
+  async #passOn(job: Job<unknown, void, string>, token: string | undefined): Promise<never> {
+    const isAgain = this.#passedOn === job.id;
+    this.#passedOn = job.id;
+    if (!isAgain) return putOff(job, token, UNHANDLED_AGAIN_MS);
+    await delay(HAND_ON_MS, undefined, { signal: this.#closing.signal }).catch(() => undefined);
+    await job.moveToWait(token);
+    throw new WaitingError();
   }
 
   async #ask(request: () => Promise<unknown>): Promise<void> {
