@@ -14,6 +14,7 @@ import { type RabbitmqServer, startRabbitmq } from "../servers/rabbitmq.ts";
 import { type Env, place, ROOT, Up } from "./linkspan.ts";
 
 const NICK = "ada-linkspan";
+const NETWORK = "tour";
 const CHANNEL = "#linkspan-tour";
 
 const readme = readFileSync(join(ROOT, "README.md"), "utf8");
@@ -76,10 +77,14 @@ describeWithServers(["inspircd"], "the tour", () => {
   });
 
   test("link an account", async () => {
-    const line = command("npx linkspan link irc").replace(
-      "--field host=irc.libera.chat",
-      `--field host=${irc.host} --field port=${irc.port} --field tls=false`,
-    );
+    // The name of a public network belongs to its own servers.
+    const line = command("npx linkspan link irc")
+      .replace("network=libera", `network=${NETWORK}`)
+      .replace(
+        "--field host=irc.libera.chat",
+        `--field host=${irc.host} --field port=${irc.port} --field tls=false`,
+      );
+    expect(line).toContain(`network=${NETWORK}`);
     expect(line).toContain(String(irc.port));
     expect(await run(line, up.env)).toMatch(/^linked irc as identity /);
     const identities = await run(command("npx linkspan identities"), up.env);
@@ -89,7 +94,9 @@ describeWithServers(["inspircd"], "the tour", () => {
   });
 
   test("send", async () => {
-    expect(await run(command("npx linkspan send"), up.env)).toMatch(/^sent /);
+    const line = command("npx linkspan send").replace("libera/", `${NETWORK}/`);
+    expect(line).toContain(`${NETWORK}/`);
+    expect(await run(line, up.env)).toMatch(/^sent /);
     await friend.expect(new RegExp(`^:${NICK}!.* PRIVMSG ${CHANNEL} :Hello from a message queue$`));
   });
 
