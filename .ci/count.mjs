@@ -1,7 +1,8 @@
-// Sums vitest's JSON reports: `node count.mjs DIRECTORY BROKEN_STEPS`. Plain JavaScript: it runs on any Node.
+// Sums vitest's JSON reports and names what failed: `node count.mjs DIRECTORY BROKEN_STEPS`.
+// Plain JavaScript: it runs on any Node.
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { argv, exit } from "node:process";
+import { join, relative } from "node:path";
+import { argv, cwd, exit } from "node:process";
 
 const [, , directory, brokenSteps] = argv;
 const reports = readdirSync(directory).map((file) => JSON.parse(readFileSync(join(directory, file), "utf8")));
@@ -12,6 +13,23 @@ const unread = ({ testResults }) =>
   testResults.filter(
     (file) => file.status === "failed" && !file.assertionResults.some((t) => t.status === "failed"),
   ).length;
+
+/** The first lines of each failure: the end of a long log is what people are shown. */
+const MESSAGE_LINES = 12;
+const beginning = (message) => message.split("\n").slice(0, MESSAGE_LINES).join("\n    ");
+
+for (const { testResults } of reports) {
+  for (const { name, message, status, assertionResults } of testResults) {
+    const failures = assertionResults.filter((test) => test.status === "failed");
+    for (const test of failures) {
+      console.log(`failed: ${relative(cwd(), name)} > ${test.fullName}`);
+      console.log(`    ${beginning(test.failureMessages.join("\n"))}`);
+    }
+    if (status === "failed" && failures.length === 0) {
+      console.log(`failed: ${relative(cwd(), name)}\n    ${beginning(message ?? "")}`);
+    }
+  }
+}
 
 const passed = sum((report) => report.numPassedTests);
 const skipped = sum((report) => report.numPendingTests + report.numTodoTests);
