@@ -5,7 +5,6 @@ import {
   type ConnectionOptions,
   ConnectionClosedError,
   createPostgresBackend,
-  createRedisBackend,
   type IQueueBackend,
   type PostgresConnectionOptions,
   type PostgresQueueBackend,
@@ -15,6 +14,7 @@ import {
 import { isCausedByRow } from "@linkspan/envelopes";
 import pg from "pg";
 import { unavailable } from "./failures.ts";
+import { createEndingRedisBackend } from "./redis-disconnect.ts";
 
 export interface Backend<B extends IQueueBackend, Connection> {
   readonly factory: BackendFactory<B, Connection>;
@@ -68,7 +68,7 @@ export async function postgresBackend(
 
 export function redisBackend(url: string): Backend<RedisQueueBackend, ConnectionOptions> {
   return {
-    factory: patient(createRedisBackend),
+    factory: patient(createEndingRedisBackend),
     producer: { url, retryStrategy: reconnectAfterMs, enableOfflineQueue: false },
     consumer: { url, retryStrategy: reconnectAfterMs, maxRetriesPerRequest: null },
   };

@@ -197,8 +197,12 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
     this.#closing.abort();
     clearInterval(this.#looking);
     const worker = await this.#worker?.catch(() => undefined);
-    if (worker !== undefined && !(await this.#ended(worker.close()))) this.#abandon(worker);
-    if (!(await this.#ended(this.#queue.close()))) this.#abandon(this.#queue);
+    for (const one of [worker, this.#queue]) {
+      if (one === undefined) continue;
+      await this.#ended(one.close());
+      // Closing fails while the server is away, and leaves connections that try to come back.
+      await this.#ended(one.disconnect());
+    }
   }
 
   /**
