@@ -16,6 +16,8 @@ export default defineConfig({
           name: "unit",
           include: ["**/*.test.ts"],
           exclude: ["**/node_modules/**", "**/*.server.test.ts"],
+          // Ends what hangs. It is no measure: a slow machine must not reach it.
+          testTimeout: 30_000,
           sequence: { groupOrder: 0 },
         },
       },
