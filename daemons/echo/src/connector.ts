@@ -20,8 +20,8 @@ import { channelRef, FabricError, parseRef } from "@linkspan/envelopes";
 import { CAPABILITIES, DECLARATION } from "./capabilities.ts";
 import type { EchoPlatform } from "./client.ts";
 import { failureOf, uncertainty } from "./errors.ts";
-import { type Self, seqOf, toEvent } from "./inbound.ts";
-import { type EchoPart, plan } from "./outbound.ts";
+import { type Self, seqOf, toEvents } from "./inbound.ts";
+import { type EchoPart, toParts } from "./outbound.ts";
 
 export interface EchoOptions {
   readonly platform: EchoPlatform;
@@ -122,7 +122,7 @@ class EchoConnection implements Connection {
   }
 
   plan(action: Parameters<Connection["plan"]>[0]): readonly Part[] {
-    return plan(action, this.#settings);
+    return toParts(action, this.#settings);
   }
 
   async perform(part: Part, key: string, window: Window): Promise<Said> {
@@ -154,7 +154,7 @@ class EchoConnection implements Connection {
       const entry = this.#platform.after(this.#self.account, seq);
       if (entry === undefined || entry.seq > this.#seq) return;
       if (entry.deed.channel !== channel) continue;
-      await this.#host.event(toEvent(entry, this.#self));
+      for (const event of toEvents(entry, this.#self)) await this.#host.event(event);
       left -= 1;
     }
   }
@@ -209,7 +209,7 @@ class EchoConnection implements Connection {
         continue;
       }
       try {
-        await this.#host.event(toEvent(entry, this.#self));
+        for (const event of toEvents(entry, this.#self)) await this.#host.event(event);
         this.#seq = entry.seq;
       } catch (error) {
         if (!this.#host.signal.aborted) this.#host.log.error({ event: "echo.unread", err: error });

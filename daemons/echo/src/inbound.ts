@@ -11,7 +11,8 @@ export interface Self {
   readonly name: string;
 }
 
-export function toEvent(entry: Entry, self: Self): PlatformEvent {
+/** @returns one event; an entry concerns one conversation */
+export function toEvents(entry: Entry, self: Self): readonly PlatformEvent[] {
   const { id, at, seq, from, deed } = entry;
   const payload: InboundEvent = {
     kind: deed.kind,
@@ -26,11 +27,8 @@ export function toEvent(entry: Entry, self: Self): PlatformEvent {
     ...(deed.target !== undefined && { target: deed.target }),
     cursor: { seq },
   };
-  return {
-    conversation: channelRef(self.workspaceId, self.service, deed.channel.split("/")),
-    occurredAt: at,
-    payload,
-  };
+  const conversation = channelRef(self.workspaceId, self.service, deed.channel.split("/"));
+  return [{ conversation, occurredAt: at, payload }];
 }
 
 /** Where to read on. */

@@ -35,7 +35,10 @@ const NO_ORDER: Order = {
 };
 
 /** @throws FabricError `platform.unsupported`, `platform.not_found` */
-export function plan(action: OutboundAction, settings: Readonly<Record<string, unknown>>): readonly Part[] {
+export function toParts(
+  action: OutboundAction,
+  settings: Readonly<Record<string, unknown>>,
+): readonly Part[] {
   const deed = deedOf(action);
   const order = orderOf(deed.text ?? "", settings);
   const texts = deed.kind === "message" ? split(deed.text ?? "", MAX_PART_BYTES) : [deed.text];

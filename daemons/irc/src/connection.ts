@@ -27,7 +27,7 @@ import type { Self } from "./conversation.ts";
 import { broken, type Ending } from "./errors.ts";
 import type { Hosts } from "./hosts.ts";
 import type { Networks } from "./networks.ts";
-import { type Write, writesOf } from "./outbound.ts";
+import { toParts, type Write } from "./outbound.ts";
 import { textOf } from "./secrets.ts";
 import { ChannelKeys } from "./session/channel-keys.ts";
 import { Memory } from "./session/memory.ts";
@@ -98,12 +98,11 @@ export class IrcConnection implements Connection {
 
   plan(action: OutboundAction): readonly Part[] {
     const { pace, maxLines } = this.#settings;
-    const lines = this.#session?.linesPerText ?? 2;
-    return writesOf(action, this.#self(), maxLines).map((write, index) => ({
-      index,
-      data: write,
-      cost: ((write.do === "say" ? lines : 1) * PACE.perSecond) / pace.perSecond,
-    }));
+    return toParts(action, this.#self(), {
+      maxParts: maxLines,
+      linesPerText: this.#session?.linesPerText ?? 2,
+      costPerLine: PACE.perSecond / pace.perSecond,
+    });
   }
 
   async perform(part: Part, key: string, window: Window): Promise<Said> {

@@ -34,7 +34,7 @@ export interface Seen {
  * @param channels channels of ours that the line's nick is in, folded; what QUIT and NICK do not say themselves
  * @returns one event per conversation that the line concerns; none for what is no event
  */
-export function eventsOf(
+export function toEvents(
   line: Line,
   self: Self,
   seen: Seen,

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { PlatformEvent } from "@linkspan/daemon-kit";
 import type { Settings } from "../config.ts";
 import type { Self } from "../conversation.ts";
-import { eventsOf, type Line, type Seen } from "../inbound.ts";
+import { toEvents, type Line, type Seen } from "../inbound.ts";
 import { type Batch, within } from "./batches.ts";
 import type { Guard } from "./guard.ts";
 import type { Memory } from "./memory.ts";
@@ -49,7 +49,7 @@ export class News implements Disposable {
     const { memory, emit } = this.#options;
     if (this.#isOfSplit(happening)) return;
     const { line, seen, before, shared } = happening;
-    const events = eventsOf(line, before, seen, shared).filter((event) => this.isWanted(event, line));
+    const events = toEvents(line, before, seen, shared).filter((event) => this.isWanted(event, line));
     const { msgid } = line.tags;
     if (events.length > 0 && msgid !== undefined) memory.learn(msgid);
     emit(events);
@@ -89,6 +89,6 @@ export class News implements Disposable {
     memory.topics.set(key, known);
     const [oldest] = memory.topics.keys();
     if (memory.topics.size > MAX_TOPICS && oldest !== undefined) memory.topics.delete(oldest);
-    if (isNews) emit(eventsOf({ ...line, command: "TOPIC", params: [channel, topic] }, self(), seen));
+    if (isNews) emit(toEvents({ ...line, command: "TOPIC", params: [channel, topic] }, self(), seen));
   }
 }

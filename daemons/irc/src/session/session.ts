@@ -12,7 +12,7 @@ import { FabricError, isFabricError } from "@linkspan/envelopes";
 import { IrcClient } from "../client.ts";
 import { conversationOf, isChannel, nickRef, placeOf, type Self } from "../conversation.ts";
 import { broken, disconnected, type Ending, endingOf, socketEnding, tlsWanted } from "../errors.ts";
-import { eventsOf, type Line, type Seen, serverTime } from "../inbound.ts";
+import { toEvents, type Line, type Seen, serverTime } from "../inbound.ts";
 import { loginEnding, loginRefused, loginUnavailable } from "../logins.ts";
 import type { Write } from "../outbound.ts";
 import { Refusal } from "../refusals.ts";
@@ -429,7 +429,7 @@ export class Session {
   #replayed(line: Line, seen: Seen, target: string): readonly PlatformEvent[] {
     if (this.#isPrivate(line)) return [];
     const channels = isChannel(this.#client.facts, target) ? [this.#fold(target)] : [];
-    return eventsOf(line, this.self, seen, channels).filter((event) => this.#news.isWanted(event, line));
+    return toEvents(line, this.self, seen, channels).filter((event) => this.#news.isWanted(event, line));
   }
 
   /** Connected is who is in the channels that are wanted: before that, what is said there would be missed. */
