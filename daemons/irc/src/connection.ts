@@ -8,6 +8,7 @@
  */
 import {
   backoffMs,
+  type Clock,
   type Connection,
   type HistoryRequest,
   type IdentityHost,
@@ -17,7 +18,6 @@ import {
   pause,
   type RosterEntry,
   type Said,
-  systemClock,
   type Window,
 } from "@linkspan/daemon-kit";
 import { FabricError } from "@linkspan/envelopes";
@@ -45,6 +45,7 @@ export interface ConnectionContext {
   /** Servers on loopback and private addresses are connected to. */
   readonly privateHosts: boolean;
   readonly patience: Patience;
+  readonly clock: Clock;
   readonly hosts: Hosts;
   readonly networks: Networks;
   /** Waiting time before another try, milliseconds. */
@@ -78,6 +79,7 @@ export class IrcConnection implements Connection {
     this.#memory = new Memory({
       ...settings,
       identityId: identity.identityId,
+      clock: context.clock,
       keyOf: (name) => this.#keys.of(name),
       checkpoint: identity.checkpoint,
     });
@@ -150,7 +152,7 @@ export class IrcConnection implements Connection {
 
   /** One connection. @returns undefined when it was never made because we are closing */
   async #once(signal: AbortSignal): Promise<{ ending: Ending | undefined; livedMs: number }> {
-    const { hosts, patience } = this.#context;
+    const { hosts, patience, clock } = this.#context;
     const { host: address } = this.#settings;
     const { workspaceId } = this.#identity;
     const host = this.#host;
@@ -161,7 +163,7 @@ export class IrcConnection implements Connection {
       if (signal.aborted) return { ending: undefined, livedMs: 0 };
       throw error;
     }
-    const beganMs = performance.now();
+    const beganMs = clock.monotonicMs();
     host.state({ state: "connecting", message: `Connecting to ${address}.` });
     try {
       const [identity, settings, memory] = [this.#identity, this.#settings, this.#memory];
@@ -176,6 +178,7 @@ export class IrcConnection implements Connection {
         host,
         memory,
         patience,
+        clock,
         secret,
         keepKey,
         linking,
@@ -189,7 +192,7 @@ export class IrcConnection implements Connection {
       const ending = await session.ended;
       signal.removeEventListener("abort", close);
       host.log.info({ event: "irc.disconnected", state: ending.state, code: ending.code });
-      return { ending, livedMs: performance.now() - beganMs };
+      return { ending, livedMs: clock.monotonicMs() - beganMs };
     } finally {
       this.#session = undefined;
       place.leave();
@@ -204,12 +207,13 @@ export class IrcConnection implements Connection {
       this.#host.state({ state, message, code });
       return false;
     }
+    const { clock } = this.#context;
     const waitMs = backoffMs(failures, retry === "late" ? LATE : this.#context.retry);
-    this.#host.state({ state, message, code, retryAt: new Date(Date.now() + waitMs) });
+    this.#host.state({ state, message, code, retryAt: new Date(clock.now().getTime() + waitMs) });
     if (flooded === true || code === "platform.rate_limited") {
       this.#host.throttle({ reason: message, retryAfterMs: waitMs });
     }
-    await pause(systemClock, waitMs, signal);
+    await pause(clock, waitMs, signal);
     return true;
   }
 

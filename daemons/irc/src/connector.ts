@@ -1,5 +1,12 @@
 /** IRC as a connector: what is given is checked, a link is a login and nothing else, and identities are kept. */
-import type { Connector, IdentityHost, LinkedIdentity, LinkOutcome } from "@linkspan/daemon-kit";
+import {
+  type Clock,
+  type Connector,
+  type IdentityHost,
+  type LinkedIdentity,
+  type LinkOutcome,
+  systemClock,
+} from "@linkspan/daemon-kit";
 import { CAPABILITIES, DECLARATION } from "./capabilities.ts";
 import { parseSettings, type Settings } from "./config.ts";
 import { type ConnectionContext, IrcConnection } from "./connection.ts";
@@ -19,6 +26,8 @@ export interface IrcConnectorOptions {
   readonly patience?: Partial<Patience>;
   /** Waiting time before another try, milliseconds. Default 2,000 doubling to 300,000. */
   readonly retry?: { readonly firstMs: number; readonly maxMs: number };
+  /** Time of every connection, but for the socket's own deadline. Default the system's. */
+  readonly clock?: Clock;
 }
 
 const PATIENCE: Patience = {
@@ -40,6 +49,7 @@ export function ircConnector(options: IrcConnectorOptions = {}): Connector {
   const context: ConnectionContext = {
     privateHosts,
     retry,
+    clock: options.clock ?? systemClock,
     hosts,
     networks: new Networks(),
     patience: { ...PATIENCE, ...options.patience },

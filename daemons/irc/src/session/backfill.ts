@@ -7,14 +7,14 @@
 import { FabricError } from "@linkspan/envelopes";
 import type { PlatformEvent } from "@linkspan/daemon-kit";
 import { type Line, type Seen, serverTime } from "../inbound.ts";
-import type { Guard } from "./guard.ts";
+import type { Timers } from "./timers.ts";
 
 export interface BackfillOptions {
   readonly write: (line: string) => void;
   readonly emit: (events: readonly PlatformEvent[]) => void;
   /** Events of a line of the history of `target`; none for what we said ourselves and know of. */
   readonly eventsOf: (line: Line, seen: Seen, target: string) => readonly PlatformEvent[];
-  readonly guard: Guard;
+  readonly timers: Timers;
   /** The conversation that a target names. */
   readonly conversation: (target: string) => string;
   /** Whether this server id has not been handed over yet; from now on it counts as handed over. */
@@ -34,7 +34,7 @@ interface Fetch {
   left: number;
   readonly held: PlatformEvent[];
   readonly done: PromiseWithResolvers<void>;
-  timer: NodeJS.Timeout | undefined;
+  cancel: () => void;
 }
 
 interface Page {
@@ -149,7 +149,13 @@ export class Backfill {
     if (this.#fetches.size >= MAX_FETCHES) {
       return Promise.reject(new FabricError("platform.unavailable", "too many histories are on their way"));
     }
-    const fetch: Fetch = { target, left: limit, held: [], done: Promise.withResolvers(), timer: undefined };
+    const fetch: Fetch = {
+      target,
+      left: limit,
+      held: [],
+      done: Promise.withResolvers(),
+      cancel: () => undefined,
+    };
     fetch.done.promise.catch(() => undefined);
     this.#fetches.set(key, fetch);
     this.#ask(fetch, command);
@@ -157,17 +163,17 @@ export class Backfill {
   }
 
   #ask(fetch: Fetch, command: string): void {
-    clearTimeout(fetch.timer);
+    fetch.cancel();
     const onLate = () => {
       fetch.done.reject(new FabricError("platform.unavailable", "the server did not send the history"));
       this.#finish(fetch);
     };
-    fetch.timer = setTimeout(() => this.#options.guard(onLate), this.#options.timeoutMs);
+    fetch.cancel = this.#options.timers.after(this.#options.timeoutMs, onLate);
     this.#options.write(`${command} ${Math.max(1, Math.min(fetch.left, this.#options.pageSize))}`);
   }
 
   #finish(fetch: Fetch): void {
-    clearTimeout(fetch.timer);
+    fetch.cancel();
     this.#fetches.delete(this.#options.conversation(fetch.target));
     this.#options.emit(fetch.held.splice(0));
     fetch.done.resolve();

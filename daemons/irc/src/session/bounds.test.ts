@@ -1,4 +1,5 @@
 /** The kind: memory that grows with what a server sends, in a process that serves other people's connections too. */
+import { systemClock } from "@linkspan/daemon-kit";
 import { expect, test } from "vitest";
 import type { Line } from "../inbound.ts";
 import { type IrcClient, wantedCaps } from "../client.ts";
@@ -10,6 +11,7 @@ import { Joins } from "./joins.ts";
 import { Memory } from "./memory.ts";
 import { News } from "./news.ts";
 import { oddityOf } from "./odd-lines.ts";
+import { Timers } from "./timers.ts";
 import { Writer } from "./writer.ts";
 
 const line = (command: string, params: string[], nick = "eve", tags: Record<string, string> = {}): Line => ({
@@ -21,6 +23,7 @@ const line = (command: string, params: string[], nick = "eve", tags: Record<stri
   command,
   params,
 });
+const timers = new Timers(systemClock, (work) => work(), new AbortController().signal);
 const fold = (name: string) => name.toLowerCase();
 const isSelf = (nick: string) => nick === "alice";
 const memory = () =>
@@ -30,6 +33,7 @@ const memory = () =>
     pace: { perSecond: 1, burst: 8 },
     checkpoint: undefined,
     identityId: "id",
+    clock: systemClock,
   });
 const joins = (written: string[], followForwards = false) =>
   new Joins({
@@ -37,7 +41,7 @@ const joins = (written: string[], followForwards = false) =>
     write: (text) => void written.push(text),
     fold,
     isSelf,
-    guard: (work) => work(),
+    timers,
     followForwards,
     maxChannels: () => undefined,
     onNews: () => undefined,
@@ -139,7 +143,7 @@ test("topics of any number of channels", () => {
     isSelf,
     fold,
     emit: (events) => void (told += events.length),
-    guard: (work) => work(),
+    timers,
     splitMs: 1,
   });
   let told = 0;
@@ -182,7 +186,7 @@ test("lines that a server makes us ask for", async () => {
   const over = new AbortController();
   // The gate's clock stands still while lines come in, so that none leaves meanwhile, however slow the machine is.
   let nowMs = 0;
-  const gate = new FloodGate({ perSecond: 10_000, burst: 10_000 }, () => nowMs);
+  const gate = new FloodGate({ perSecond: 10_000, burst: 10_000 }, { monotonicMs: () => nowMs });
   const written: string[] = [];
   const isWritten = Promise.withResolvers<void>();
   const write = (text: string) => {
@@ -190,7 +194,11 @@ test("lines that a server makes us ask for", async () => {
     isWritten.resolve();
   };
   gate.pass(10_000);
-  const writer = new Writer({ write } as unknown as IrcClient, gate, over.signal);
+  const writer = new Writer(
+    { write } as unknown as IrcClient,
+    gate,
+    new Timers(systemClock, (work) => work(), over.signal),
+  );
   for (let i = 0; i < 20_000; i++) writer.soon(`CHATHISTORY ${i}`);
   expect(written).toEqual([]);
   nowMs += 1_000;
@@ -210,7 +218,7 @@ test("lines of histories that are never ended, and histories that are asked for 
       emitted.push(1);
       return [];
     },
-    guard: (work) => work(),
+    timers,
     conversation: (target) => target,
     learn: () => true,
     seenUntil: undefined,

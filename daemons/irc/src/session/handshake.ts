@@ -8,7 +8,7 @@
 import { type Ending, nickRefused, registrationRefusalOf } from "../errors.ts";
 import type { Line } from "../inbound.ts";
 import { isReminder, type LoginFailure, nickservRefusalOf, saslFailureOf } from "../logins.ts";
-import type { Guard } from "./guard.ts";
+import type { Timers } from "./timers.ts";
 import type { Nickname } from "./nickname.ts";
 import type { NickServ } from "./nickserv.ts";
 
@@ -18,7 +18,7 @@ export interface HandshakeOptions {
   readonly saslWanted: boolean;
   readonly nickserv: NickServ;
   readonly isChannel: (name: string) => boolean;
-  readonly guard: Guard;
+  readonly timers: Timers;
   readonly onWelcome: () => void;
   readonly onEnd: (ending: Ending) => void;
   /** The login did not succeed; the connection must end. */
@@ -33,14 +33,14 @@ export interface HandshakeOptions {
   readonly greetTimeoutMs?: number;
 }
 
-export class Handshake implements Disposable {
+export class Handshake {
   readonly #options: Required<HandshakeOptions>;
   #phase: "registering" | "greeted" | "identifying" | "welcome" = "registering";
   #account: string | undefined;
   #loggedIn = false;
   #isUnanswered = false;
   #failure: string | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #cancel: () => void = () => undefined;
 
   constructor(options: HandshakeOptions) {
     this.#options = { identifyTimeoutMs: 5_000, greetTimeoutMs: 5_000, ...options };
@@ -125,10 +125,6 @@ export class Handshake implements Disposable {
     }
   }
 
-  [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
-  }
-
   #refused(line: Line): void {
     const failure = saslFailureOf(line);
     if (failure !== undefined) {
@@ -157,7 +153,7 @@ export class Handshake implements Disposable {
 
   #login(): void {
     if (this.#phase !== "greeted") return;
-    clearTimeout(this.#timer);
+    this.#cancel();
     const { saslWanted, nickserv, identifyTimeoutMs, onLoginFailed } = this.#options;
     if (this.#loggedIn || (!saslWanted && !nickserv.isConfigured)) this.#welcome();
     else if (!nickserv.isConfigured) {
@@ -192,7 +188,7 @@ export class Handshake implements Disposable {
   /** NickServ has answered, or taken too long: its words reach the person as a message. */
   #identified(isAnswered: boolean): void {
     if (this.#phase !== "identifying") return;
-    clearTimeout(this.#timer);
+    this.#cancel();
     const { nickserv, mustProve, onLoginFailed } = this.#options;
     this.#isUnanswered = !isAnswered;
     if (isAnswered) this.#welcome();
@@ -209,7 +205,7 @@ export class Handshake implements Disposable {
   }
 
   #after(ms: number, work: () => void): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#options.guard(work), ms);
+    this.#cancel();
+    this.#cancel = this.#options.timers.after(ms, work);
   }
 }

@@ -2,7 +2,7 @@
 import { FabricError } from "@linkspan/envelopes";
 import { forwardOf, type JoinRefusal, joinRefusalOf, Refusal } from "../refusals.ts";
 import type { Line } from "../inbound.ts";
-import type { Guard } from "./guard.ts";
+import type { Timers } from "./timers.ts";
 import type { Memory, Wish } from "./memory.ts";
 
 export interface JoinsOptions {
@@ -10,7 +10,7 @@ export interface JoinsOptions {
   readonly write: (line: string) => void;
   readonly fold: (name: string) => string;
   readonly isSelf: (nick: string) => boolean;
-  readonly guard: Guard;
+  readonly timers: Timers;
   /** How many channels one JOIN may name, where the server has a bound. */
   readonly maxChannels: () => number | undefined;
   /** Whether a channel that sends us on to another one is followed there. */
@@ -45,7 +45,6 @@ export class Joins implements Disposable {
   readonly #dismissed = new Set<string>();
   /** Followed on this connection, for people. */
   readonly #forwards: string[] = [];
-  #timer: NodeJS.Timeout | undefined;
 
   constructor(options: JoinsOptions) {
     this.#options = { retryMs: 120_000, ...options };
@@ -53,10 +52,10 @@ export class Joins implements Disposable {
 
   /** Joins every wish; resolves when each is answered. Those that are refused are tried again from time to time. */
   async start(): Promise<void> {
-    const { memory, write, fold, retryMs } = this.#options;
+    const { memory, write, fold } = this.#options;
     const waiting = memory.wishes.map(({ name }) => this.#wait(fold(name)).promise);
     for (const line of this.#lines(memory.wishes)) write(line);
-    this.#timer = setInterval(() => this.#options.guard(() => this.again()), retryMs);
+    this.#retryLater();
     await Promise.allSettled(waiting);
   }
 
@@ -144,11 +143,18 @@ export class Joins implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    clearInterval(this.#timer);
     const ended = new FabricError("platform.unavailable", "the connection ended");
     for (const waiting of [...this.#pending.values(), ...this.#leaving.values()]) waiting.reject(ended);
     this.#pending.clear();
     this.#leaving.clear();
+  }
+
+  #retryLater(): void {
+    const { timers, retryMs } = this.#options;
+    timers.after(retryMs, () => {
+      this.again();
+      this.#retryLater();
+    });
   }
 
   #lines(wishes: readonly Wish[]): string[] {

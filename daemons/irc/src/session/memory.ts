@@ -1,4 +1,5 @@
 /** What outlives one connection of an identity, as long as this process keeps it. */
+import type { Clock } from "@linkspan/daemon-kit";
 import { isChannelName } from "../conversation.ts";
 import type { Logins } from "../logins.ts";
 import { fold } from "../wire/casemapping.ts";
@@ -48,9 +49,10 @@ export class Memory {
     readonly pace: { readonly perSecond: number; readonly burst: number };
     readonly checkpoint: Readonly<Record<string, unknown>> | undefined;
     readonly identityId: string;
+    readonly clock: Clock;
   }) {
-    const { channels, keyOf, pace, identityId, checkpoint = {} } = options;
-    this.gate = new FloodGate(pace);
+    const { channels, keyOf, pace, identityId, clock, checkpoint = {} } = options;
+    this.gate = new FloodGate(pace, clock);
     this.#configured = channels;
     // Who has a checkpoint was connected before, with this login.
     this.logins = { hasWorked: options.checkpoint !== undefined, refusals: 0 };

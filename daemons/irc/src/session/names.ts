@@ -10,6 +10,8 @@ export interface NamesOptions {
   readonly fold: (name: string) => string;
   readonly isSelf: (nick: string) => boolean;
   readonly channels: () => Channels;
+  /** When the connection began; an earlier time is that of a replay. */
+  readonly began: Date;
 }
 
 export class Names {
@@ -18,12 +20,13 @@ export class Names {
   readonly #channels: () => Channels;
   readonly #spellings: Spellings;
   readonly #ownSends: OwnSends;
-  readonly #began = new Date();
+  readonly #began: Date;
 
-  constructor({ memory, fold, isSelf, channels }: NamesOptions) {
+  constructor({ memory, fold, isSelf, channels, began }: NamesOptions) {
     this.#fold = fold;
     this.#isSelf = isSelf;
     this.#channels = channels;
+    this.#began = began;
     this.#spellings = memory.spellings;
     this.#ownSends = memory.ownSends;
   }

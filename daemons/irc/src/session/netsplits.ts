@@ -8,14 +8,14 @@
 import type { PlatformEvent } from "@linkspan/daemon-kit";
 import type { Self } from "../conversation.ts";
 import { splitEvent, type Seen } from "../inbound.ts";
-import type { Guard } from "./guard.ts";
+import type { Timers } from "./timers.ts";
 
 export type Servers = readonly [string, string];
 
 export interface NetsplitsOptions {
   readonly self: () => Self;
   readonly emit: (events: readonly PlatformEvent[]) => void;
-  readonly guard: Guard;
+  readonly timers: Timers;
   /** Told after this long without more of the same, milliseconds. */
   readonly quietMs?: number;
   /** But never later than this. */
@@ -28,7 +28,7 @@ interface Wave {
   readonly seen: Seen;
   readonly channels: Map<string, string[]>;
   readonly beganMs: number;
-  timer: NodeJS.Timeout | undefined;
+  cancel: () => void;
 }
 
 const SERVER = String.raw`[A-Za-z0-9*](?:[A-Za-z0-9-]*\.)+[A-Za-z]{2,}`;
@@ -79,18 +79,18 @@ export class Netsplits implements Disposable {
     const key = `${channel} ${nick}`;
     const lost = this.#lost.get(key);
     this.#lost.delete(key);
-    if (lost === undefined || lost.untilMs < performance.now()) return false;
+    if (lost === undefined || lost.untilMs < this.#options.timers.monotonicMs()) return false;
     this.#count("netjoin", lost.servers, channel, nick, seen);
     return true;
   }
 
   [Symbol.dispose](): void {
-    for (const wave of this.#waves.values()) clearTimeout(wave.timer);
+    for (const wave of this.#waves.values()) wave.cancel();
     for (const key of this.#waves.keys()) this.#tell(key);
   }
 
   #remember(key: string, servers: Servers): void {
-    this.#lost.set(key, { servers, untilMs: performance.now() + REMEMBERED_MS });
+    this.#lost.set(key, { servers, untilMs: this.#options.timers.monotonicMs() + REMEMBERED_MS });
     if (this.#lost.size <= REMEMBERED) return;
     const [oldest] = this.#lost.keys();
     if (oldest !== undefined) this.#lost.delete(oldest);
@@ -98,7 +98,8 @@ export class Netsplits implements Disposable {
 
   #count(change: Wave["change"], servers: Servers, channel: string, nick: string, seen: Seen): void {
     const key = `${change} ${servers.join(" ")}`;
-    const nowMs = performance.now();
+    const { quietMs, longestMs, timers } = this.#options;
+    const nowMs = timers.monotonicMs();
     const known = this.#waves.get(key);
     const wave: Wave = known ?? {
       change,
@@ -106,16 +107,15 @@ export class Netsplits implements Disposable {
       seen,
       channels: new Map(),
       beganMs: nowMs,
-      timer: undefined,
+      cancel: () => undefined,
     };
     this.#waves.set(key, wave);
     const nicks = wave.channels.get(channel);
     if (nicks === undefined) wave.channels.set(channel, [nick]);
     else nicks.push(nick);
-    clearTimeout(wave.timer);
-    const { quietMs, longestMs } = this.#options;
+    wave.cancel();
     const afterMs = Math.max(0, Math.min(quietMs, wave.beganMs + longestMs - nowMs));
-    wave.timer = setTimeout(() => this.#options.guard(() => this.#tell(key)), afterMs);
+    wave.cancel = timers.after(afterMs, () => this.#tell(key));
   }
 
   #tell(key: string): void {

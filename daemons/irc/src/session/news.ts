@@ -5,7 +5,7 @@ import type { Settings } from "../config.ts";
 import type { Self } from "../conversation.ts";
 import { toEvents, type Line, type Seen } from "../inbound.ts";
 import { type Batch, within } from "./batches.ts";
-import type { Guard } from "./guard.ts";
+import type { Timers } from "./timers.ts";
 import type { Memory } from "./memory.ts";
 import { Netsplits } from "./netsplits.ts";
 
@@ -16,7 +16,7 @@ export interface NewsOptions {
   readonly isSelf: (nick: string) => boolean;
   readonly fold: (name: string) => string;
   readonly emit: (events: readonly PlatformEvent[]) => void;
-  readonly guard: Guard;
+  readonly timers: Timers;
   /** How long a netsplit's lines are gathered, milliseconds. */
   readonly splitMs: number;
 }
@@ -40,9 +40,9 @@ export class News implements Disposable {
   readonly #netsplits: Netsplits;
 
   constructor(options: NewsOptions) {
-    const { self, emit, guard, splitMs: quietMs } = options;
+    const { self, emit, timers, splitMs: quietMs } = options;
     this.#options = options;
-    this.#netsplits = new Netsplits({ self, emit, guard, quietMs });
+    this.#netsplits = new Netsplits({ self, emit, timers, quietMs });
   }
 
   tell(happening: Happening): void {

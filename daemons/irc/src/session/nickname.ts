@@ -6,7 +6,7 @@
  * holder quits or changes away, when MONITOR says that it is free, and by itself ever more slowly. A nickname that the
  * server shortens is ours in its short form; one that it does not take is not asked for again.
  */
-import type { Guard } from "./guard.ts";
+import type { Timers } from "./timers.ts";
 
 export interface NicknameOptions {
   readonly wanted: string;
@@ -14,7 +14,7 @@ export interface NicknameOptions {
   readonly write: (line: string) => void;
   /** ISUPPORT `NICKLEN`, once known. */
   readonly maxLength: () => number | undefined;
-  readonly guard: Guard;
+  readonly timers: Timers;
   readonly random?: () => number;
   /** First wait before it is asked back; it doubles up to an hour. Default a minute. */
   readonly askAfterMs?: number;
@@ -25,11 +25,11 @@ const MAX_TRIES = 12;
 /** What every server takes (RFC 1459). */
 const LEAST_MAX_LENGTH = 9;
 
-export class Nickname implements Disposable {
+export class Nickname {
   readonly #options: Required<NicknameOptions>;
   #current: string;
   #tries = 0;
-  #timer: NodeJS.Timeout | undefined;
+  #cancel: (() => void) | undefined;
   #askAfterMs: number;
   #refusal: string | undefined;
   #isMonitored = false;
@@ -92,21 +92,17 @@ export class Nickname implements Disposable {
 
   /** We have another one: wait for ours. */
   recover(hasMonitor: boolean): void {
-    if (this.isWanted || this.#timer !== undefined || this.#refusal !== undefined) return;
-    const { wanted, write, guard } = this.#options;
+    if (this.isWanted || this.#cancel !== undefined || this.#refusal !== undefined) return;
+    const { wanted, write, timers } = this.#options;
     if (hasMonitor && !this.#isMonitored) write(`MONITOR + ${wanted}`);
     this.#isMonitored = hasMonitor;
     const afterMs = this.#askAfterMs;
     this.#askAfterMs = Math.min(MAX_ASK_AFTER_MS, afterMs * 2);
-    this.#timer = setTimeout(
-      () =>
-        guard(() => {
-          this.#timer = undefined;
-          this.take();
-          this.recover(hasMonitor);
-        }),
-      afterMs,
-    );
+    this.#cancel = timers.after(afterMs, () => {
+      this.#cancel = undefined;
+      this.take();
+      this.recover(hasMonitor);
+    });
   }
 
   /** Somebody left a nickname; if it is ours, take it. */
@@ -134,10 +130,6 @@ export class Nickname implements Disposable {
     return true;
   }
 
-  [Symbol.dispose](): void {
-    this.#stop();
-  }
-
   /** Cut at the length that the server allows, which it may not have told. */
   get #isShortened(): boolean {
     const { wanted, same, maxLength } = this.#options;
@@ -148,7 +140,7 @@ export class Nickname implements Disposable {
   }
 
   #stop(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#cancel?.();
+    this.#cancel = undefined;
   }
 }

@@ -3,7 +3,7 @@ import type { Settings } from "../config.ts";
 import type { Line } from "../inbound.ts";
 import { identifying, nickservFault } from "../secrets.ts";
 import { textBytes } from "../wire/line-bytes.ts";
-import type { Guard } from "./guard.ts";
+import type { Timers } from "./timers.ts";
 import type { Nickname } from "./nickname.ts";
 
 export interface NickServOptions {
@@ -13,7 +13,7 @@ export interface NickServOptions {
   readonly sayQuietly: (target: string, text: string) => void;
   readonly nickname: Nickname;
   readonly same: (a: string, b: string) => boolean;
-  readonly guard: Guard;
+  readonly timers: Timers;
   /** How long to wait before a login that got no answer is tried again. Default a minute, doubling up to an hour. */
   readonly againAfterMs?: number;
 }
@@ -21,11 +21,11 @@ export interface NickServOptions {
 const MAX_RETAKES = 3;
 const MAX_AGAIN_AFTER_MS = 3_600_000;
 
-export class NickServ implements Disposable {
+export class NickServ {
   readonly #options: Required<NickServOptions>;
   #retakes = 0;
   #againAfterMs: number;
-  #timer: NodeJS.Timeout | undefined;
+  #cancel: () => void = () => undefined;
 
   constructor(options: NickServOptions) {
     this.#options = { againAfterMs: 60_000, ...options };
@@ -67,23 +67,18 @@ export class NickServ implements Disposable {
 
   /** Nobody answered: the services may be away just now. */
   identifyLater(): void {
-    const { guard } = this.#options;
-    clearTimeout(this.#timer);
+    this.#cancel();
     const afterMs = this.#againAfterMs;
     this.#againAfterMs = Math.min(MAX_AGAIN_AFTER_MS, afterMs * 2);
-    this.#timer = setTimeout(
-      () =>
-        guard(() => {
-          this.identify();
-          this.identifyLater();
-        }),
-      afterMs,
-    );
+    this.#cancel = this.#options.timers.after(afterMs, () => {
+      this.identify();
+      this.identifyLater();
+    });
   }
 
   /** The services have answered. */
   answered(): void {
-    clearTimeout(this.#timer);
+    this.#cancel();
   }
 
   /** Asks for our nickname, which somebody or a ghost of ours holds. */
@@ -104,9 +99,5 @@ export class NickServ implements Disposable {
       return;
     this.#retakes += 1;
     nickname.take();
-  }
-
-  [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
   }
 }

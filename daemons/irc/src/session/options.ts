@@ -1,5 +1,5 @@
 /** What a connection is made with. */
-import type { IdentityHost, LinkedIdentity } from "@linkspan/daemon-kit";
+import type { Clock, IdentityHost, LinkedIdentity } from "@linkspan/daemon-kit";
 import type { ClientOptions } from "../client.ts";
 import type { Settings } from "../config.ts";
 import type { Endpoint } from "../wire/line-socket.ts";
@@ -33,6 +33,7 @@ export interface SessionOptions {
   readonly host: IdentityHost;
   readonly memory: Memory;
   readonly patience: Patience;
+  readonly clock: Clock;
   /** Credential fields as text. */
   readonly secret: (name: string) => string | undefined;
   /**

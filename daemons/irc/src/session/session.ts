@@ -6,7 +6,6 @@
  * whatever else follows the state · events.
  */
 import { randomBytes } from "node:crypto";
-import { setTimeout as delay } from "node:timers/promises";
 import type { HistoryRequest, PlatformEvent, RosterEntry, Said, Window } from "@linkspan/daemon-kit";
 import { FabricError, isFabricError } from "@linkspan/envelopes";
 import { IrcClient } from "../client.ts";
@@ -37,6 +36,7 @@ import { clientOptions, type SessionOptions } from "./options.ts";
 import { isServiceLine } from "./service-lines.ts";
 import { Source } from "./source.ts";
 import { Speaker } from "./speaker.ts";
+import { Timers } from "./timers.ts";
 import { Warnings } from "./warnings.ts";
 import { Writer } from "./writer.ts";
 
@@ -72,7 +72,8 @@ export class Session {
   readonly #source = new Source();
   #backfill: Backfill | undefined;
   #liveness: Liveness | undefined;
-  #deadline: NodeJS.Timeout;
+  #cancelDeadline: () => void;
+  readonly #timers: Timers;
   #ending: Ending | undefined;
   #lines = 0;
   #arrived = false;
@@ -86,6 +87,8 @@ export class Session {
     this.#options = options;
     this.welcome = this.#welcome.promise;
     this.ended = this.#ended.promise;
+    this.#timers = new Timers(options.clock, (work) => this.#guard(work), this.#over.signal);
+    const timers = this.#timers;
     this.#warnings = new Warnings(host.log);
     this.#client = new IrcClient(clientOptions(options), {
       onLine: (line) => this.#onLine(line),
@@ -94,7 +97,7 @@ export class Session {
       onOdd: (command, error) => this.#warnings.skipped(command, "it could not be read", error),
       onClose: (error) => this.#end(this.#ending ?? socketEnding(error, settings.host)),
     });
-    this.#writer = new Writer(this.#client, memory.gate, this.#over.signal);
+    this.#writer = new Writer(this.#client, memory.gate, timers);
     this.#events = new EventQueue({
       deliver: (event) => host.event(withDrift(event, memory.drift)),
       pause: () => this.#writer.pause(),
@@ -113,14 +116,19 @@ export class Session {
       isupport: this.#client.isupport,
       keep: (channel, key) => options.keepKey(channel, key),
     });
-    this.#names = new Names({ memory, fold: foldName, isSelf, channels: () => this.#channels });
+    this.#names = new Names({
+      memory,
+      fold: foldName,
+      isSelf,
+      channels: () => this.#channels,
+      began: timers.now(),
+    });
     const write = (line: string) => this.#writer.soon(line);
-    const guard = (work: () => void) => this.#guard(work);
     this.#nickname = new Nickname({
       wanted: settings.nick,
       same,
       write,
-      guard,
+      timers,
       maxLength: () => this.#client.isupport.number("NICKLEN"),
       askAfterMs: patience.askNickMs,
     });
@@ -130,7 +138,7 @@ export class Session {
       sayQuietly: (target, text) => this.#speaker.sayQuietly(target, text),
       nickname: this.#nickname,
       same,
-      guard,
+      timers,
       againAfterMs: patience.identifyAgainMs,
     });
     this.#handshake = new Handshake({
@@ -139,7 +147,7 @@ export class Session {
       write: (line) => this.#client.write(line),
       saslWanted: settings.sasl !== undefined,
       isChannel: (name) => isChannel(this.#client.facts, name),
-      guard,
+      timers,
       mustProve: options.linking === true,
       identifyTimeoutMs: patience.identifyMs,
       greetTimeoutMs: patience.greetMs,
@@ -160,7 +168,7 @@ export class Session {
       write,
       fold: foldName,
       isSelf,
-      guard,
+      timers,
       maxChannels: () => this.#client.isupport.maxTargets("JOIN"),
       followForwards: settings.followForwards,
       onNews: (sentence) => this.#tell(sentence),
@@ -170,6 +178,7 @@ export class Session {
       writer: this.#writer,
       joins: this.#joins,
       source: this.#source,
+      timers,
       connection: this.id,
       isWelcome: () => this.isWelcome,
       isSelf,
@@ -185,7 +194,7 @@ export class Session {
       self: () => this.self,
       memory,
       isSelf,
-      guard,
+      timers,
       fold: foldName,
       emit: (events) => this.#events.put(events.filter((event) => this.#backfill?.hold(event) !== true)),
     });
@@ -193,6 +202,7 @@ export class Session {
       from: memory.seenUntil,
       hasHistory: () => this.#client.hasHistory,
       backfill: () => this.#backfill,
+      timers,
       write,
       onLost: (sentence, error) => {
         host.log.warn({ event: "irc.gap_open", err: error });
@@ -219,7 +229,7 @@ export class Session {
           : disconnected("the server did not let us in in time"),
       );
     };
-    this.#deadline = setTimeout(() => guard(onLate), patience.registerMs);
+    this.#cancelDeadline = timers.after(patience.registerMs, onLate);
     if (settings.sasl?.mechanism === "PLAIN" && secret("password") === undefined) {
       this.#end(loginRefused("there is no password"));
     }
@@ -296,7 +306,7 @@ export class Session {
     if (!this.#over.signal.aborted) {
       const ending = (this.#ending ??= disconnected("it was closed"));
       this.#client.quit(QUIT_REASON);
-      await Promise.race([this.#ended.promise, delay(withinMs)]);
+      await Promise.race([this.#ended.promise, this.#timers.sleep(withinMs)]);
       this.#end(ending);
     }
     await this.#ended.promise;
@@ -321,7 +331,7 @@ export class Session {
 
   #serve(line: Line): void {
     this.#lines += 1;
-    const seen: Seen = { connection: this.id, line: this.#lines, receivedAt: new Date() };
+    const seen: Seen = { connection: this.id, line: this.#lines, receivedAt: this.#timers.now() };
     this.#liveness?.heard();
     const batch = this.#batches.of(line);
     const label = this.#batches.labelOf(line);
@@ -391,11 +401,11 @@ export class Session {
 
   #onWelcome(): void {
     const { memory, patience } = this.#options;
-    clearTimeout(this.#deadline);
-    const guard = (work: () => void) => this.#guard(work);
+    this.#cancelDeadline();
+    const timers = this.#timers;
     this.#liveness = new Liveness({
       ...patience,
-      guard,
+      timers,
       ask: () => this.#client.write("PING :alive"),
       onDeaf: () => this.#end(disconnected("the server has stopped answering")),
       isDeafening: () => this.#client.paused,
@@ -404,7 +414,7 @@ export class Session {
     this.#backfill = new Backfill({
       write: (line) => this.#writer.soon(line),
       emit: (events) => this.#events.put(events),
-      guard,
+      timers,
       eventsOf: (line, seen, target) => this.#replayed(line, seen, target),
       conversation: (target) => this.#conversation(target),
       learn: (id) => memory.learn(id),
@@ -434,10 +444,10 @@ export class Session {
 
   /** Connected is who is in the channels that are wanted: before that, what is said there would be missed. */
   async #arrive(): Promise<void> {
-    const patience = new AbortController();
-    const late = delay(this.#options.patience.joinMs, undefined, patience).catch(() => undefined);
-    await Promise.race([this.#joins.start(), late]);
-    patience.abort();
+    const late = Promise.withResolvers<void>();
+    const cancel = this.#timers.after(this.#options.patience.joinMs, late.resolve);
+    await Promise.race([this.#joins.start(), late.promise]);
+    cancel();
     this.#arrived = true;
     this.#tell([this.#absence.sentence, ...this.#joins.news].filter(Boolean).join("; "));
   }
@@ -456,20 +466,20 @@ export class Session {
 
   #awaitLastWords(ending: Ending): void {
     this.#ending = ending;
-    clearTimeout(this.#deadline);
-    this.#deadline = setTimeout(() => this.#end(ending), LAST_WORDS_MS);
+    this.#cancelDeadline();
+    this.#cancelDeadline = this.#timers.after(LAST_WORDS_MS, () => this.#end(ending));
   }
 
   #end(ending: Ending): void {
     if (this.#over.signal.aborted) return;
     this.#ending = ending;
     this.#over.abort();
-    clearTimeout(this.#deadline);
+    this.#cancelDeadline();
     const { log } = this.#options.host;
-    const parts = [this.#liveness, this.#nickname, this.#nickserv, this.#handshake, this.#news, this.#joins];
+    const parts = [this.#news, this.#joins];
     const steps = [
       () => this.#backfill?.close(),
-      ...parts.map((part) => () => part?.[Symbol.dispose]()),
+      ...parts.map((part) => () => part[Symbol.dispose]()),
       () => this.#keyChanges.flush(),
       () => this.#speaker.end(),
     ];

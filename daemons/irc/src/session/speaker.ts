@@ -9,6 +9,7 @@ import { Confirmations } from "./confirmations.ts";
 import type { Change, Joins } from "./joins.ts";
 import { MARK, type OwnSends } from "./own-sends.ts";
 import type { Source } from "./source.ts";
+import type { Timers } from "./timers.ts";
 import { inside, isOpen } from "./window.ts";
 import { notNow, type Writer } from "./writer.ts";
 
@@ -17,6 +18,7 @@ export interface SpeakerOptions {
   readonly writer: Writer;
   readonly joins: Joins;
   readonly source: Source;
+  readonly timers: Timers;
   /** Id of the connection. */
   readonly connection: string;
   readonly isWelcome: () => boolean;
@@ -76,13 +78,14 @@ export class Speaker {
   }
 
   async #say(write: Write & { do: "say" }, key: string, window: Window): Promise<Said> {
-    const { client, joins, writer, source, isWelcome, onStuck } = this.#options;
+    const { client, joins, writer, source, timers, isWelcome, onStuck } = this.#options;
     const { command, text } = write;
     const target = this.#options.spelled(write.target);
     const ready = isChannel(client.facts, target) ? joins.ready(target) : undefined;
-    if (ready !== undefined) await inside(window, ready, () => notNow(`${target} has not been joined yet`));
+    if (ready !== undefined)
+      await inside(window, timers, ready, () => notNow(`${target} has not been joined yet`));
     await writer.turn(this.#confirming().linesPerText, window);
-    if (!isWelcome() || !isOpen(window)) throw notNow("the time to say it is over");
+    if (!isWelcome() || !isOpen(window, timers)) throw notNow("the time to say it is over");
     if (!source.carries(`${command} ${target} :${text}`)) {
       throw new FabricError("platform.too_long", "the server would cut it: our address there is too long");
     }
@@ -92,22 +95,22 @@ export class Speaker {
     ownSends.add(fold(target), text);
     const hasLeft = writer.now(lines);
     try {
-      return await inside(window, said, () => new UncertainSend("no confirmation came in time"));
+      return await inside(window, timers, said, () => new UncertainSend("no confirmation came in time"));
     } catch (error) {
-      if (!hasLeft() && !isOpen(window)) onStuck();
+      if (!hasLeft() && !isOpen(window, timers)) onStuck();
       throw error;
     }
   }
 
   async #change(window: Window, changed: () => Change): Promise<Said> {
-    const { writer, isWelcome, connection } = this.#options;
+    const { writer, timers, isWelcome, connection } = this.#options;
     await writer.turn(1, window);
-    if (!isWelcome() || !isOpen(window)) throw notNow("the time to do it is over");
+    if (!isWelcome() || !isOpen(window, timers)) throw notNow("the time to do it is over");
     const { lines, done } = changed();
     writer.now(lines);
-    await inside(window, done, () => new UncertainSend("the server has not answered in time"));
+    await inside(window, timers, done, () => new UncertainSend("the server has not answered in time"));
     this.#changes += 1;
-    return { remoteId: `${connection}.c${this.#changes}`, at: new Date() };
+    return { remoteId: `${connection}.c${this.#changes}`, at: timers.now() };
   }
 
   #confirming(): Confirmations {
