@@ -1,4 +1,4 @@
-/** What was said while we were away: fetched where the server has kept it, and told to be missing where it has not. */
+/** Messages of the time when we were not connected: fetched where the server has kept them, reported as missing elsewhere. */
 import type { Backfill } from "./backfill.ts";
 import type { Timers } from "./timers.ts";
 
@@ -6,7 +6,7 @@ export interface AbsenceOptions {
   /** Where the last connection, or the checkpoint, ends; undefined: we were never here. */
   readonly from: Date | undefined;
   readonly hasHistory: () => boolean;
-  readonly backfill: () => Backfill | undefined;
+  readonly backfill: Backfill;
   readonly write: (line: string) => void;
   readonly timers: Timers;
   /** For a person. */
@@ -45,10 +45,8 @@ export class Absence {
   mend(target: string): void {
     const { from, hasHistory, backfill, onLost } = this.#options;
     if (from === undefined || !hasHistory()) return;
-    backfill()
-      ?.since(target, from, MAX_MESSAGES)
-      .catch((error: unknown) => {
-        onLost(`what was said in ${target} since ${from.toISOString()} could not be fetched`, error);
-      });
+    backfill.since(target, from, MAX_MESSAGES).catch((error: unknown) => {
+      onLost(`what was said in ${target} since ${from.toISOString()} could not be fetched`, error);
+    });
   }
 }

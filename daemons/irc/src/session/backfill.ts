@@ -7,6 +7,7 @@
 import { FabricError } from "@linkspan/envelopes";
 import type { PlatformEvent } from "@linkspan/daemon-kit";
 import { type Line, type Seen, serverTime } from "../inbound.ts";
+import type { Names } from "./names.ts";
 import type { Timers } from "./timers.ts";
 
 export interface BackfillOptions {
@@ -15,16 +16,15 @@ export interface BackfillOptions {
   /** Events of a line of the history of `target`; none for what we said ourselves and know of. */
   readonly eventsOf: (line: Line, seen: Seen, target: string) => readonly PlatformEvent[];
   readonly timers: Timers;
-  /** The conversation that a target names. */
-  readonly conversation: (target: string) => string;
+  readonly names: Names;
   /** Whether this server id has not been handed over yet; from now on it counts as handed over. */
   readonly learn: (id: string) => boolean;
   /** The moment up to which lines without an id have been seen. */
   readonly seenUntil: Date | undefined;
   /** Messages that the server gives at once. */
-  readonly pageSize: number;
+  readonly pageSize: () => number;
   /** How the server lets a place in its history be named: `msgid`, `timestamp`, the best first. */
-  readonly references: readonly string[];
+  readonly references: () => readonly string[];
   readonly timeoutMs?: number;
 }
 
@@ -94,7 +94,7 @@ export class Backfill {
 
   /** A line within a history batch. */
   collect(target: string, line: Line, seen: Seen): void {
-    const key = this.#options.conversation(target);
+    const key = this.#options.names.conversation(target);
     const page = this.#pages.get(key) ?? [];
     this.#pages.set(key, page);
     const length = lengthOf(line);
@@ -105,7 +105,7 @@ export class Backfill {
 
   /** A history batch has ended. */
   end(target: string): void {
-    const key = this.#options.conversation(target);
+    const key = this.#options.names.conversation(target);
     const page = this.#pages.get(key) ?? [];
     this.#pages.delete(key);
     for (const { line } of page) this.#length -= lengthOf(line);
@@ -117,7 +117,7 @@ export class Backfill {
     const last = page.at(-1)?.line;
     const next =
       last === undefined ? undefined : this.#selectorOf({ ...last.tags, server_time: last.tags["time"] });
-    if (page.length < this.#options.pageSize || fetch.left <= 0 || next === undefined) this.#finish(fetch);
+    if (page.length < this.#options.pageSize() || fetch.left <= 0 || next === undefined) this.#finish(fetch);
     else this.#ask(fetch, `CHATHISTORY AFTER ${fetch.target} ${next}`);
   }
 
@@ -143,7 +143,7 @@ export class Backfill {
   }
 
   #fetch(target: string, limit: number, command: string): Promise<void> {
-    const key = this.#options.conversation(target);
+    const key = this.#options.names.conversation(target);
     const under = this.#fetches.get(key);
     if (under !== undefined) return under.done.promise;
     if (this.#fetches.size >= MAX_FETCHES) {
@@ -169,12 +169,12 @@ export class Backfill {
       this.#finish(fetch);
     };
     fetch.cancel = this.#options.timers.after(this.#options.timeoutMs, onLate);
-    this.#options.write(`${command} ${Math.max(1, Math.min(fetch.left, this.#options.pageSize))}`);
+    this.#options.write(`${command} ${Math.max(1, Math.min(fetch.left, this.#options.pageSize()))}`);
   }
 
   #finish(fetch: Fetch): void {
     fetch.cancel();
-    this.#fetches.delete(this.#options.conversation(fetch.target));
+    this.#fetches.delete(this.#options.names.conversation(fetch.target));
     this.#options.emit(fetch.held.splice(0));
     fetch.done.resolve();
   }
@@ -196,7 +196,7 @@ export class Backfill {
       timestamp:
         typeof server_time === "string" && /^[0-9TZ:.-]+$/.test(server_time) ? server_time : undefined,
     };
-    const form = this.#options.references.find((name) => forms[name] !== undefined);
+    const form = this.#options.references().find((name) => forms[name] !== undefined);
     return form === undefined ? undefined : `${form}=${forms[form]}`;
   }
 }

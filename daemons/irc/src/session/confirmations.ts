@@ -15,13 +15,13 @@
 import { UncertainSend, type Said } from "@linkspan/daemon-kit";
 import { serverTime, type Line } from "../inbound.ts";
 import { refusalOf } from "../refusals.ts";
+import type { Names } from "./names.ts";
 import { MARK, plain } from "./own-sends.ts";
 
 export interface ConfirmationOptions {
   readonly labels: () => boolean;
   readonly echoes: () => boolean;
-  readonly isSelf: (nick: string) => boolean;
-  readonly same: (a: string, b: string) => boolean;
+  readonly names: Names;
   /** Names what the server gives no id; unique among all connections. */
   readonly connection: string;
 }
@@ -137,16 +137,16 @@ export class Confirmations {
   }
 
   #labelledEcho(line: Line, label: string | undefined, at: Date): boolean {
-    if (label === undefined || !this.#options.isSelf(line.nick)) return false;
+    if (label === undefined || !this.#options.names.isSelf(line.nick)) return false;
     const echoed = this.#labelled(label);
     if (echoed !== undefined) this.#said(echoed, at, line);
     return true;
   }
 
   #echo(held: Held): boolean {
-    const { echoes, isSelf } = this.#options;
+    const { echoes, names } = this.#options;
     const { line, at } = held;
-    if (!echoes() || !isSelf(line.nick)) return false;
+    if (!echoes() || !names.isSelf(line.nick)) return false;
     if (this.#isOwed(line, at)) return true;
     const open = this.#pending.filter((pending) => !pending.settled && this.#isTo(pending, line));
     const echoed =
@@ -228,7 +228,7 @@ export class Confirmations {
 
   /** A service may be named with its server, `NickServ@services.network`, and be shown without. */
   #isTarget(a: string, b: string): boolean {
-    return this.#options.same(withoutServer(a), withoutServer(b));
+    return this.#options.names.same(withoutServer(a), withoutServer(b));
   }
 
   #acknowledged(label: string | undefined, at: Date): void {

@@ -9,15 +9,16 @@ import { type Ending, nickRefused, registrationRefusalOf } from "../errors.ts";
 import type { Line } from "../inbound.ts";
 import { isReminder, type LoginFailure, nickservRefusalOf, saslFailureOf } from "../logins.ts";
 import type { Timers } from "./timers.ts";
+import type { Names } from "./names.ts";
 import type { Nickname } from "./nickname.ts";
 import type { NickServ } from "./nickserv.ts";
 
 export interface HandshakeOptions {
+  readonly names: Names;
   readonly nickname: Nickname;
   readonly write: (line: string) => void;
   readonly saslWanted: boolean;
   readonly nickserv: NickServ;
-  readonly isChannel: (name: string) => boolean;
   readonly timers: Timers;
   readonly onWelcome: () => void;
   readonly onEnd: (ending: Ending) => void;
@@ -36,7 +37,6 @@ export interface HandshakeOptions {
 export class Handshake {
   readonly #options: Required<HandshakeOptions>;
   #phase: "registering" | "greeted" | "identifying" | "welcome" = "registering";
-  #account: string | undefined;
   #loggedIn = false;
   #isUnanswered = false;
   #failure: string | undefined;
@@ -44,11 +44,6 @@ export class Handshake {
 
   constructor(options: HandshakeOptions) {
     this.#options = { identifyTimeoutMs: 5_000, greetTimeoutMs: 5_000, ...options };
-  }
-
-  /** The services account, once logged in. */
-  get account(): string | undefined {
-    return this.#account;
   }
 
   get registered(): boolean {
@@ -76,7 +71,7 @@ export class Handshake {
   }
 
   see(line: Line): void {
-    const { nickname, nickserv } = this.#options;
+    const { names, nickname, nickserv } = this.#options;
     const [first = "", second = "", third = ""] = line.params;
     switch (line.command) {
       case "001":
@@ -90,11 +85,11 @@ export class Handshake {
         this.#login();
         break;
       case "900":
-        this.#account = third;
+        names.account = third;
         this.#succeeded();
         break;
       case "901":
-        this.#account = undefined;
+        names.account = undefined;
         break;
       case "903":
       case "907":
@@ -118,7 +113,7 @@ export class Handshake {
       case "435":
       case "436":
       case "437":
-        if (!this.registered && !this.#options.isChannel(second)) this.#nickRefused(line);
+        if (!this.registered && !names.isChannel(second)) this.#nickRefused(line);
         break;
       default:
         this.#refused(line);
@@ -143,10 +138,10 @@ export class Handshake {
   }
 
   #nickRefused({ command, params }: Line): void {
-    const { nickname, write, onEnd } = this.#options;
+    const { names, nickname, write, onEnd } = this.#options;
     const refused = params[1] ?? "";
     // One that we made up may be too long; the one that was asked for is the person's to change.
-    const next = command === "432" && nickname.isSelf(refused) ? undefined : nickname.next();
+    const next = command === "432" && names.isSelf(refused) ? undefined : nickname.next();
     if (next === undefined) onEnd(nickRefused(refused, params.at(-1) ?? ""));
     else write(`NICK ${next}`);
   }

@@ -4,19 +4,19 @@ import { forwardOf, type JoinRefusal, joinRefusalOf, Refusal } from "../refusals
 import type { Line } from "../inbound.ts";
 import type { Timers } from "./timers.ts";
 import type { Memory, Wish } from "./memory.ts";
+import type { Names } from "./names.ts";
 
 export interface JoinsOptions {
   readonly memory: Memory;
   readonly write: (line: string) => void;
-  readonly fold: (name: string) => string;
-  readonly isSelf: (nick: string) => boolean;
+  readonly names: Names;
   readonly timers: Timers;
   /** How many channels one JOIN may name, where the server has a bound. */
   readonly maxChannels: () => number | undefined;
   /** Whether a channel that sends us on to another one is followed there. */
   readonly followForwards: boolean;
   /** For a person: a channel that is wanted refuses us, or has sent us on. */
-  readonly onNews: (sentence: string) => void;
+  readonly onNotice: (sentence: string) => void;
   readonly retryMs?: number;
 }
 
@@ -52,22 +52,22 @@ export class Joins implements Disposable {
 
   /** Joins every wish; resolves when each is answered. Those that are refused are tried again from time to time. */
   async start(): Promise<void> {
-    const { memory, write, fold } = this.#options;
-    const waiting = memory.wishes.map(({ name }) => this.#wait(fold(name)).promise);
+    const { memory, write, names } = this.#options;
+    const waiting = memory.wishes.map(({ name }) => this.#wait(names.fold(name)).promise);
     for (const line of this.#lines(memory.wishes)) write(line);
     this.#retryLater();
     await Promise.allSettled(waiting);
   }
 
   /** For people: the channels that are wanted and refuse us, and those that have sent us on. */
-  get news(): readonly string[] {
+  get notices(): readonly string[] {
     return [...[...this.#refused.values()].map(({ message }) => message), ...this.#forwards];
   }
 
   /** To be in one more channel. `done` resolves once we are, and rejects with the refusal. */
   join(wish: Wish): Change {
-    const { memory, fold } = this.#options;
-    const key = fold(wish.name);
+    const { memory, names } = this.#options;
+    const key = names.fold(wish.name);
     const before = memory.wants(wish.name) ? { ...wish, key: memory.keyOf(wish.name) } : undefined;
     const wanted = { ...wish, key: wish.key ?? before?.key };
     memory.wish(wanted);
@@ -84,8 +84,8 @@ export class Joins implements Disposable {
 
   /** To be in one channel less. `done` resolves once we are out. */
   leave(name: string, reason: string | undefined): Change {
-    const { memory, fold } = this.#options;
-    const key = fold(name);
+    const { memory, names } = this.#options;
+    const key = names.fold(name);
     memory.forget(name);
     if (!this.#joined.has(key)) return DONE;
     const leaving = this.#leaving.get(key) ?? Promise.withResolvers<void>();
@@ -102,13 +102,13 @@ export class Joins implements Disposable {
    * that is wanted and has refused us is asked anew: it may not refuse us any more.
    */
   ready(name: string): Promise<void> | undefined {
-    const { fold, memory, write } = this.#options;
-    const key = fold(name);
+    const { names, memory, write } = this.#options;
+    const key = names.fold(name);
     if (this.#joined.has(key)) return undefined;
     const pending = this.#pending.get(key);
     if (pending !== undefined) return pending.promise;
     if (!this.#refused.delete(key)) return undefined;
-    const wish = memory.wishes.find((one) => fold(one.name) === key);
+    const wish = memory.wishes.find((one) => names.fold(one.name) === key);
     if (wish === undefined) return undefined;
     const waiting = this.#wait(key);
     for (const line of this.#lines([wish])) write(line);
@@ -117,26 +117,26 @@ export class Joins implements Disposable {
 
   /** @returns whether the line answers a JOIN or PART of ours, and so is about nothing else */
   see(line: Line): boolean {
-    const { fold, isSelf } = this.#options;
+    const { names } = this.#options;
     const [first = "", second = ""] = line.params;
-    if (line.command === "JOIN" && isSelf(line.nick)) {
+    if (line.command === "JOIN" && names.isSelf(line.nick)) {
       this.#in(first);
       return true;
     }
-    if (line.command === "PART" && isSelf(line.nick)) this.#parted(first);
-    if (line.command === "KICK" && isSelf(second)) this.#out(first);
-    if ((line.command === "442" || line.command === "403") && this.#leaving.has(fold(second))) {
+    if (line.command === "PART" && names.isSelf(line.nick)) this.#parted(first);
+    if (line.command === "KICK" && names.isSelf(second)) this.#out(first);
+    if ((line.command === "442" || line.command === "403") && this.#leaving.has(names.fold(second))) {
       this.#out(second);
       return true;
     }
-    const refusal = joinRefusalOf(line, (name) => this.#pending.has(fold(name)));
+    const refusal = joinRefusalOf(line, (name) => this.#pending.has(names.fold(name)));
     if (refusal === undefined || this.#pending.size === 0) return false;
     const forward = forwardOf(line);
     if (forward === undefined) this.#refuse(refusal);
     else if (this.#options.followForwards && this.#forwards.length < MAX_FORWARDS)
       this.#follow(forward.from, forward.to);
     else {
-      this.#strange.add(fold(forward.to));
+      this.#strange.add(names.fold(forward.to));
       this.#refuse(refusal);
     }
     return true;
@@ -169,35 +169,35 @@ export class Joins implements Disposable {
   }
 
   #refuse({ channel, error }: JoinRefusal): void {
-    const { fold, memory, onNews } = this.#options;
-    const keys = channel === undefined ? [...this.#pending.keys()] : [fold(channel)];
+    const { names, memory, onNotice } = this.#options;
+    const keys = channel === undefined ? [...this.#pending.keys()] : [names.fold(channel)];
     for (const key of keys) {
       this.#pending.get(key)?.reject(error);
       this.#pending.delete(key);
-      const isWanted = memory.wishes.some(({ name }) => fold(name) === key);
+      const isWanted = memory.wishes.some(({ name }) => names.fold(name) === key);
       if (!isWanted) continue;
       this.#refused.set(key, error);
-      onNews(error.message);
+      onNotice(error.message);
     }
   }
 
   /** From now on the other channel is wanted instead. */
   #follow(from: string, to: string): void {
-    const { fold, memory, onNews } = this.#options;
+    const { names, memory, onNotice } = this.#options;
     const error = new Refusal("channel", "platform.forbidden", `${from} forwards to ${to}: speak there`);
-    this.#pending.get(fold(from))?.reject(error);
-    this.#pending.delete(fold(from));
+    this.#pending.get(names.fold(from))?.reject(error);
+    this.#pending.delete(names.fold(from));
     memory.forget(from);
     memory.wish({ name: to, key: undefined });
-    if (!this.#joined.has(fold(to))) this.#wait(fold(to));
+    if (!this.#joined.has(names.fold(to))) this.#wait(names.fold(to));
     const sentence = `${from} forwards to ${to}, which was joined instead`;
     this.#forwards.push(sentence);
-    onNews(sentence);
+    onNotice(sentence);
   }
 
   #in(name: string): void {
-    const { fold, memory, write } = this.#options;
-    const key = fold(name);
+    const { names, memory, write } = this.#options;
+    const key = names.fold(name);
     if (!this.#pending.has(key) && this.#joined.size >= MAX_UNASKED) return;
     this.#joined.add(key);
     this.#refused.delete(key);
@@ -209,15 +209,15 @@ export class Joins implements Disposable {
   }
 
   #parted(name: string): void {
-    const key = this.#options.fold(name);
+    const key = this.#options.names.fold(name);
     const isAsked = this.#dismissed.delete(key) || this.#leaving.has(key);
     this.#out(name);
-    if (!isAsked) this.#options.onNews(`we were taken out of ${name}; join it again to go back`);
+    if (!isAsked) this.#options.onNotice(`we were taken out of ${name}; join it again to go back`);
   }
 
   /** Left, kicked or removed: either way we do not come back by ourselves. */
   #out(name: string): void {
-    const key = this.#options.fold(name);
+    const key = this.#options.names.fold(name);
     this.#options.memory.forget(name);
     this.#joined.delete(key);
     this.#leaving.get(key)?.resolve();
@@ -226,9 +226,9 @@ export class Joins implements Disposable {
 
   /** Tries what was refused: the reason may be gone, as we may have logged in by now. */
   again(): void {
-    const { memory, write, fold } = this.#options;
-    const wishes = memory.wishes.filter(({ name }) => this.#refused.has(fold(name)));
-    for (const wish of wishes) this.#wait(fold(wish.name));
+    const { memory, write, names } = this.#options;
+    const wishes = memory.wishes.filter(({ name }) => this.#refused.has(names.fold(name)));
+    for (const wish of wishes) this.#wait(names.fold(wish.name));
     for (const line of this.#lines(wishes)) write(line);
   }
 }

@@ -1,14 +1,14 @@
-/** Notices a connection that is open and dead: after a silence it asks, and without an answer it gives up. */
+/** Notices a connection that is open but no longer served: after a silence it asks, and without an answer it gives up. */
 import type { Timers } from "./timers.ts";
 
 export interface LivenessOptions {
   readonly quietMs: number;
   readonly graceMs: number;
   readonly ask: () => void;
-  readonly onDeaf: () => void;
+  readonly onUnanswered: () => void;
   readonly timers: Timers;
-  /** True while we do not listen ourselves; then silence says nothing. */
-  readonly isDeafening: () => boolean;
+  /** True while we do not read ourselves; then silence says nothing. */
+  readonly isPaused: () => boolean;
 }
 
 export class Liveness {
@@ -19,7 +19,11 @@ export class Liveness {
   constructor(options: LivenessOptions) {
     this.#options = options;
     this.#heardMs = options.timers.monotonicMs();
-    this.#arm(options.quietMs);
+  }
+
+  start(): void {
+    this.heard();
+    this.#arm(this.#options.quietMs);
   }
 
   /** Anything came from the server. */
@@ -33,11 +37,11 @@ export class Liveness {
   }
 
   #look(): void {
-    const { quietMs, graceMs, ask, onDeaf, isDeafening, timers } = this.#options;
+    const { quietMs, graceMs, ask, onUnanswered, isPaused, timers } = this.#options;
     const nowMs = timers.monotonicMs();
-    if (isDeafening()) this.heard();
+    if (isPaused()) this.heard();
     if (this.#askedMs !== undefined && nowMs - this.#askedMs >= graceMs) {
-      onDeaf();
+      onUnanswered();
       return;
     }
     const leftMs = quietMs - (nowMs - this.#heardMs);

@@ -6,14 +6,14 @@
  * told once things have been quiet for a moment.
  */
 import type { PlatformEvent } from "@linkspan/daemon-kit";
-import type { Self } from "../conversation.ts";
 import { splitEvent, type Seen } from "../inbound.ts";
+import type { Names } from "./names.ts";
 import type { Timers } from "./timers.ts";
 
 export type Servers = readonly [string, string];
 
 export interface NetsplitsOptions {
-  readonly self: () => Self;
+  readonly names: Names;
   readonly emit: (events: readonly PlatformEvent[]) => void;
   readonly timers: Timers;
   /** Told after this long without more of the same, milliseconds. */
@@ -122,7 +122,7 @@ export class Netsplits implements Disposable {
     const wave = this.#waves.get(key);
     if (wave === undefined) return;
     this.#waves.delete(key);
-    const self = this.#options.self();
+    const { self } = this.#options.names;
     const { change, servers, seen, channels } = wave;
     this.#options.emit(
       [...channels].map(([channel, nicks]) => splitEvent(change, channel, nicks, servers, self, seen)),

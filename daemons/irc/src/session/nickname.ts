@@ -6,11 +6,12 @@
  * holder quits or changes away, when MONITOR says that it is free, and by itself ever more slowly. A nickname that the
  * server shortens is ours in its short form; one that it does not take is not asked for again.
  */
+import type { Names } from "./names.ts";
 import type { Timers } from "./timers.ts";
 
 export interface NicknameOptions {
   readonly wanted: string;
-  readonly same: (a: string, b: string) => boolean;
+  readonly names: Names;
   readonly write: (line: string) => void;
   /** ISUPPORT `NICKLEN`, once known. */
   readonly maxLength: () => number | undefined;
@@ -27,7 +28,6 @@ const LEAST_MAX_LENGTH = 9;
 
 export class Nickname {
   readonly #options: Required<NicknameOptions>;
-  #current: string;
   #tries = 0;
   #cancel: (() => void) | undefined;
   #askAfterMs: number;
@@ -37,38 +37,29 @@ export class Nickname {
 
   constructor(options: NicknameOptions) {
     this.#options = { random: Math.random, askAfterMs: 60_000, ...options };
-    this.#current = options.wanted;
     this.#askAfterMs = this.#options.askAfterMs;
   }
 
-  get current(): string {
-    return this.#current;
-  }
-
   get isWanted(): boolean {
-    return this.#options.same(this.#current, this.#options.wanted) || this.#isShortened;
+    return this.#options.names.same(this.#options.names.nick, this.#options.wanted) || this.#isShortened;
   }
 
   /** How we are called, for a person. */
   get sentence(): string {
-    const { wanted } = this.#options;
-    if (this.#isShortened) return `${this.#current} (the server shortens ${wanted})`;
-    if (this.isWanted) return this.#current;
+    const { wanted, names } = this.#options;
+    if (this.#isShortened) return `${names.nick} (the server shortens ${wanted})`;
+    if (this.isWanted) return names.nick;
     if (this.#refusal !== undefined) {
-      return `${this.#current}, as the server does not take ${wanted} (${this.#refusal})`;
+      return `${names.nick}, as the server does not take ${wanted} (${this.#refusal})`;
     }
     return this.#wasForced
-      ? `${this.#current}, which the network gave us; ${wanted} is asked back`
-      : `${this.#current}, as ${wanted} is taken and asked back`;
-  }
-
-  isSelf(nick: string): boolean {
-    return this.#options.same(nick, this.#current);
+      ? `${names.nick}, which the network gave us; ${wanted} is asked back`
+      : `${names.nick}, as ${wanted} is taken and asked back`;
   }
 
   /** The server says what it is: at registration. */
   is(nick: string): void {
-    this.#current = nick;
+    this.#options.names.nick = nick;
     if (this.isWanted) this.#stop();
   }
 
@@ -107,7 +98,7 @@ export class Nickname {
 
   /** Somebody left a nickname; if it is ours, take it. */
   freed(nick: string): void {
-    if (this.#options.same(nick, this.#options.wanted)) this.take();
+    if (this.#options.names.same(nick, this.#options.wanted)) this.take();
   }
 
   /** Asks the server for ours. */
@@ -122,7 +113,11 @@ export class Nickname {
    * @returns whether that is news
    */
   refused(nick: string, why: string | undefined): boolean {
-    if (why === undefined || this.#refusal !== undefined || !this.#options.same(nick, this.#options.wanted)) {
+    if (
+      why === undefined ||
+      this.#refusal !== undefined ||
+      !this.#options.names.same(nick, this.#options.wanted)
+    ) {
       return false;
     }
     this.#refusal = why;
@@ -132,11 +127,11 @@ export class Nickname {
 
   /** Cut at the length that the server allows, which it may not have told. */
   get #isShortened(): boolean {
-    const { wanted, same, maxLength } = this.#options;
-    const length = this.#current.length;
+    const { wanted, names, maxLength } = this.#options;
+    const { length } = names.nick;
     if (length >= wanted.length || length < Math.min(maxLength() ?? LEAST_MAX_LENGTH, wanted.length))
       return false;
-    return same(this.#current, wanted.slice(0, length));
+    return names.same(names.nick, wanted.slice(0, length));
   }
 
   #stop(): void {

@@ -4,6 +4,7 @@ import type { Line } from "../inbound.ts";
 import { identifying, nickservFault } from "../secrets.ts";
 import { textBytes } from "../wire/line-bytes.ts";
 import type { Timers } from "./timers.ts";
+import type { Names } from "./names.ts";
 import type { Nickname } from "./nickname.ts";
 
 export interface NickServOptions {
@@ -12,7 +13,7 @@ export interface NickServOptions {
   /** Says something that no event may show. */
   readonly sayQuietly: (target: string, text: string) => void;
   readonly nickname: Nickname;
-  readonly same: (a: string, b: string) => boolean;
+  readonly names: Names;
   readonly timers: Timers;
   /** How long to wait before a login that got no answer is tried again. Default a minute, doubling up to an hour. */
   readonly againAfterMs?: number;
@@ -43,7 +44,7 @@ export class NickServ {
 
   isService(nick: string): boolean {
     // It may be written as `NickServ@services.network`.
-    return this.#options.same(nick, this.service.split("@")[0] ?? this.service);
+    return this.#options.names.same(nick, this.service.split("@")[0] ?? this.service);
   }
 
   /** Why the login cannot be said; undefined when it can. */

@@ -2,11 +2,12 @@
 import { type Said, UncertainSend, type Window } from "@linkspan/daemon-kit";
 import { FabricError } from "@linkspan/envelopes";
 import type { IrcClient } from "../client.ts";
-import { isChannel } from "../conversation.ts";
 import type { Line } from "../inbound.ts";
 import type { Write } from "../outbound.ts";
+import type { Channels } from "./channels.ts";
 import { Confirmations } from "./confirmations.ts";
 import type { Change, Joins } from "./joins.ts";
+import type { Names } from "./names.ts";
 import { MARK, type OwnSends } from "./own-sends.ts";
 import type { Source } from "./source.ts";
 import type { Timers } from "./timers.ts";
@@ -22,11 +23,8 @@ export interface SpeakerOptions {
   /** Id of the connection. */
   readonly connection: string;
   readonly isWelcome: () => boolean;
-  readonly isSelf: (nick: string) => boolean;
-  readonly same: (a: string, b: string) => boolean;
-  /** A name as it was seen, to be written. */
-  readonly spelled: (name: string) => string;
-  readonly fold: (name: string) => string;
+  readonly names: Names;
+  readonly channels: Channels;
   readonly ownSends: OwnSends;
   /** What was written has not left this process by the end of its window, and must not leave later. */
   readonly onStuck: () => void;
@@ -55,7 +53,9 @@ export class Speaker {
       case "join":
         return this.#change(window, () => joins.join({ name: write.channel, key: write.key }));
       case "leave":
-        return this.#change(window, () => joins.leave(this.#options.spelled(write.channel), write.reason));
+        return this.#change(window, () =>
+          joins.leave(this.#options.channels.spelled(write.channel), write.reason),
+        );
     }
   }
 
@@ -78,10 +78,10 @@ export class Speaker {
   }
 
   async #say(write: Write & { do: "say" }, key: string, window: Window): Promise<Said> {
-    const { client, joins, writer, source, timers, isWelcome, onStuck } = this.#options;
+    const { names, joins, writer, source, timers, isWelcome, onStuck } = this.#options;
     const { command, text } = write;
-    const target = this.#options.spelled(write.target);
-    const ready = isChannel(client.facts, target) ? joins.ready(target) : undefined;
+    const target = this.#options.channels.spelled(write.target);
+    const ready = names.isChannel(target) ? joins.ready(target) : undefined;
     if (ready !== undefined)
       await inside(window, timers, ready, () => notNow(`${target} has not been joined yet`));
     await writer.turn(this.#confirming().linesPerText, window);
@@ -89,10 +89,10 @@ export class Speaker {
     if (!source.carries(`${command} ${target} :${text}`)) {
       throw new FabricError("platform.too_long", "the server would cut it: our address there is too long");
     }
-    const { ownSends, fold } = this.#options;
+    const { ownSends } = this.#options;
     const tags = this.#tagsOf(write, key);
     const { lines, said } = this.#confirming().expect({ command, target, text, tags }, key);
-    ownSends.add(fold(target), text);
+    ownSends.add(names.fold(target), text);
     const hasLeft = writer.now(lines);
     try {
       return await inside(window, timers, said, () => new UncertainSend("no confirmation came in time"));
@@ -114,13 +114,12 @@ export class Speaker {
   }
 
   #confirming(): Confirmations {
-    const { client, isSelf, same, connection } = this.#options;
+    const { client, names, connection } = this.#options;
     // Servers may take a capability back, or offer one later.
     this.#confirmations ??= new Confirmations({
       labels: () => client.has("labeled-response") && client.has("batch"),
       echoes: () => client.has("echo-message"),
-      isSelf,
-      same,
+      names,
       connection,
     });
     return this.#confirmations;
