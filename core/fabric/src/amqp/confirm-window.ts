@@ -28,6 +28,12 @@ export class ConfirmWindow<T> {
     this.#tidy();
   }
 
+  /** The first that is not confirmed. */
+  get oldest(): T | undefined {
+    const [first] = this;
+    return first;
+  }
+
   *[Symbol.iterator](): IterableIterator<T> {
     for (let at = this.#head; at < this.#slots.length; at++) {
       const sent = this.#slots[at];
