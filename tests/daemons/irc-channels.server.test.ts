@@ -5,7 +5,7 @@ import { IrcPeer } from "../peers/irc/peer.ts";
 import { describeOnServers, fresh, makeOperator } from "./irc-world.ts";
 
 describeOnServers((world) => {
-  test("joins, topics, nicknames, kicks and quits are events; a kicked identity can be told so", async () => {
+  test("joins, topics, nicknames, kicks and quits are events; a kick is reported", async () => {
     const { nick, other, third, room, peer, linked, conversation } = await world.meet();
     await using _ = linked;
     await makeOperator(world.server, room, other);

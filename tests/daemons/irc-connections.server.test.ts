@@ -80,7 +80,7 @@ describeOnServers((world) => {
     await linked.say(conversation, "and on");
   });
 
-  test("a connection that is open but deaf is noticed and replaced", async () => {
+  test("a connection that is open but not answered is noticed and replaced", async () => {
     const { nick, room } = fresh();
     await using proxy = await startFaultProxy({ port: world.server.port });
     const connector = { patience: { quietMs: 200, graceMs: 200 } };
@@ -122,7 +122,7 @@ describeOnServers((world) => {
     expect(refused.message).toContain("certificate of localhost cannot be trusted");
   });
 
-  test("a server that dies is waited for, and its channels are joined again", async () => {
+  test("a server that is killed is waited for, and its channels are joined again", async () => {
     const { nick, room, linked, peer } = await world.meet();
     await using _ = linked;
     await peer[Symbol.asyncDispose]();

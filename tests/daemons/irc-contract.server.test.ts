@@ -1,7 +1,6 @@
 /** The contract of every connector, kept by the IRC one on servers that others wrote. */
 import { ircConnector } from "@linkspan/daemon-irc";
 import { type ContractPeer, connectorContract } from "@linkspan/daemon-kit/contract";
-import {} from "vitest";
 import { linkedIdentity } from "../peers/irc/linked.ts";
 import { IrcPeer } from "../peers/irc/peer.ts";
 import { startFaultProxy } from "../servers/fault-proxy.ts";

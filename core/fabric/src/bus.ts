@@ -1,5 +1,5 @@
 /**
- * The bus: what every part of Linkspan knows of the message broker.
+ * The bus: the interface through which every part of Linkspan uses the message broker.
  *
  * Obligations that each driver fulfils, and the contract suite proves:
  *
@@ -12,7 +12,7 @@
  *   requeue is never used to retry.
  * - A handler that rejects gets the same batch again after a backoff, then halves of it. Only a message
  *   alone in flight can be given up, and only for an error that its own content causes (`blameOf` of the table
- *   of codes). Everything else is waited out, ever more slowly; the message holds only its own key meanwhile.
+ *   of codes). Everything else is tried again at growing intervals; the message holds only its own key meanwhile.
  *   An error that is no FabricError counts against the message only while others succeed: after 50 failures
  *   alone over at least ten minutes, each after a success of another message since the failure before, it goes
  *   to the dead letters as `internal`. Any failure that the surroundings cause starts that count again.

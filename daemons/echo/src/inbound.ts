@@ -13,21 +13,21 @@ export interface Self {
 
 /** @returns one event; an entry concerns one conversation */
 export function toEvents(entry: Entry, self: Self): readonly PlatformEvent[] {
-  const { id, at, seq, from, deed } = entry;
+  const { id, at, seq, from, activity } = entry;
   const payload: InboundEvent = {
-    kind: deed.kind,
+    kind: activity.kind,
     remote_id: id,
     revision: "0",
     account: self.account,
     sender: { ref: identityRef(self.service, [from]), name: from, is_self: from === self.name },
     sent_at: timestamp(at),
-    ...(deed.text !== undefined && { text: deed.text }),
-    ...(deed.entities !== undefined && { entities: deed.entities as Entity[] }),
-    ...(deed.replyTo !== undefined && { reply_to: deed.replyTo }),
-    ...(deed.target !== undefined && { target: deed.target }),
+    ...(activity.text !== undefined && { text: activity.text }),
+    ...(activity.entities !== undefined && { entities: activity.entities as Entity[] }),
+    ...(activity.replyTo !== undefined && { reply_to: activity.replyTo }),
+    ...(activity.target !== undefined && { target: activity.target }),
     cursor: { seq },
   };
-  const conversation = channelRef(self.workspaceId, self.service, deed.channel.split("/"));
+  const conversation = channelRef(self.workspaceId, self.service, activity.channel.split("/"));
   return [{ conversation, occurredAt: at, payload }];
 }
 

@@ -1,10 +1,10 @@
 /**
- * One linked identity's connection, kept for as long as somebody wants it.
+ * Connection supervisor of one linked identity: connects, and connects again until it is disposed.
  *
  *   wait for a place at the host → connect → welcome → until it ends → wait → again
  *
  * The wait doubles from seconds to minutes and is partly random. An ending that only a person can change is
- * reported and not tried again; one by which the network asks for distance waits much longer.
+ * reported and not tried again; one by which the network asks us to stay away waits much longer.
  */
 import {
   backoffMs,

@@ -21,7 +21,7 @@ export interface IrcConnectorOptions {
   readonly privateHosts?: boolean;
   /** Identities connected to one host at once. Default 100. */
   readonly connectionsPerHost?: number;
-  /** Connections to one host in the making at once. Default 2. */
+  /** Connections to one host that are being made at once. Default 2. */
   readonly attemptsPerHost?: number;
   readonly patience?: Partial<Patience>;
   /** Waiting time before another try, milliseconds. Default 2,000 doubling to 300,000. */
@@ -70,7 +70,7 @@ export function ircConnector(options: IrcConnectorOptions = {}): Connector {
 function settingsOf({ settings: given }: LinkedIdentity, { secrets }: IdentityHost): Settings {
   const settings = parseSettings(given);
   checkSecrets(secrets);
-  // A password without a word on what it is for is the account's, which is called like the nickname.
+  // A password without a setting that says what it is for is the account's, whose name is the nickname.
   const isBare = settings.sasl === undefined && settings.nickserv === undefined;
   if (!isBare || textOf(secrets, "password") === undefined) return settings;
   return { ...settings, sasl: { mechanism: "PLAIN", account: settings.nick } };

@@ -1,5 +1,5 @@
 /**
- * Where something is said: a channel, which all its members share, or a private query, which only its account
+ * Conversations of IRC: a channel, which all its members share, or a private query, which only its account
  * can see. The second starts with `~<account>` (contract section 6).
  */
 import { channelRef, FabricError, identityRef, parseRef } from "@linkspan/envelopes";

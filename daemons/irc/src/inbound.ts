@@ -1,5 +1,5 @@
 /**
- * What a line of the server says, as events. Pure: who we are, where the line stands in its connection and when
+ * Lines of the server as events. Pure: our own names, the position of the line in its connection and the time when
  * it came are arguments.
  */
 import { type Entity, type EventKind, type InboundEvent, timestamp } from "@linkspan/envelopes";

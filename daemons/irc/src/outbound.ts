@@ -1,5 +1,5 @@
 /**
- * What an action becomes on the wire. Pure, and the same in every process: a split message is resumed by the
+ * Actions as lines of IRC. Pure, and the same in every process: a split message is resumed by the
  * numbers of its parts, so nothing that a server tells us enters the split.
  */
 import {
@@ -17,7 +17,7 @@ import { textBytes } from "./wire/line-bytes.ts";
 import { spelledOut } from "./wire/spelling.ts";
 import { shortened, splitText } from "./wire/splitting.ts";
 
-/** What the parts of an action may cost on one connection. */
+/** Bounds and costs of the parts of an action on one connection. */
 export interface Bounds {
   /** More lines than this are refused, not sent. */
   readonly maxParts: number;

@@ -1,11 +1,11 @@
-/** What servers answer to a command that they refuse, as our codes, with how far the refusal goes. */
+/** Refusals of servers as our codes, with their scope. */
 import { type ErrorCode, FabricError } from "@linkspan/envelopes";
 import { isChannelName } from "./conversation.ts";
 import { quoted } from "./wire/formatting.ts";
 import type { Line } from "./inbound.ts";
 import { isKnownNumeric, type Numeric, numericOf, type Scope } from "./numerics.ts";
 
-/** A refusal that a server answered, and how far it goes. */
+/** A refusal that a server answered, with its scope. */
 export class Refusal extends FabricError {
   readonly scope: Scope;
 

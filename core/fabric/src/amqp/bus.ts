@@ -40,7 +40,7 @@ import { type Replayed, type ReplayOptions, replayFrom } from "./replay.ts";
 import { AmqpSubscription } from "./subscription.ts";
 import { type Encoded, Wire } from "./wire.ts";
 
-/** How long closing waits for handlers and confirms together; after it comes only the farewell to the broker. */
+/** How long closing waits for handlers and confirms together; after it only the connections are closed. */
 const CLOSE_MS = 10_000;
 
 export class AmqpBus implements Bus {

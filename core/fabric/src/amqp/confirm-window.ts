@@ -1,4 +1,4 @@
-/** What was published on one channel and not confirmed yet, by delivery tag. */
+/** Messages that were published on one channel and are not confirmed yet, by delivery tag. */
 export class ConfirmWindow<T> {
   #slots: (T | undefined)[] = [];
   #head = 0;

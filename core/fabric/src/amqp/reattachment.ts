@@ -1,5 +1,5 @@
 /**
- * Brings a consumer back whose channel was lost: ever more slowly, until that, or the recovery of the connection, has
+ * Brings a consumer back whose channel was lost: at growing intervals, until that, or the recovery of the connection, has
  * succeeded. Each attempt makes the earlier ones void.
  */
 import type { ChannelModel } from "amqplib";

@@ -87,7 +87,7 @@ export const BROKEN_CONSUMING: BrokenDrivers = {
         return { queue: subscription.queue, drain, [Symbol.asyncDispose]: drain };
       },
     }),
-    fails: ["drains: finishes what is in hand, settles it, and leaves the rest"],
+    fails: ["drains: finishes and settles the current batch, and leaves the rest"],
   },
   "retries by putting it behind the others": {
     ...handling((handle, good) => async (batch) => {
@@ -131,7 +131,7 @@ export const BROKEN_CONSUMING: BrokenDrivers = {
       "never dead-letters a dead letter again",
     ],
   },
-  "kills a poisonous message's neighbours": {
+  "dead-letters the other messages of a failed batch": {
     ...handling((handle) => async (batch) => {
       try {
         return await handle(batch);
@@ -141,8 +141,8 @@ export const BROKEN_CONSUMING: BrokenDrivers = {
       }
     }),
     fails: [
-      "tries a rejected batch again whole, then in halves, until only the guilty one dies",
-      "waits an outage out: nothing dies for it",
+      "tries a rejected batch again whole, then in halves, until only the message at fault is dead-lettered",
+      "waits an outage out: nothing is dead-lettered because of it",
     ],
   },
   "never gives up": {
@@ -154,7 +154,7 @@ export const BROKEN_CONSUMING: BrokenDrivers = {
       }
     }),
     fails: [
-      "tries a rejected batch again whole, then in halves, until only the guilty one dies",
+      "tries a rejected batch again whole, then in halves, until only the message at fault is dead-lettered",
       "blames a message for an unknown error only when others succeed between its failures",
     ],
   },
@@ -168,7 +168,7 @@ export const BROKEN_CONSUMING: BrokenDrivers = {
       }
     }),
     fails: [
-      "waits an outage out: nothing dies for it",
+      "waits an outage out: nothing is dead-lettered because of it",
       "blames a message for an unknown error only when others succeed between its failures",
     ],
   },

@@ -1,4 +1,4 @@
-/** What a case of the bus contract is made of. */
+/** The interface between the cases of the bus contract and a driver. */
 import { isFabricError } from "@linkspan/envelopes";
 import { expect } from "vitest";
 import { ACK, type Bus, type Delivery, type Outgoing, type QueueSpec, type Verdict } from "../bus.ts";

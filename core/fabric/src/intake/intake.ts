@@ -4,7 +4,7 @@
  * Arrivals are gathered and prepared (stage.ts), then handled, one batch at a time. Each verdict settles
  * its delivery, holds its key for a retry (holds.ts) or sends it to the dead letters. A batch that is rejected
  * comes again whole, then in halves, before anything newer; what fails alone holds its key and is tried again,
- * ever more slowly, until it succeeds, or until the error is its own fault: by the table of codes, or because
+ * at growing intervals, until it succeeds, or until the error is its own fault: by the table of codes, or because
  * that is proven (proof.ts). While the surroundings fail, all of it pauses.
  *
  * Losing the connection (`abandon`) forgets everything: the broker delivers it again, and what a handler
@@ -137,7 +137,7 @@ export class Intake<P> {
   }
 
   /**
-   * Finishes the batch in hand and its dead letters, for at most eight seconds; the rest stays unsettled, for the
+   * Finishes the current batch and its dead letters, for at most eight seconds; the rest stays unsettled, for the
    * driver to give back.
    */
   async drain(): Promise<void> {
@@ -145,7 +145,7 @@ export class Intake<P> {
     this.#closing.abort();
     this.#cancelAlarm?.();
     const finishing = Promise.resolve(this.#running).then(() => this.#deadLettering.finished());
-    await within(clock, DRAIN_MS, "the batch in hand", finishing).catch((error: unknown) =>
+    await within(clock, DRAIN_MS, "the current batch", finishing).catch((error: unknown) =>
       listener?.({ event: "bus.fault", queue, reason: String(error) }),
     );
     this.abandon();

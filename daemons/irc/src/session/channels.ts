@@ -1,4 +1,4 @@
-/** The channels that we are in and who is with us, which is the only way to know what a QUIT or NICK concerns. */
+/** Our channels and their members: the only way to know which channels a QUIT or NICK concerns. */
 import type { Line } from "../inbound.ts";
 import type { Names } from "./names.ts";
 

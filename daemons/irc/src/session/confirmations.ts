@@ -1,5 +1,5 @@
 /**
- * When is a line said? The server never answers a PRIVMSG, so there are two proofs.
+ * Confirms that a text was sent. The server never answers a PRIVMSG, so there are two ways.
  *
  *   labels on:  the answer that carries our label: our own echo (said), an error (not said), an ACK (said, where
  *               there are no echoes)
@@ -7,7 +7,7 @@
  *               text's, no error means said. An own echo in between gives it the server's id; it is known by its
  *               words. Another client of the account may speak there at the same time, and a server may alter what
  *               we said, so a line of ours with other words waits for the PONG: if the echo has not come by then, the
- *               line most like the text is it, and all others are somebody's news. Some servers send the echo from
+ *               line most like the text is it, and all others become events. Some servers send the echo from
  *               where the other person is, long after the PONG: it is waited for without holding anything up.
  *
  * What has neither when the connection ends may or may not have been said.
@@ -46,7 +46,7 @@ interface Pending extends Text {
 interface Held {
   readonly line: Line;
   readonly at: Date;
-  /** Makes news of it. */
+  /** Makes its events. */
   readonly tell: () => void;
 }
 
@@ -115,8 +115,8 @@ export class Confirmations {
 
   /**
    * @param label the line's own, or that of the batch it is in
-   * @param tell makes news of the line; called later, where it is not known yet whether it is the echo of a text
-   * @returns whether the line is the echo of something said here, or may be, and so no news now
+   * @param tell makes the events of the line; called later, where it is not known yet whether it is the echo of a text
+   * @returns whether the line is the echo of something said here, or may be, and so makes no event now
    */
   see(line: Line, label: string | undefined, at: Date, tell: () => void): boolean {
     if (line.command === "PONG") this.#pong(line.params.at(-1), at);
@@ -209,13 +209,13 @@ export class Confirmations {
       );
   }
 
-  /** What cannot be an echo any more is news. */
+  /** A line that cannot be an echo any more becomes an event. */
   #release(): void {
     const isOpen = ({ line }: Held): boolean =>
       this.#pending.some((pending) => !pending.settled && this.#isTo(pending, line));
-    const news = this.#held.filter((held) => !isOpen(held));
+    const released = this.#held.filter((held) => !isOpen(held));
     this.#held = this.#held.filter(isOpen);
-    for (const { tell } of news) tell();
+    for (const { tell } of released) tell();
   }
 
   #isTo(pending: Pending, { command, params }: Line): boolean {

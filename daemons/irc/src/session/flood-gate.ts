@@ -1,7 +1,7 @@
 import type { Clock } from "@linkspan/daemon-kit";
 
 /**
- * Lines per second that the server bears, as a token bucket. The kit paces whole messages; this gate counts every
+ * Lines per second that the server accepts, as a token bucket. The kit paces whole messages; this gate counts every
  * line that we write, and none passes faster, whoever asks. After an "Excess Flood" it keeps half the pace.
  */
 export class FloodGate {
@@ -39,14 +39,14 @@ export class FloodGate {
     return 0;
   }
 
-  /** The server threw us out: half the pace from now on. */
+  /** The server ended the connection for flooding: half the pace from now on. */
   slowDown(): void {
     this.#perSecond = Math.max(this.#least, this.#perSecond / 2);
     this.#burst = Math.max(2, Math.floor(this.#burst / 2));
     this.#tokens = Math.min(this.#tokens, this.#burst);
   }
 
-  /** A new connection has the server's patience anew. */
+  /** A new connection starts with a full bucket. */
   restart(): void {
     this.#tokens = this.#burst;
     this.#atMs = this.#clock.monotonicMs();

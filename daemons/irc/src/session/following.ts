@@ -1,4 +1,4 @@
-/** What a line changes about ourselves, or is for us to act upon. */
+/** Applies lines that concern ourselves: our nickname, login, kicks, and answers to requests of ours. */
 import type { IdentityHost } from "@linkspan/daemon-kit";
 import type { Line } from "../inbound.ts";
 import { quoted } from "../wire/formatting.ts";

@@ -2,8 +2,8 @@
  * From the first line to being welcome: a nickname, a login, and the end of the server's greeting.
  *
  * SASL comes first and decides alone. Only where it is not offered does NickServ get the password, after
- * registration. A login that is configured and does not succeed ends the connection: nobody is to be seen under
- * their nickname, and their own address, without it. Whether it is tried again depends on what failed.
+ * registration. A login that is configured and does not succeed ends the connection: nobody is to be visible
+ * under their nickname, with their own address, without it. Whether it is tried again depends on what failed.
  */
 import { type Ending, nickRefused, registrationRefusalOf } from "../errors.ts";
 import type { Line } from "../inbound.ts";

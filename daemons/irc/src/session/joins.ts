@@ -1,4 +1,4 @@
-/** Being in the channels that we want to be in: joined at every connection, tried again while refused. */
+/** Joins the channels that are wanted at every connection, and tries refused ones again. */
 import { FabricError } from "@linkspan/envelopes";
 import { forwardOf, type JoinRefusal, joinRefusalOf, Refusal } from "../refusals.ts";
 import type { Line } from "../inbound.ts";
@@ -20,7 +20,7 @@ export interface JoinsOptions {
   readonly retryMs?: number;
 }
 
-/** What to write, and when it has come about. */
+/** Lines to write, and a promise that resolves when the server has confirmed the change. */
 export interface Change {
   readonly lines: readonly string[];
   readonly done: Promise<void>;
@@ -39,10 +39,10 @@ export class Joins implements Disposable {
   readonly #pending = new Map<string, PromiseWithResolvers<void>>();
   readonly #refused = new Map<string, FabricError>();
   readonly #leaving = new Map<string, PromiseWithResolvers<void>>();
-  /** Where a channel has sent us that we did not ask for. */
-  readonly #strange = new Set<string>();
-  /** Left because of that. */
-  readonly #dismissed = new Set<string>();
+  /** Channels that another channel forwarded us to, which we did not ask for. */
+  readonly #unrequested = new Set<string>();
+  /** Channels that we part from because of that. */
+  readonly #parting = new Set<string>();
   /** Followed on this connection, for people. */
   readonly #forwards: string[] = [];
 
@@ -136,7 +136,7 @@ export class Joins implements Disposable {
     else if (this.#options.followForwards && this.#forwards.length < MAX_FORWARDS)
       this.#follow(forward.from, forward.to);
     else {
-      this.#strange.add(names.fold(forward.to));
+      this.#unrequested.add(names.fold(forward.to));
       this.#refuse(refusal);
     }
     return true;
@@ -203,14 +203,14 @@ export class Joins implements Disposable {
     this.#refused.delete(key);
     this.#pending.get(key)?.resolve();
     this.#pending.delete(key);
-    if (!this.#strange.delete(key) || memory.wants(name)) return;
-    this.#dismissed.add(key);
+    if (!this.#unrequested.delete(key) || memory.wants(name)) return;
+    this.#parting.add(key);
     write(`PART ${name}`);
   }
 
   #parted(name: string): void {
     const key = this.#options.names.fold(name);
-    const isAsked = this.#dismissed.delete(key) || this.#leaving.has(key);
+    const isAsked = this.#parting.delete(key) || this.#leaving.has(key);
     this.#out(name);
     if (!isAsked) this.#options.onNotice(`we were taken out of ${name}; join it again to go back`);
   }

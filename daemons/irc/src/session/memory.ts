@@ -1,4 +1,4 @@
-/** What outlives one connection of an identity, as long as this process keeps it. */
+/** State of an identity that outlives one connection, as long as this process runs. */
 import type { Clock } from "@linkspan/daemon-kit";
 import { isChannelName } from "../conversation.ts";
 import type { Logins } from "../logins.ts";
@@ -32,7 +32,7 @@ export class Memory {
   readonly #wishes = new Map<string, Wish>();
   /** Server ids of what has been handed over or was said here, so that a replay does not repeat it. */
   readonly #known = new Set<string>();
-  /** Digests of topics by folded channel: one that has not changed while we were away is no news. */
+  /** Digests of topics by folded channel: one that has not changed while we were away makes no event. */
   readonly topics = new Map<string, string>();
   readonly logins: Logins;
   readonly spellings: Spellings;

@@ -1,8 +1,8 @@
 /**
- * A netsplit makes every user behind a server quit, and join again when it heals: hundreds of lines, one event.
+ * A netsplit makes every user behind a server quit, and join again when the servers are connected again: hundreds of lines, one event.
  *
  * A QUIT is of a split when it is in a batch that says so, or when its reason is nothing but two server names.
- * Nicknames lost that way are remembered for a while; when they join again, that is the split healing. Each is
+ * Nicknames lost that way are remembered for a while; when they join again, that is the netjoin. Each is
  * told once things have been quiet for a moment.
  */
 import type { PlatformEvent } from "@linkspan/daemon-kit";
@@ -74,7 +74,7 @@ export class Netsplits implements Disposable {
     return true;
   }
 
-  /** @returns whether the join was taken as one of a split healing */
+  /** @returns whether the join was taken as one of a netjoin */
   join(nick: string, channel: string, seen: Seen): boolean {
     const key = `${channel} ${nick}`;
     const lost = this.#lost.get(key);

@@ -3,7 +3,7 @@
  *
  * Taken at registration: the next spelling, `nick_`, `nick__`, then with a random number. Not ours, whether it was
  * taken at the start or the server or its services gave us another one later: asked back through NickServ, when its
- * holder quits or changes away, when MONITOR says that it is free, and by itself ever more slowly. A nickname that the
+ * holder quits or changes away, when MONITOR says that it is free, and by itself at growing intervals. A nickname that the
  * server shortens is ours in its short form; one that it does not take is not asked for again.
  */
 import type { Names } from "./names.ts";
@@ -110,7 +110,7 @@ export class Nickname {
    * A NICK of ours was refused after registration.
    *
    * @param why for a person, when asking again cannot help
-   * @returns whether that is news
+   * @returns whether a person should be told
    */
   refused(nick: string, why: string | undefined): boolean {
     if (

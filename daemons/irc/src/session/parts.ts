@@ -33,7 +33,7 @@ export interface Hooks {
   /** The socket is closed. */
   readonly onClose: (error: Error | undefined) => void;
   readonly onWelcome: () => void;
-  /** The server refuses us, and will say why and close. */
+  /** The server refuses the connection; its reason and the end of the connection follow. */
   readonly onRefused: (ending: Ending) => void;
   readonly end: (ending: Ending) => void;
 }

@@ -1,4 +1,4 @@
-/** Says and does what an action asks for, inside its window, and waits for the proof. */
+/** Performs an action inside its window and waits for the confirmation. */
 import { type Said, UncertainSend, type Window } from "@linkspan/daemon-kit";
 import { FabricError } from "@linkspan/envelopes";
 import type { IrcClient } from "../client.ts";
@@ -65,14 +65,14 @@ export class Speaker {
   }
 
   /**
-   * @param tell makes news of the line, later, should it be none of ours
-   * @returns whether the line is the echo of something said here, or may be, and so no news now
+   * @param tell makes the events of the line, later, if it turns out not to be ours
+   * @returns whether the line is the echo of something said here, or may be, and so makes no event now
    */
   see(line: Line, label: string | undefined, at: Date, tell: () => void): boolean {
     return this.#confirmations?.see(line, label, at, tell) ?? false;
   }
 
-  /** The connection is over: what is not confirmed by now is in doubt. */
+  /** The connection is over: what is not confirmed by now is uncertain. */
   end(): void {
     this.#confirmations?.end();
   }

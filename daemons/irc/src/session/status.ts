@@ -1,4 +1,4 @@
-/** The state `connected` with its sentence for a person: what we are called, and what does not work just now. */
+/** The state `connected` with its sentence for a person: our nickname, and what does not work at the moment. */
 import type { IdentityHost } from "@linkspan/daemon-kit";
 import type { Settings } from "../config.ts";
 import type { Handshake } from "./handshake.ts";

@@ -6,7 +6,7 @@ export function isOpen(window: Window, timers: Timers): boolean {
   return !window.signal.aborted && timers.monotonicMs() < window.untilMs;
 }
 
-/** @throws what `closed` makes when the window closes first; `work` then goes on unheard */
+/** @throws what `closed` makes when the window closes first; the result of `work` is then ignored */
 export async function inside<T>(
   window: Window,
   timers: Timers,

@@ -1,5 +1,5 @@
 /**
- * All that is written after the greeting, at the pace that the server bears.
+ * Writes everything after the greeting, at the pace that the server accepts.
  *
  * A text has a turn: it is written inside its window, all at once, or not at all. Everything else (joins, nicknames,
  * requests) waits in line. Nothing is written while the socket still holds earlier bytes, so that a turn's moment is
@@ -12,7 +12,7 @@ import type { FloodGate } from "./flood-gate.ts";
 import type { Timers } from "./timers.ts";
 import { inside, isOpen } from "./window.ts";
 
-/** Lines in line; a server that makes us ask for more gets no more answers until some were written. */
+/** Lines in line; further lines are dropped until some were written. */
 const MAX_QUEUED = 5_000;
 
 export class Writer {
