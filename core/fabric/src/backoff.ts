@@ -11,7 +11,7 @@ export function backoffMs({ minMs, maxMs }: Backoff, failures: number, random: R
   return full * (0.5 + random() / 2);
 }
 
-/** What a message that fails alone with an unknown error must show before it is dead-lettered: see intake/proof.ts. */
+/** Conditions on which a message that fails alone with an unknown error is dead-lettered: see intake/proof.ts. */
 export interface Proof {
   /** Failures, each after a success of another message. */
   readonly failures: number;

@@ -75,7 +75,7 @@ export interface Death {
   readonly queue: string;
 }
 
-/** What a handler decided. The bus settles the delivery once, from this value. */
+/** The decision of a handler. The bus settles the delivery once, from this value. */
 export type Verdict =
   | { readonly do: "ack" }
   | { readonly do: "retry"; readonly afterMs: number }
@@ -192,7 +192,7 @@ export interface BusHealth {
   /** `degraded`: connected, but something that this client consumes or declared is missing; it is mended by itself. */
   readonly state: "up" | "degraded" | "blocked" | "reconnecting" | "closed";
   readonly reason?: string;
-  /** What fails alone again and again; each subscription lists at most 100. Absent: nothing does. */
+  /** Messages that fail alone again and again; each subscription lists at most 100. Absent: nothing does. */
   readonly stuck?: readonly StuckMessage[];
 }
 

@@ -3,7 +3,7 @@ import type { OutboundAction, Part } from "@linkspan/daemon-kit";
 import { FabricError, parseRef } from "@linkspan/envelopes";
 import type { Activity } from "./client.ts";
 
-/** What the fake is told to do with one action. */
+/** Faults that the fake is to cause with one action. */
 export interface Order {
   readonly slowMs: number;
   /** An error code to fail with, before anything is said. */

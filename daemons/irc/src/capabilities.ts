@@ -1,4 +1,4 @@
-/** What users may expect of IRC. What only some servers offer is not promised here. */
+/** Capabilities of IRC. A feature that only some servers offer is not promised here. */
 import type { Capabilities } from "@linkspan/daemon-kit";
 import type { LinkDeclaration, LinkField } from "@linkspan/envelopes";
 import { textBytes } from "./wire/line-bytes.ts";

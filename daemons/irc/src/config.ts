@@ -112,7 +112,7 @@ const Known = z.strictObject({
 });
 
 /**
- * What a person typed into a form arrives as text: numbers, yes and no, lists with commas. Msgr's
+ * Input of a form arrives as text: numbers, yes and no, lists with commas. Msgr's
  * `configure_identity` says `nickname`, and brings the user and what the vault has taken.
  */
 export const SettingsSchema = z.preprocess((given) => {

@@ -40,7 +40,7 @@ const LATE = { firstMs: 600_000, maxMs: 21_600_000 } as const;
 /** A connection that lived this long was a good one. */
 const GOOD_MS = 60_000;
 
-/** What all connections of a daemon share, and what is special to a link. */
+/** Options that all connections of a daemon share, and those of a link. */
 export interface ConnectionContext {
   /** Servers on loopback and private addresses are connected to. */
   readonly privateHosts: boolean;

@@ -1,5 +1,5 @@
 /**
- * What IRC says when it refuses, as our codes and as sentences for people.
+ * Refusals of IRC as our codes and as sentences for people.
  *
  * Numerics and FAIL codes are branched on (`numerics.ts`, `refusals.ts`, `logins.ts`). ERROR lines, which end a
  * connection, have only their text; the one table of such texts is here, and a text that it does not know is an
@@ -71,7 +71,7 @@ const CLOSINGS: readonly Words[] = [
 ];
 
 /**
- * What the text of an ERROR line means.
+ * The ending that the text of an ERROR line means.
  *
  * @param refused what a numeric said right before; it decides, and the ERROR tells why
  */
@@ -206,7 +206,7 @@ function wrongPassword(reason: string): Ending {
   };
 }
 
-/** What stands in `Closing Link: nick[host] (reason)` and its many spellings; never the address. */
+/** The reason in `Closing Link: nick[host] (reason)` and its many spellings; never the address. */
 function reasonIn(text: string): string {
   const rest = text.replace(/^closing link:?\s*/i, "");
   const [, inner = rest] = /^\S+\s+[([](.*)[)\]]\s*$/.exec(rest) ?? [];

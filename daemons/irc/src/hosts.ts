@@ -27,7 +27,7 @@ interface Waiting {
   readonly position: (ahead: number) => void;
 }
 
-/** What one workspace has at a host. */
+/** Connections and attempts of one workspace at a host. */
 interface Share {
   attempts: number;
   connections: number;

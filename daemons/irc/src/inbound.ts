@@ -86,7 +86,7 @@ export function toEvents(
   }
 }
 
-/** What a netsplit took from a channel, or gave back: one event, however many it were. */
+/** The event of a netsplit or netjoin in one channel, whatever the number of users. */
 export function splitEvent(
   change: "netsplit" | "netjoin",
   channel: string,

@@ -20,7 +20,7 @@ const TEXTS: ReadonlySet<string> = new Set(["PRIVMSG", "NOTICE", "TAGMSG"]);
 const NAMES_COMMAND: ReadonlySet<string> = new Set(["400", "421", "449", "461", "517", "972"]);
 
 /**
- * What a numeric or FAIL says of a text that was being said; undefined when it says nothing against it.
+ * The refusal of a text that a numeric or FAIL expresses; undefined when it expresses none.
  *
  * @param isLabelled the line carries the text's label: whatever it refuses is the text
  */
@@ -59,7 +59,7 @@ export interface JoinRefusal {
 }
 
 /**
- * What a numeric or FAIL says of a channel that was being joined.
+ * The refusal of a JOIN that a numeric or FAIL expresses.
  *
  * @param isJoining whether a JOIN of this name waits for an answer
  */

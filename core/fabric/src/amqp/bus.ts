@@ -272,7 +272,7 @@ export class AmqpBus implements Bus {
     return undefined;
   }
 
-  /** What a silent broker never settles or confirms is given up after a while: it comes again, or was never confirmed. */
+  /** Settlements and confirms that a silent broker never answers are given up after a while. */
   async #close(): Promise<void> {
     this.#declarations.close();
     this.#replies.close();

@@ -30,7 +30,7 @@ async function opened<C extends Channel>(opening: Promise<C>, clock: Clock): Pro
   }
 }
 
-/** What is closed already throws, and is closed. */
+/** Closing a closed channel throws, which is ignored. */
 export async function closeChannel(channel: Channel, clock: Clock): Promise<void> {
   const closing = Promise.resolve().then(() => channel.close());
   await within(clock, CLOSE_MS, "closing", closing).catch(() => undefined);

@@ -46,7 +46,7 @@ export class Declarations {
     this.#timers = new Timers(options.clock);
   }
 
-  /** What could not be declared again. */
+  /** Why something could not be declared again. */
   get trouble(): string | undefined {
     return this.#trouble;
   }

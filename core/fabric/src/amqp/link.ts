@@ -176,7 +176,7 @@ export function unavailable(cause: unknown): FabricError {
   return new FabricError("bus.unavailable", `the broker cannot be used: ${textOf(cause)}`, { cause });
 }
 
-/** Whoever awaits it handles it; alone it is no unhandled rejection. */
+/** Its awaiter handles a rejection; without one it is no unhandled rejection. */
 function ignoreUnhandled(): void {
   return;
 }

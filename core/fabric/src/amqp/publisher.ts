@@ -29,7 +29,7 @@ export class Publisher {
   /** Publishes that are not decided, wherever they wait. */
   #undecided = 0;
   #undecidedBytes = 0;
-  /** Of those that wait, the ones that nobody waits for any more. */
+  /** Of those that wait, the cancelled ones. */
   #calledOff = 0;
   #count = 0;
   #bytes = 0;
@@ -58,7 +58,7 @@ export class Publisher {
     return this.#undecidedBytes;
   }
 
-  /** What is kept to be sent, called off or not. */
+  /** Messages that are kept to be sent, cancelled or not. */
   get waitingCount(): number {
     return this.#waiting.size;
   }

@@ -13,7 +13,7 @@ export interface AmqpSubscriptionOptions<P> {
   readonly publisher: Publisher;
   /** The consuming connection while it is up. */
   readonly connection: () => ChannelModel | undefined;
-  /** What this client declared for the queue. */
+  /** Bindings that this client declared for the queue. */
   readonly declared: () => readonly Binding[];
   /** Declares again what this client has declared. */
   readonly repair: () => Promise<void>;

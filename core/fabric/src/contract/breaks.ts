@@ -13,7 +13,7 @@ import type {
 } from "../bus.ts";
 import type { BusHarness } from "./case.ts";
 
-/** What a broken driver does differently; everything else is the good one's. */
+/** Methods that a broken driver replaces; the others are the good one's. */
 export interface Break {
   readonly bus?: (good: Bus) => Partial<Bus>;
   readonly harness?: (good: BusHarness, goodBus: (broken: Bus) => Bus) => Partial<BusHarness>;

@@ -87,7 +87,7 @@ export class Alone<P> {
     return undefined;
   }
 
-  /** What failed so often that it is reported. */
+  /** Messages that have failed often enough to be reported. */
   stuck(now: number): StuckMessage[] {
     const { queue } = this.#options;
     return [...this.#known].slice(0, MAX_LISTED).map(([{ delivery }, { failures, code }]) => ({

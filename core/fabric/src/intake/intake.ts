@@ -79,7 +79,7 @@ export class Intake<P> {
     return this.#bytes;
   }
 
-  /** What fails alone again and again. */
+  /** Messages that fail alone again and again. */
   get stuck(): readonly StuckMessage[] {
     return this.#alone.stuck(this.#options.clock.now());
   }
@@ -107,7 +107,7 @@ export class Intake<P> {
     this.#stage.push(new Item<P>(delivery, tag, this.#arrivals++));
   }
 
-  /** What the driver knows to be at fault: to the dead letters, without the handler. */
+  /** Sends a message that the driver cannot use to the dead letters, without the handler. */
   refuse(delivery: MutableDelivery, tag: number, code: ErrorCode, detail: string): void {
     if (this.#closing.signal.aborted) return;
     this.#count++;

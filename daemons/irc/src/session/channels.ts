@@ -41,7 +41,7 @@ export class Channels {
     return [...this.#joined.values()].map(({ name }) => name);
   }
 
-  /** What is written for a name: a channel of ours and everybody in one as they spell themselves. */
+  /** The spelling to write for a name: that of the channel, or of its member, where it is known. */
   spelled(name: string): string {
     const { names } = this.#options;
     const folded = names.fold(name);

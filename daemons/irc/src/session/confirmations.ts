@@ -10,7 +10,7 @@
  *               line most like the text is it, and all others become events. Some servers send the echo from
  *               where the other person is, long after the PONG: it is waited for without holding anything up.
  *
- * What has neither when the connection ends may or may not have been said.
+ * A text that has neither when the connection ends is uncertain.
  */
 import { UncertainSend, type Said } from "@linkspan/daemon-kit";
 import { serverTime, type Line } from "../inbound.ts";
@@ -61,7 +61,7 @@ interface Owed {
 const MAX_OWED = 64;
 const OWED_MS = 60_000;
 
-/** What a server must echo in a label, at most 64 bytes. */
+/** Labels that every server echoes; at most 64 bytes. */
 const LABEL = /^[A-Za-z0-9_-]{1,64}$/;
 
 export class Confirmations {

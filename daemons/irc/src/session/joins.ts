@@ -98,7 +98,7 @@ export class Joins implements Disposable {
   }
 
   /**
-   * What to wait for before something is said in a channel; undefined when nothing is known against it. A channel
+   * A promise to wait for before something is said in a channel; undefined when there is nothing to wait for. A channel
    * that is wanted and has refused us is asked anew: it may not refuse us any more.
    */
   ready(name: string): Promise<void> | undefined {

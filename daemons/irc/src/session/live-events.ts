@@ -28,7 +28,7 @@ export interface LiveLine {
   readonly line: Line;
   readonly seen: Seen;
   readonly batch: Batch | undefined;
-  /** Who we were. */
+  /** Our account as it was. */
   readonly before: Self;
   /** Folded channels of ours that its nickname was in. */
   readonly shared: readonly string[];

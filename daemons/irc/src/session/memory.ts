@@ -13,7 +13,7 @@ export interface Wish {
   readonly key: string | undefined;
 }
 
-/** What another process must know beside where to go on; absent where there is nothing. */
+/** State that another process needs beside the position in the event stream; absent fields are empty. */
 export interface Drift {
   /** Channels joined and left on request. */
   readonly joined?: readonly string[];
@@ -66,7 +66,7 @@ export class Memory {
   }
 
   /**
-   * What was joined and left since the settings were written, and what is to be recognised later. It goes along in
+   * Channels joined and left since the settings were written, and texts and names to recognise later. It goes along in
    * every cursor, which is the one thing that outlives this process.
    */
   get drift(): Drift {

@@ -23,7 +23,7 @@ export interface NicknameOptions {
 
 const MAX_ASK_AFTER_MS = 3_600_000;
 const MAX_TRIES = 12;
-/** What every server takes (RFC 1459). */
+/** Every server takes as many characters (RFC 1459). */
 const LEAST_MAX_LENGTH = 9;
 
 export class Nickname {

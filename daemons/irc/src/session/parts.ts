@@ -27,7 +27,7 @@ import type { Timers } from "./timers.ts";
 import { Warnings } from "./warnings.ts";
 import { Writer } from "./writer.ts";
 
-/** What the parts need of the session. None is called before `partsOf` has returned. */
+/** Callbacks into the session. None is called before `partsOf` has returned. */
 export interface Hooks {
   readonly onLine: (line: Line) => void;
   /** The socket is closed. */

@@ -142,7 +142,7 @@ export class Session {
     if (fault !== undefined) this.#parts.status.report(fault);
   }
 
-  /** What a timer or the socket calls. A fault of ours is the kit's to handle: it opens the connection anew, later. */
+  /** Runs work that a timer or the socket calls. The kit handles a fault of ours: it opens the connection again, later. */
   #guard(work: () => void): void {
     if (this.#over.signal.aborted) return;
     this.#options.host.guard(() => {

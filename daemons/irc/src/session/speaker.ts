@@ -26,7 +26,7 @@ export interface SpeakerOptions {
   readonly names: Names;
   readonly channels: Channels;
   readonly ownSends: OwnSends;
-  /** What was written has not left this process by the end of its window, and must not leave later. */
+  /** Written bytes have not left this process by the end of their window, and must not leave later. */
   readonly onStuck: () => void;
 }
 

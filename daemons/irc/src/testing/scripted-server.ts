@@ -13,7 +13,7 @@ export interface ScriptOptions {
   readonly shortenTo?: number;
   /** The CASEMAPPING it tells; none if null, `rfc1459` if absent. */
   readonly caseMapping?: string | null;
-  /** What ends its greeting: numerics, `422` if absent. */
+  /** Numerics that end its greeting, `422` if absent. */
   readonly greeting?: readonly string[];
   /** Its name, `irc.test.invalid` if absent. */
   readonly serverName?: string;
