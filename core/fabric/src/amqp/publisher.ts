@@ -1,8 +1,7 @@
 /**
- * Publishes with confirms. A bounded window is on the wire, the rest waits in order, destination by
- * destination (lane.ts); after a lost channel the unconfirmed go first again, in order. A blocked
- * connection or a full socket pauses it.
- * A message that the broker refuses for good is found by suspects.ts.
+ * Publishes with confirms. A bounded window is on the wire, the rest waits in order, destination by destination
+ * (lane.ts); after a lost channel the unconfirmed go first again, in order. A blocked connection or a full socket
+ * pauses it. refusal-search.ts finds a message that the broker refuses for good.
  */
 import { FabricError } from "@linkspan/envelopes";
 import type { ConfirmChannel, Message } from "amqplib";
@@ -13,8 +12,8 @@ import { ConfirmWindow } from "./confirm-window.ts";
 import { ConfirmWatch } from "./confirm-watch.ts";
 import { Lane } from "./lane.ts";
 import type { PublisherOptions } from "./publisher-options.ts";
+import { RefusalSearch } from "./refusal-search.ts";
 import { abortable, newSending, type Sending, settleSending, unroutable } from "./sending.ts";
-import { Suspects } from "./suspects.ts";
 import { type Encoded, EXCHANGE } from "./wire.ts";
 
 const REST: Backoff = { minMs: 50, maxMs: 5_000 };
@@ -33,7 +32,7 @@ export class Publisher {
   #calledOff = 0;
   #count = 0;
   #bytes = 0;
-  readonly #suspects = new Suspects();
+  readonly #search = new RefusalSearch();
   #congested = false;
   #blocked: string | undefined;
   #closed = false;
@@ -113,7 +112,7 @@ export class Publisher {
     });
     channel.on("close", () => {
       if (this.#channel !== channel) return;
-      this.#suspect(fault);
+      this.#rejectRefused(fault);
       this.#lose(fault);
     });
     this.#flush();
@@ -214,7 +213,7 @@ export class Publisher {
 
   #hasRoom(bytes: number): boolean {
     if (this.#count === 0) return true;
-    if (this.#suspects.any) return false;
+    if (this.#search.isRunning) return false;
     return this.#count < this.#options.maxCount && this.#bytes + bytes <= this.#options.maxBytes;
   }
 
@@ -223,7 +222,7 @@ export class Publisher {
     this.#window.confirm(tag, multiple, (sending) => {
       this.#count--;
       this.#bytes -= sending.size;
-      this.#suspects.cleared();
+      this.#search.settled();
       const { lane } = sending;
       const next = lane.settled(sending, confirmed);
       if (confirmed) this.#decide(sending, sending.returned ? unroutable(sending.key) : undefined);
@@ -277,9 +276,9 @@ export class Publisher {
     }
   }
 
-  #suspect(fault: unknown): void {
+  #rejectRefused(fault: unknown): void {
     const { oldest } = this.#window;
-    if (!this.#suspects.closed(fault, this.#count) || oldest === undefined) return;
+    if (!this.#search.isFound(fault, this.#count) || oldest === undefined) return;
     const detail = `the broker refuses ${oldest.key}`;
     this.#decide(oldest, new FabricError("bus.unroutable", detail, { cause: fault }));
   }

@@ -20,7 +20,7 @@ import { Timers } from "./timers.ts";
 
 const QUIT_REASON = "Linkspan";
 /** How long a server that refused us may take to say why. */
-const LAST_WORDS_MS = 3_000;
+const REASON_MS = 3_000;
 
 export class Session {
   /** Random: with the line's number it identifies events to which the server gives no id. */
@@ -50,7 +50,7 @@ export class Session {
       onLine: (line) => this.#lines.take(line),
       onClose: (error) => this.#end(this.#ending ?? socketEnding(error, settings.host)),
       onWelcome: () => this.#onWelcome(),
-      onRefused: (ending) => this.#awaitLastWords(ending),
+      onRefused: (ending) => this.#awaitReason(ending),
       end: (ending) => this.#end(ending),
     });
     this.#lines = new Lines({
@@ -192,10 +192,10 @@ export class Session {
     status.connected([absence.sentence, ...joins.notices]);
   }
 
-  #awaitLastWords(ending: Ending): void {
+  #awaitReason(ending: Ending): void {
     this.#ending = ending;
     this.#cancelDeadline();
-    this.#cancelDeadline = this.#timers.after(LAST_WORDS_MS, () => this.#end(ending));
+    this.#cancelDeadline = this.#timers.after(REASON_MS, () => this.#end(ending));
   }
 
   #end(ending: Ending): void {

@@ -1,21 +1,22 @@
 /**
- * Which message a broker refuses for good. It closes the channel and does not say because of which message: those
- * that were on the wire are then sent one by one, and the one that closes it again is the one that is refused.
+ * Finds the message that a broker refuses for good. The broker closes the channel and does not say because of which
+ * message: those that were on the wire are then sent one by one, and the one that closes it again is refused.
  */
-export class Suspects {
+export class RefusalSearch {
+  /** Messages that are to be sent one by one. */
   #count = 0;
 
-  get any(): boolean {
+  get isRunning(): boolean {
     return this.#count > 0;
   }
 
   /** One that was on the wire has been confirmed or refused by itself. */
-  cleared(): void {
+  settled(): void {
     if (this.#count > 0) this.#count--;
   }
 
   /** The channel is closed. @returns whether the first message on the wire is proven to be refused */
-  closed(fault: unknown, onTheWire: number): boolean {
+  isFound(fault: unknown, onTheWire: number): boolean {
     if (!isRefusal(fault)) return false;
     if (this.#count === 0 || onTheWire === 0) {
       this.#count = onTheWire;
