@@ -136,7 +136,8 @@ test.each([
     port: server.port,
     settings: { nickserv: {} },
     secrets: { password: PASSWORD },
-    connector: { patience: { identifyMs: 50 } },
+    // Only silence is waited out; an answer is not to be late on a busy machine.
+    ...(answer === undefined && { connector: { patience: { identifyMs: 50 } } }),
   });
   expect(outcome).toMatchObject({ status: "failed", code });
 });

@@ -6,24 +6,7 @@
  * confirmed. A refusal closes it: what was refused and all behind it waits, and is tried again.
  */
 import { Deque } from "../deque.ts";
-import type { Encoded } from "./wire.ts";
-
-export interface Sending extends Omit<Encoded, "content"> {
-  /** Nothing once nobody waits for it. */
-  content: Buffer;
-  /** Bytes that it counts for, whatever `content` is now. */
-  readonly size: number;
-  /** Rises with every publish. */
-  readonly order: number;
-  readonly lane: Lane;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
-  sentAt: number;
-  /** The broker had no queue for it. */
-  returned: boolean;
-  /** Its publisher does not wait any more. */
-  over: boolean;
-}
+import type { Sending } from "./sending.ts";
 
 export class Lane {
   readonly name: string;

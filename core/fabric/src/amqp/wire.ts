@@ -55,7 +55,7 @@ const NO_ROUTE: Route = { service: "unknown", instance: "primary", action: "unkn
 /** A message in amqplib's form. */
 export interface Encoded {
   readonly key: string;
-  /** What it shares with the messages that it must stay in order with. */
+  /** The same for all messages that must stay in order with it. */
   readonly destination: string;
   readonly content: Buffer;
   readonly options: Options.Publish;
@@ -226,7 +226,7 @@ function deliveryOf(
   };
 }
 
-/** Who gave a dead letter up; undefined for what came through another exchange or by another key. */
+/** The client that gave a dead letter up; undefined for a message of another exchange or key. */
 function reporterOf({ fields }: Message): string | undefined {
   return fields.exchange === EXCHANGE ? DEAD_LETTER_KEY.exec(fields.routingKey)?.[1] : undefined;
 }

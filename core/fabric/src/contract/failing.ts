@@ -1,4 +1,4 @@
-/** Attempts that fail, time out, are called off or closed in their middle: nothing of them may be left. */
+/** Attempts that fail, time out, are cancelled, or whose client is closed meanwhile: nothing of them may be left. */
 import { expect } from "vitest";
 import { DEAD_LETTERS, type QueueSpec } from "../bus.ts";
 import { type BusCase, type BusHarness, eventually, message, outcome, QUEUE, recorder } from "./case.ts";
