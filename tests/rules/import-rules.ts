@@ -107,8 +107,8 @@ function checkEdge(workspace: Workspace, edge: Edge): Violation[] {
   });
 }
 
-/** The composition roots: the command's, and each daemon's own for running by itself. */
-const COMPOSES = /^(?:compose\/|daemons\/[a-z]+\/src\/main\.ts$)/;
+/** The composition roots: the command's, each daemon's own for running by itself, and the examples, which are whole programs. */
+const COMPOSES = /^(?:compose\/|examples\/|daemons\/[a-z]+\/src\/main\.ts$)/;
 
 /** Drivers are constructed only in composition roots, and in tests. */
 function checkDrivers(root: string, files: readonly string[]): Violation[] {
