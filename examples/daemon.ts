@@ -6,8 +6,12 @@
  *     server → client   <id> <name> <text> [<key>]        ids grow; the key comes back to who said it
  *
  * It serves the name `echo`, because the names of services are the contract's. A daemon that stays has the tree of
- * daemons/echo instead (daemons/kit/README.md). Enrol it with `linkspan daemon enrol echo --instance lines`, set
- * `LINKSPAN_DAEMON_*` as .env of the kit's README says, then `node examples/daemon.ts`.
+ * daemons/echo instead (daemons/kit/README.md). Beside a core on RabbitMQ:
+ *
+ *     linkspan daemon enrol echo --instance lines --token-file lines.token
+ *     LINKSPAN_DAEMON_INSTANCE=lines LINKSPAN_DAEMON_BUS_URL=amqp://… LINKSPAN_DAEMON_CORE_URL=http://127.0.0.1:8787 \
+ *       LINKSPAN_DAEMON_ENROL_TOKEN_FILE=lines.token node examples/daemon.ts
+ *     linkspan link echo --user alice --instance lines --field host=… --field port=… --field name=alice
  */
 import { createConnection, type Socket } from "node:net";
 import { createInterface } from "node:readline";
