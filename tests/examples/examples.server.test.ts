@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { answers, linkspan, place, ROOT, Up } from "../compose/linkspan.ts";
 import { describeWithServers } from "../servers/available.ts";
 import { type RabbitmqServer, startRabbitmq } from "../servers/rabbitmq.ts";
+import { until } from "../servers/until.ts";
 import { LineServer } from "./line-server.ts";
 import { Program } from "./program.ts";
 
@@ -68,6 +69,8 @@ describe("beside an all-in-one", () => {
       await using reader = new Program([NODE, "reader.ts", cursor], env);
       await send("before the break");
       await reader.prints("<echo> before the break");
+      const [, id] = /^(\d+) \S+ <echo> before the break$/m.exec(reader.stdout) ?? [];
+      await until(() => readFileSync(cursor, "utf8") === id, { what: "the cursor in the file" });
     }
     await send("during the break");
     await using reader = new Program([NODE, "reader.ts", cursor], env);
