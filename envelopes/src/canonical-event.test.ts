@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { actionOf } from "./actions.ts";
 import { valuesOf } from "./testing/arbitrary.ts";
-import { type EventContext, toCanonicalEvent } from "./canonical-event.ts";
+import { toCanonicalEvent } from "./canonical-event.ts";
+import type { EventContext } from "./event-context.ts";
 import { InboundEventSchema } from "./payloads/events.ts";
 import { codeOf, event } from "./sample.ts";
 

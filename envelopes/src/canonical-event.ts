@@ -3,6 +3,7 @@
  * beyond the payload comes in the context. What has no canonical place is kept in `native`.
  */
 import { FabricError } from "./errors.ts";
+import type { CanonicalEvent, EventContext } from "./event-context.ts";
 import { fromIrc } from "./msgr/irc.ts";
 import { fromMatrix } from "./msgr/matrix.ts";
 import { fromTelegram } from "./msgr/telegram.ts";
@@ -14,25 +15,6 @@ import type {
   MsgrTelegramUpdate,
   MsgrXmppInbound,
 } from "./payloads/msgr.ts";
-
-export interface EventContext {
-  readonly workspaceId: string;
-  readonly instance: string;
-  /** The linked identity that saw it. */
-  readonly account: string;
-  /** The envelope's time, for payloads that have none of their own. */
-  readonly occurredAt: string;
-  /** The envelope's own conversation, which wins over one read from the payload. */
-  readonly conversation?: string | undefined;
-  /** Metadata as the sender wrote it, such as Msgr's `network` and `channel`. */
-  readonly metadata?: Readonly<Record<string, unknown>>;
-}
-
-export interface CanonicalEvent {
-  /** Undefined where neither envelope nor payload tells. */
-  readonly conversation: string | undefined;
-  readonly payload: InboundEvent;
-}
 
 type Mapping = (payload: never, context: EventContext) => CanonicalEvent;
 

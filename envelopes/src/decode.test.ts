@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { canonicalText } from "./canonical.ts";
-import { type DecodeOptions, decode, decodeBatch, type Received } from "./decode.ts";
+import { decode, decodeBatch } from "./decode.ts";
+import type { DecodeOptions, Received } from "./received.ts";
 import type { Envelope } from "./envelope.ts";
 import { isFabricError } from "./errors.ts";
 import { type KeyRecord, KeyRing } from "./keys.ts";

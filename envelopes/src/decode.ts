@@ -16,22 +16,12 @@ import { type Checked, check } from "./check.ts";
 import type { Envelope } from "./envelope.ts";
 import { FabricError, isFabricError } from "./errors.ts";
 import { liftForeign } from "./foreign.ts";
-import type { Key, KeyRing } from "./keys.ts";
+import type { Key } from "./keys.ts";
 import { ENVELOPE_TYPE } from "./pae.ts";
 import { type Claim, claimOf, prove, proveLater } from "./proof.ts";
+import type { DecodeOptions, Received } from "./received.ts";
 import { checkSize, MAX_BYTES, parse, parseCanonical } from "./strict-json.ts";
-import { DEFAULT_PARTITIONS, type Route, type Topic } from "./topics.ts";
-
-/** What a transport hands over. `body` is kept, never copied or changed. */
-export interface Received {
-  readonly body: Uint8Array;
-  readonly kid: string | undefined;
-  /** Base64url, no padding. */
-  readonly sig: string | undefined;
-  /** Where it arrived; checked when given. */
-  readonly topic?: Topic;
-  readonly route?: Route;
-}
+import { DEFAULT_PARTITIONS } from "./topics.ts";
 
 /** An envelope with the bytes and the key that proved it. */
 export interface Opened {
@@ -40,17 +30,6 @@ export interface Opened {
   /** Undefined: unsigned, on a development namespace. */
   readonly kid: string | undefined;
   readonly action: ActionDef;
-}
-
-export interface DecodeOptions {
-  readonly keys: KeyRing;
-  readonly now: Date;
-  /** The namespace's count, default 8; needed to check a `route`. */
-  readonly partitions?: number;
-  /** `optional` takes unsigned envelopes of foreign daemons; development namespaces only. */
-  readonly signatures?: "required" | "optional";
-  /** Workspace of a foreign daemon's envelopes that name none, default `_`. */
-  readonly foreignWorkspace?: string;
 }
 
 /** Verifications handed to the thread pool at once: enough to outlast a pause of the event loop. */

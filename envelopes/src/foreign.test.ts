@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { type DecodeOptions, decode, type Opened } from "./decode.ts";
+import { decode, type Opened } from "./decode.ts";
+import type { DecodeOptions } from "./received.ts";
 import { eventId, traceIdOf } from "./identity.ts";
 import { KeyRing } from "./keys.ts";
 import { codeOf, NOW, records, signed } from "./sample.ts";

@@ -16,12 +16,12 @@ import { createHash } from "node:crypto";
 import { acceptsOf } from "./accepts.ts";
 import { actionOf } from "./actions.ts";
 import { toCanonicalEvent } from "./canonical-event.ts";
-import type { DecodeOptions, Received } from "./decode.ts";
 import { NAMESPACE_WORKSPACE, SCHEMA, timestamp } from "./envelope.ts";
 import { FabricError } from "./errors.ts";
 import { PRIMARY, TRACE_ID } from "./grammar.ts";
 import { eventId, noteId, traceIdOf } from "./identity.ts";
 import { type Members, membersOf, optional, textOf } from "./members.ts";
+import type { DecodeOptions, Received } from "./received.ts";
 import type { Parsed } from "./strict-json.ts";
 import { readInstant } from "./time.ts";
 

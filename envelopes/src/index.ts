@@ -12,6 +12,8 @@ export * from "./base64url.ts";
 export * from "./canonical.ts";
 export * from "./canonical-event.ts";
 export * from "./decode.ts";
+export type * from "./event-context.ts";
+export type * from "./received.ts";
 export * from "./dsse.ts";
 export * from "./enrolment.ts";
 export * from "./envelope.ts";

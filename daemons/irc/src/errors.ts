@@ -5,25 +5,12 @@
  * connection, have only their text; the one table of such texts is here, and a text that it does not know is an
  * ordinary disconnect.
  */
-import type { ErrorCode } from "@linkspan/envelopes";
-import type { BridgeStateName } from "@linkspan/daemon-kit";
+import type { Ending } from "./ending.ts";
 import type { Line } from "./inbound.ts";
 import { loginRefused } from "./logins.ts";
 import { quoted } from "./wire/formatting.ts";
 
-/** Why a connection ended or was never made, and what to do about it. */
-export interface Ending {
-  readonly state: BridgeStateName;
-  readonly code: ErrorCode;
-  /** A sentence for a person. */
-  readonly message: string;
-  /** `soon`: with the usual backoff. `late`: the network asked us to stay away. `never`: a person must act. */
-  readonly retry: "soon" | "late" | "never";
-  /** Why the account could not log in, where that is the reason. */
-  readonly login?: string;
-  /** The server ended the connection because we wrote too fast. */
-  readonly flooded?: boolean;
-}
+export type { Ending } from "./ending.ts";
 
 interface Words {
   readonly pattern: RegExp;

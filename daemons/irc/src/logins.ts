@@ -1,5 +1,5 @@
 /** How logins fail, and what that means: only what is proven wrong asks a person. */
-import type { Ending } from "./errors.ts";
+import type { Ending } from "./ending.ts";
 import { quoted } from "./wire/formatting.ts";
 import type { Line } from "./inbound.ts";
 import { numericOf } from "./numerics.ts";

@@ -6,7 +6,7 @@ import type { HealthReport } from "./control/health.ts";
 import { answerRequest } from "./control/requests.ts";
 import { synchronise } from "./control/sync.ts";
 import type { CoreCalls } from "./core-calls.ts";
-import type { DaemonContext } from "./daemon.ts";
+import type { DaemonContext } from "./daemon-context.ts";
 import type { Identities } from "./identity/identities.ts";
 import { laneOf, refusal, type Verified } from "./intake.ts";
 import { Jobs, type Work } from "./jobs.ts";

@@ -3,7 +3,8 @@ export { type Clock, fromBusClock, pause, systemClock } from "./clock.ts";
 export { type DaemonConfig, DaemonConfigSchema, parseConfig } from "./config.ts";
 export * from "./connector.ts";
 export { controlQueue, sendQueue } from "./control/queues.ts";
-export { type Daemon, type DaemonOptions, KIT_VERSION, runDaemon, type Tuning } from "./daemon.ts";
+export { type Daemon, KIT_VERSION, runDaemon } from "./daemon.ts";
+export type { DaemonOptions, Tuning } from "./daemon-context.ts";
 export { type EnrolOptions, enrol } from "./enrolment.ts";
 export {
   isSpecialAddress,

@@ -31,7 +31,7 @@ import { pause } from "./clock.ts";
 import { type HealthReport, healthOf } from "./control/health.ts";
 import { changesQueue, controlQueue, sendQueue } from "./control/queues.ts";
 import { CoreCalls } from "./core-calls.ts";
-import type { DaemonContext } from "./daemon.ts";
+import type { DaemonContext } from "./daemon-context.ts";
 import { Identities } from "./identity/identities.ts";
 import { Spacing } from "./identity/spacing.ts";
 import { Inbox } from "./inbox.ts";

@@ -2,7 +2,7 @@
  * IRC's `inbound_message` as Msgr writes it. Network and channel stand in the payload or in the metadata; no
  * channel means a private query, which only its account sees.
  */
-import type { CanonicalEvent, EventContext } from "../canonical-event.ts";
+import type { CanonicalEvent, EventContext } from "../event-context.ts";
 import type { MsgrIrcInbound } from "../payloads/msgr.ts";
 import { channelRef, identityRef } from "../refs.ts";
 import { readInstant } from "../time.ts";

@@ -1,5 +1,5 @@
 /** Matrix's `inbound_event` as Msgr writes it: {event_id, room_id, sender, body}. */
-import type { CanonicalEvent, EventContext } from "../canonical-event.ts";
+import type { CanonicalEvent, EventContext } from "../event-context.ts";
 import type { Media } from "../payloads/events.ts";
 import type { MsgrMatrixEvent } from "../payloads/msgr.ts";
 import { channelRef, identityRef } from "../refs.ts";

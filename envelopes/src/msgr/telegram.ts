@@ -3,7 +3,7 @@
  * channel's; ids are written with their peer type (`user:1`, `chat:2`, `channel:3`), and `peer:4` where Msgr
  * lost it.
  */
-import type { CanonicalEvent, EventContext } from "../canonical-event.ts";
+import type { CanonicalEvent, EventContext } from "../event-context.ts";
 import type { Entity, Media } from "../payloads/events.ts";
 import type { MsgrTelegramUpdate } from "../payloads/msgr.ts";
 import { channelRef, identityRef } from "../refs.ts";

@@ -3,7 +3,7 @@
  * room; any other conversation is one that only its account sees.
  */
 import { createHash } from "node:crypto";
-import type { CanonicalEvent, EventContext } from "../canonical-event.ts";
+import type { CanonicalEvent, EventContext } from "../event-context.ts";
 import type { MsgrXmppInbound } from "../payloads/msgr.ts";
 import { channelRef, identityRef } from "../refs.ts";
 import { readInstant } from "../time.ts";

@@ -18,6 +18,7 @@ export type Allowed = "anyone" | readonly Role[];
 export const PERMISSIONS: Readonly<Record<string, Allowed>> = {
   "GET /": "anyone",
   "GET /openapi.json": "anyone",
+  "GET /problems/:code": "anyone",
   "GET /health/live": "anyone",
   "GET /health/ready": "anyone",
   "GET /metrics": "anyone",

@@ -20,7 +20,7 @@ const REST: Backoff = { minMs: 50, maxMs: 5_000 };
 
 export class Publisher {
   readonly #options: PublisherOptions;
-  readonly #lanes = new Map<string, Lane>();
+  readonly #lanes = new Map<string, Lane<Sending>>();
   #waiting = new Deque<Sending>();
   #window = new ConfirmWindow<Sending>();
   #channel: ConfirmChannel | undefined;
@@ -164,10 +164,10 @@ export class Publisher {
     this.#waiting.clear();
   }
 
-  #laneTo(destination: string): Lane {
+  #laneTo(destination: string): Lane<Sending> {
     let lane = this.#lanes.get(destination);
     if (lane === undefined) {
-      lane = new Lane(destination);
+      lane = new Lane<Sending>(destination);
       this.#lanes.set(destination, lane);
     }
     return lane;
@@ -240,11 +240,11 @@ export class Publisher {
     if (this.#undecided === 0) for (const idle of this.#onIdle.splice(0)) idle();
   }
 
-  #unpark(lane: Lane): void {
+  #unpark(lane: Lane<Sending>): void {
     this.#waiting.unshift(lane.parked.take(lane.parked.size));
   }
 
-  #rest(lane: Lane): void {
+  #rest(lane: Lane<Sending>): void {
     const { random, listener } = this.#options;
     const channel = this.#channel;
     listener?.({ event: "bus.fault", reason: `the broker cannot take messages to ${lane.name} now` });

@@ -10,7 +10,7 @@ export interface Sending extends Omit<Encoded, "content"> {
   readonly size: number;
   /** Rises with every publish. */
   readonly order: number;
-  readonly lane: Lane;
+  readonly lane: Lane<Sending>;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
   sentAt: number;

@@ -45,8 +45,12 @@ export const REQUESTING: Record<string, BusCase> = {
     await core.declare([REQUESTS]);
     const seen = recorder();
     await core.subscribe(REQUESTS, seen);
-    await Promise.allSettled([daemon.request(message("1", { route: HELLO }), { timeoutMs: 20 })]);
+    const givenUp = new AbortController();
+    const options = { timeoutMs: 30_000, signal: givenUp.signal };
+    const asking = Promise.allSettled([daemon.request(message("1", { route: HELLO }), options)]);
     await eventually(harness, "it is asked", () => seen.ids.length === 1);
+    givenUp.abort();
+    await asking;
     const to = seen.deliveries[0]?.replyTo ?? "";
     const answer = message("re:1", { route: HELLO, inReplyTo: "1" });
     expect(await outcome(core.reply(to, answer))).toBe("confirmed");

@@ -19,7 +19,7 @@ import { limitsOf } from "../intake/options.ts";
 import { checkedAddress } from "../peer.ts";
 import { Requests } from "../requests.ts";
 import { BusTelemetry } from "../telemetry.ts";
-import type { EmbeddedBroker } from "./broker.ts";
+import type { Exchange } from "./exchange.ts";
 import type { Publication } from "./receipt.ts";
 import { EmbeddedSubscription } from "./subscription.ts";
 
@@ -35,7 +35,7 @@ interface Sending extends Publication {
 const FLUSH_MS = 5_000;
 
 export class EmbeddedBus implements Bus {
-  readonly #broker: EmbeddedBroker;
+  readonly #broker: Exchange;
   readonly #address: ReplyAddress;
   readonly #listener: BusListener | undefined;
   readonly #requests: Requests;
@@ -51,7 +51,7 @@ export class EmbeddedBus implements Bus {
   #carrying = false;
   #closed: Promise<void> | undefined;
 
-  constructor(broker: EmbeddedBroker, address: ReplyAddress, listener: BusListener | undefined) {
+  constructor(broker: Exchange, address: ReplyAddress, listener: BusListener | undefined) {
     this.#broker = broker;
     this.#address = address;
     this.#listener = listener;

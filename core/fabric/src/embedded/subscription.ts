@@ -12,11 +12,11 @@ import type { Limits, Outlet } from "../intake/options.ts";
 import type { Item } from "../intake/item.ts";
 import type { BusListener } from "../events.ts";
 import type { BusTelemetry } from "../telemetry.ts";
-import type { EmbeddedBroker } from "./broker.ts";
+import type { Exchange } from "./exchange.ts";
 import type { Consumer, Entry, Queue } from "./queue.ts";
 
 export interface EmbeddedSubscriptionOptions<P> {
-  readonly broker: EmbeddedBroker;
+  readonly broker: Exchange;
   readonly spec: QueueSpec;
   readonly handler: Handler<P>;
   readonly limits: Limits;
