@@ -3,6 +3,7 @@
  * beyond the payload comes in the context. What has no canonical place is kept in `native`.
  */
 import { FabricError } from "./errors.ts";
+import { type Members, textOf } from "./members.ts";
 import { fromIrc } from "./msgr/irc.ts";
 import { fromMatrix } from "./msgr/matrix.ts";
 import { fromTelegram } from "./msgr/telegram.ts";
@@ -26,6 +27,26 @@ export interface EventContext {
   readonly conversation?: string | undefined;
   /** Metadata as the sender wrote it, such as Msgr's `network` and `channel`. */
   readonly metadata?: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * The account that saw an event, however its sender names it: by the account itself, or, as Msgr's SDKs do, by the
+ * backend's user. What is named twice must be the same.
+ *
+ * @param metadata of the envelope
+ * @param instance stands for an account where nothing is named
+ * @throws FabricError `envelope.schema` when two names contradict each other
+ */
+export function accountOf(payload: Members, metadata: Members, instance: string): string {
+  const account = agreed("account", payload.account, metadata.identity_id);
+  const user = agreed("user", payload.user_id, metadata.user_id);
+  return account ?? user ?? instance;
+}
+
+function agreed(what: string, inPayload: unknown, inMetadata: unknown): string | undefined {
+  const [inner, outer] = [textOf(inPayload), textOf(inMetadata)];
+  if (inner === undefined || outer === undefined || inner === outer) return inner ?? outer;
+  throw new FabricError("envelope.schema", `the ${what} in the payload is not the one in metadata`);
 }
 
 export interface CanonicalEvent {
