@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { actionOf, actionsOf, isEvent, SERVICES } from "./actions.ts";
+import { actionOf, actionsOf, isConnector, isEvent, SERVICES } from "./actions.ts";
 
 const CHAT = ["telegram", "matrix", "irc", "xmpp", "echo"];
 
@@ -115,12 +115,33 @@ test("events are the inbound event under all its names, and history", () => {
   expect(events.map(({ name }) => name)).toEqual(["inbound_event", "history_batch", "inbound_message"]);
 });
 
-test("nothing inherited is an action", () => {
-  for (const name of ["__proto__", "constructor", "toString"]) {
+test("nothing inherited is an action or a service", () => {
+  for (const name of ["__proto__", "toString"]) {
     expect([actionOf("irc", name), actionOf(name, "health"), actionsOf(name)]).toEqual([
       undefined,
       undefined,
       [],
     ]);
   }
+  for (const service of ["irc", "signal", "constructor"]) {
+    expect(["__proto__", "constructor", "toString"].map((name) => actionOf(service, name))).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ]);
+  }
+});
+
+test("a service that the contract does not name answers the canonical actions, and is no service of the fabric", () => {
+  expect(actionOf("signal", "outbound_message")).toMatchObject({ service: "signal", capability: "send" });
+  expect(actionOf("signal", "inbound_update")).toBeUndefined();
+  expect(actionsOf("signal").map(({ name }) => name)).toContain("link_account");
+  expect(["signal", "telegram", "core", "vault", "Signal", "s".repeat(33)].map(isConnector)).toEqual([
+    true,
+    true,
+    false,
+    false,
+    false,
+    false,
+  ]);
 });

@@ -3,6 +3,7 @@
  * like the contract's: canonical actions first, then what each service adds under Msgr's names.
  */
 import { z } from "zod";
+import { SERVICE } from "./grammar.ts";
 import * as core from "./payloads/core.ts";
 import * as events from "./payloads/events.ts";
 import * as federation from "./payloads/federation.ts";
@@ -12,6 +13,7 @@ import * as out from "./payloads/outbound.ts";
 import * as status from "./payloads/status.ts";
 import * as sync from "./payloads/sync.ts";
 import * as vault from "./payloads/vault.ts";
+import { isReserved } from "./topics.ts";
 
 /** `request` is asked by the core of a daemon; `core` is asked of, or told by, the fabric itself. */
 export type Direction = "to_daemon" | "to_core" | "request" | "core";
@@ -194,16 +196,29 @@ const REGISTRY: ReadonlyMap<string, ReadonlyMap<string, ActionDef>> = new Map(
   ]),
 );
 
-/** Every service, in the contract's order. */
+/** What any other service answers: a connector may be for a platform that nobody here has heard of. */
+const CANONICAL: ReadonlyMap<string, Row> = new Map(CHAT.map((row) => [row.name, row]));
+
+/** Every service that the contract names, in its order. */
 export const SERVICES: readonly string[] = [...REGISTRY.keys()];
 
 export function actionOf(service: string, name: string): ActionDef | undefined {
-  return REGISTRY.get(service)?.get(name);
+  const known = REGISTRY.get(service);
+  if (known !== undefined) return known.get(name);
+  const row = SERVICE.test(service) ? CANONICAL.get(name) : undefined;
+  return row === undefined ? undefined : { service, ...row };
 }
 
-/** Empty for a service that is not known. */
+/** Empty for what is no name of a service. */
 export function actionsOf(service: string): ActionDef[] {
-  return [...(REGISTRY.get(service)?.values() ?? [])];
+  const known = REGISTRY.get(service);
+  if (known !== undefined) return [...known.values()];
+  return SERVICE.test(service) ? CHAT.map((row) => ({ service, ...row })) : [];
+}
+
+/** Whether a daemon may serve this: any service but the fabric's own. */
+export function isConnector(service: string): boolean {
+  return SERVICE.test(service) && !isReserved(service);
 }
 
 /** True for a platform's events, live or from history: no clock check ever refuses them. */

@@ -4,6 +4,7 @@
  */
 import { FabricError } from "./errors.ts";
 import type { CanonicalEvent, EventContext } from "./event-context.ts";
+import { type Members, textOf } from "./members.ts";
 import { fromIrc } from "./msgr/irc.ts";
 import { fromMatrix } from "./msgr/matrix.ts";
 import { fromTelegram } from "./msgr/telegram.ts";
@@ -15,6 +16,26 @@ import type {
   MsgrTelegramUpdate,
   MsgrXmppInbound,
 } from "./payloads/msgr.ts";
+
+/**
+ * The account that saw an event, however its sender names it: by the account itself, or, as Msgr's SDKs do, by the
+ * backend's user. What is named twice must be the same.
+ *
+ * @param metadata of the envelope
+ * @param instance stands for an account where nothing is named
+ * @throws FabricError `envelope.schema` when two names contradict each other
+ */
+export function accountOf(payload: Members, metadata: Members, instance: string): string {
+  const account = agreed("account", payload.account, metadata.identity_id);
+  const user = agreed("user", payload.user_id, metadata.user_id);
+  return account ?? user ?? instance;
+}
+
+function agreed(what: string, inPayload: unknown, inMetadata: unknown): string | undefined {
+  const [inner, outer] = [textOf(inPayload), textOf(inMetadata)];
+  if (inner === undefined || outer === undefined || inner === outer) return inner ?? outer;
+  throw new FabricError("envelope.schema", `the ${what} in the payload is not the one in metadata`);
+}
 
 type Mapping = (payload: never, context: EventContext) => CanonicalEvent;
 

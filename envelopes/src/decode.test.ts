@@ -286,7 +286,7 @@ test("in open objects such members are only data: nothing is polluted, and they 
 
 test("an action is unsupported only in an envelope that is sound", () => {
   expect(codeOfEnvelope(eventWith({ action: "inbound_nothing" }))).toBe("action.unsupported");
-  expect(codeOfEnvelope(eventWith({ service: "icq" }))).toBe("action.unsupported");
+  expect(codeOfEnvelope(eventWith({ service: "icq", action: "inbound_update" }))).toBe("action.unsupported");
   expect(codeOfEnvelope(eventWith({ action: "constructor" }))).toBe("action.unsupported");
   expect(codeOfEnvelope(eventWith({ action: "Inbound" }))).toBe("envelope.schema");
   expect(codeOfEnvelope(eventWith({ action: "inbound_nothing", metadata: { seq: 0 } }))).toBe(

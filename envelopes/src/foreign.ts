@@ -15,7 +15,7 @@
 import { createHash } from "node:crypto";
 import { acceptsOf } from "./accepts.ts";
 import { actionOf } from "./actions.ts";
-import { toCanonicalEvent } from "./canonical-event.ts";
+import { accountOf, toCanonicalEvent } from "./canonical-event.ts";
 import { NAMESPACE_WORKSPACE, SCHEMA, timestamp } from "./envelope.ts";
 import { FabricError } from "./errors.ts";
 import { PRIMARY, TRACE_ID } from "./grammar.ts";
@@ -42,6 +42,7 @@ export function liftForeign(parsed: Parsed, received: Received, options: DecodeO
   const issuer = `daemon:${service}:${instance}`;
   const metadata: Record<string, unknown> = {
     workspace_id: options.foreignWorkspace ?? NAMESPACE_WORKSPACE,
+    ...optional("in_reply_to", options.foreignInReplyTo),
     ...Object.fromEntries(
       LIFTED.flatMap((name) => (claimed[name] == null ? [] : [[name, asText(claimed[name])]])),
     ),
@@ -90,7 +91,7 @@ function eventOf(draft: Draft): IdentifiedEvent | undefined {
   const event = toCanonicalEvent(service, action, payload, {
     workspaceId: workspace,
     instance,
-    account: accountOf(payload, claimed),
+    account: accountOf(payload, claimed, instance),
     occurredAt: draft.occurred_at,
     conversation: typeof conversation === "string" ? conversation : undefined,
     metadata: claimed,
@@ -98,10 +99,6 @@ function eventOf(draft: Draft): IdentifiedEvent | undefined {
   const { kind, remote_id: remoteId, revision, account } = event.payload;
   const id = eventId({ workspace, service, home: instance, account, kind, remoteId, revision });
   return { id, conversation: event.conversation };
-}
-
-function accountOf(payload: Members, claimed: Members): string {
-  return textOf(payload.account ?? claimed.identity_id ?? payload.user_id ?? claimed.user_id) ?? PRIMARY;
 }
 
 /** Numbers become text; anything else is left for the schema to refuse. */

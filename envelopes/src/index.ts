@@ -5,6 +5,7 @@ export {
   actionsOf,
   type Capability,
   type Direction,
+  isConnector,
   isEvent,
   SERVICES,
 } from "./actions.ts";
@@ -22,6 +23,8 @@ export { PRIMARY } from "./grammar.ts";
 export * from "./identity.ts";
 export * from "./keys.ts";
 export { LIMITS } from "./limits.ts";
+export { ackFields, type AckedEvent } from "./msgr/ack-fields.ts";
+export { type LinkOutcome, toLinkOutcome } from "./msgr/link-reply.ts";
 export * from "./link-fields.ts";
 export * from "./payloads/core.ts";
 export * from "./payloads/declaration.ts";

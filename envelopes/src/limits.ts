@@ -28,6 +28,8 @@ export const LIMITS = {
   cursorBytes: 16_384,
   /** Settings of an identity; `resume` gives them beside the cursor. */
   settingsBytes: 16_384,
+  /** What a backend's client says of itself when it links; each link request carries it. */
+  contextBytes: 4_096,
   /** A login's answer as Msgr's platforms give it; it goes to the vault. */
   sessionBytes: 262_144,
   /** What a connector says of itself; a row of its instance holds it. */

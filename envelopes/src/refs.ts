@@ -121,7 +121,8 @@ function encode(segments: readonly string[]): string {
   return segments.map(encodeSegment).join("/");
 }
 
-function encodeSegment(segment: string): string {
+/** One segment of a reference. @throws FabricError `envelope.schema` */
+export function encodeSegment(segment: string): string {
   if (segment === "") throw refuse("a segment is empty");
   if (segment.includes("\0") || !segment.isWellFormed())
     throw refuse("a segment holds NUL or a lone surrogate");

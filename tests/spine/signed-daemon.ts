@@ -17,7 +17,7 @@ import {
   timestamp,
   traceIdOf,
 } from "@linkspan/envelopes";
-import type { Bus } from "@linkspan/fabric";
+import type { Bus, Delivery } from "@linkspan/fabric";
 import { claimLease, insertIdentity, updateIdentity } from "@linkspan/store";
 import type { Core } from "@linkspan/worker";
 import { WORKSPACE } from "./world.ts";
@@ -152,6 +152,18 @@ export class SignedDaemon {
     };
     const { body } = await this.#bus.request(this.#signed(envelope), { timeoutMs: 5_000 });
     return (JSON.parse(Buffer.from(body).toString()) as Envelope).payload;
+  }
+
+  /** Answers a request of the core. */
+  async reply({ body, replyTo }: Delivery, payload: object): Promise<void> {
+    const { action, trace_id, metadata } = JSON.parse(Buffer.from(body).toString()) as Envelope;
+    const { workspace_id, message_id } = metadata;
+    const answer = this.#envelope(action, answerId(action, message_id, randomUUID(), 1), payload, {
+      workspace_id,
+      in_reply_to: message_id,
+    });
+    if (replyTo === undefined) throw new Error("the request names nobody to answer");
+    await this.#bus.reply(replyTo, { ...this.#signed({ ...answer, trace_id }), inReplyTo: message_id });
   }
 
   #envelope(action: string, messageId: string, payload: object, metadata: Partial<Metadata>): Envelope {

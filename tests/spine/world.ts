@@ -28,6 +28,8 @@ export interface WorldOptions {
   readonly databaseUrl: string;
   readonly signatures?: "required" | "optional";
   readonly daemons?: boolean;
+  /** Default: that of the configuration. */
+  readonly foreignWorkspace?: string;
   readonly fanOut?: boolean;
   /** Data directory with the keys, kept afterwards; default a new one that is removed. */
   readonly data?: string;
@@ -53,6 +55,7 @@ export async function openWorld(options: WorldOptions): Promise<World> {
       LINKSPAN_DATA: data,
       LINKSPAN_DATABASE_URL: options.databaseUrl,
       LINKSPAN_SIGNATURES: options.signatures,
+      LINKSPAN_FOREIGN_WORKSPACE: options.foreignWorkspace,
       LINKSPAN_FAN_OUT: options.fanOut === true ? "on" : "off",
     },
     undefined,

@@ -1,6 +1,6 @@
 /** Msgr's own payloads per service (contract section 6, "Per-service fields kept from Msgr"). */
 import { z } from "zod";
-import { AckSchema } from "./sync.ts";
+import { AckedSchema, AckSchema } from "./sync.ts";
 import { LIMITS } from "../limits.ts";
 import {
   Anything,
@@ -182,11 +182,16 @@ export const XmppAck = ack({ stanza_id: RemoteId }, { status: RemoteId.exactOpti
 
 type Shape = Readonly<Record<string, z.ZodType>>;
 
-/** The canonical ack with Msgr's fields beside it, or Msgr's fields alone, where `keys` must not be missing. */
+/**
+ * The canonical ack with Msgr's fields beside it and beside each message of it, or Msgr's fields alone, where `keys`
+ * must not be missing.
+ */
 function ack(keys: Shape, more: Shape): z.ZodType {
-  const beside = Object.fromEntries(Object.entries(keys).map(([name, key]) => [name, z.exactOptional(key)]));
+  const optional = Object.entries(keys).map(([name, key]) => [name, z.exactOptional(key)] as const);
+  const beside = { ...Object.fromEntries(optional), ...more };
+  const acked = z.array(z.strictObject({ ...beside, ...AckedSchema.shape })).max(LIMITS.acked);
   return z.union([
-    z.strictObject({ ...AckSchema.shape, ...beside, ...more }),
+    z.strictObject({ ...AckSchema.shape, acked, ...beside }),
     z.strictObject({ ...keys, ...more, ...whose, ...lifted }),
   ]);
 }

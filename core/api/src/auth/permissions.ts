@@ -39,6 +39,7 @@ export const PERMISSIONS: Readonly<Record<string, Allowed>> = {
   "POST /api/bridges/:id/sessions": SPEAKERS,
   "GET /api/bridges/sessions/:id": SPEAKERS,
   "POST /api/bridges/:id/sessions/:session_id/credentials": SPEAKERS,
+  "POST /api/bridges/:id/sessions/:session_id/callback": SPEAKERS,
   "DELETE /api/bridges/:id/sessions/:session_id": SPEAKERS,
   "DELETE /api/bridges/:id": SPEAKERS,
 

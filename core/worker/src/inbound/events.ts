@@ -76,7 +76,6 @@ export async function storeEvents(
 
 function acknowledge(outcome: Outcome, { opened, event }: Admitted): void {
   const { service, metadata, payload } = opened.envelope;
-  if (opened.kid === undefined) return;
   outcome.acks.push({
     service,
     instance: metadata.instance,
@@ -84,6 +83,7 @@ function acknowledge(outcome: Outcome, { opened, event }: Admitted): void {
     account: String(event?.payload.account ?? payload.account),
     messageId: metadata.message_id,
     status: "persisted",
+    ...(event !== undefined && { event }),
   });
 }
 

@@ -16,6 +16,7 @@ import { Acknowledger } from "./acks.ts";
 import { applyBatch, type Received } from "./apply.ts";
 import { GroupCommit } from "./group-commit.ts";
 import { PartitionBalance } from "./partitions.ts";
+import { UnsignedInstances } from "./unsigned-instances.ts";
 
 /** What verification made of a delivery. */
 export type Verified = Opened | FabricError;
@@ -26,7 +27,8 @@ export async function startIntake(core: Core, worker: string = randomUUID()): Pr
     Array.from({ length: core.namespace.partitions }, (_, partition) => inboundQueue(partition)),
   );
   const acks = new Acknowledger(core);
-  const take = (received: readonly Received[]) => takeIn(core, acks, received);
+  const unsigned = new UnsignedInstances(core);
+  const take = (received: readonly Received[]) => takeIn(core, acks, unsigned, received);
   const commits = new GroupCommit(take);
   // What cannot be read goes to quarantine in transactions of its own: nobody else's envelopes wait for them.
   const refusals = new GroupCommit(take);
@@ -63,16 +65,25 @@ export function verify(core: Core, batch: readonly Delivery[]): Promise<readonly
     now: core.now(),
     partitions: core.namespace.partitions,
     signatures: core.namespace.signatures,
+    ...(core.namespace.foreignWorkspace !== undefined && {
+      foreignWorkspace: core.namespace.foreignWorkspace,
+    }),
   });
 }
 
-async function takeIn(core: Core, acks: Acknowledger, received: readonly Received[]): Promise<void> {
+async function takeIn(
+  core: Core,
+  acks: Acknowledger,
+  unsigned: UnsignedInstances,
+  received: readonly Received[],
+): Promise<void> {
   const startedAt = performance.now();
   const outcome = await core.database.transaction((client) => applyBatch(core, client, received));
   core.metrics.inboundBatch((performance.now() - startedAt) / 1_000, received.length);
   for (const wake of outcome.wakes) core.wakes.local(wake);
   for (const report of outcome.reports) report();
   acks.send(outcome.acks);
+  unsigned.heard(received);
 }
 
 /** Waits for all even when one fails: what is tried again must not meet what still runs. */
