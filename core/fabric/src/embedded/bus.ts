@@ -14,7 +14,7 @@ import type {
 import { sleep, Timers } from "../clock.ts";
 import { Deque } from "../deque.ts";
 import type { BusListener } from "../events.ts";
-import { checkOutgoing } from "../headers.ts";
+import { checkOutgoing, correlationOf } from "../headers.ts";
 import { limitsOf } from "../intake/options.ts";
 import { checkedAddress } from "../peer.ts";
 import { Requests } from "../requests.ts";
@@ -216,7 +216,8 @@ export class EmbeddedBus implements Bus {
     }
     const { route, body, kid, sig, messageId, inReplyTo, traceparent } = message;
     const death = undefined;
-    const rest = { replyTo: undefined, redelivered: false, attempt: 1, death, traceparent };
+    const correlationId = correlationOf(message);
+    const rest = { replyTo: undefined, correlationId, redelivered: false, attempt: 1, death, traceparent };
     this.#broker.answer(to, { route, body, kid, sig, messageId, inReplyTo, ...rest });
     publication.resolve();
   }
