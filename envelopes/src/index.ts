@@ -10,6 +10,7 @@ export {
 } from "./actions.ts";
 export * from "./base64url.ts";
 export * from "./canonical.ts";
+export { requireConforming } from "./check.ts";
 export * from "./canonical-event.ts";
 export * from "./decode.ts";
 export * from "./dsse.ts";

@@ -11,6 +11,7 @@ import {
   FabricError,
   type HistoryBatch,
   InboundEventSchema,
+  isEvent,
   isFabricError,
   LIMITS,
   type Opened,
@@ -36,17 +37,23 @@ import {
   speakerOf,
 } from "../authority.ts";
 import { type ConnectorSwitch, connectorSwitch } from "../flags/switch.ts";
+import { membersOf } from "./history.ts";
 
 export interface Admitted {
   readonly delivery: Delivery;
   readonly opened: Opened;
   /** The platform event in its canonical form, whatever name it came under; absent on everything else. */
   readonly event?: CanonicalEvent;
+  /** Of a member of a history: what it came in. */
+  readonly batch?: Admitted;
 }
 
 export type Admission = Admitted & { readonly refused?: FabricError };
 
-/** @returns what was received, in order, but for last words of accounts that were unlinked */
+/**
+ * @returns what was received, in order, each admitted batch of history followed by its members; but for last words of
+ *   accounts that were unlinked
+ */
 export async function admit(
   on: Queryable,
   received: readonly Omit<Admitted, "event">[],
@@ -64,8 +71,15 @@ export async function admit(
     if (isLastWord(item, facts)) continue;
     const refused = item.refused ?? objection(item, facts, enabled);
     admissions.push(refused === undefined ? item : { ...item, refused });
+    if (refused === undefined && item.opened.action.canonical === "history_batch") {
+      admissions.push(...membersOf(item, homeOf(item, facts)));
+    }
   }
   return admissions;
+}
+
+function homeOf(item: Admitted, { identities }: Facts): string {
+  return identities.get(accountNamed(item) ?? "")?.home ?? item.opened.envelope.metadata.instance;
 }
 
 /** A payload under Msgr's name is mapped, and what comes of it is held to the canonical event's bounds. */
@@ -117,7 +131,7 @@ function objection(item: Admitted, facts: Facts, enabled: ConnectorSwitch): Fabr
   return (
     objectionToLease(claim, speaker, facts.leases.get(`${service} ${metadata.instance}`)) ??
     wrongAccount(item, claim, speaker, facts) ??
-    wrongMembers(opened) ??
+    wrongHistory(opened) ??
     wrongIntent(opened, facts) ??
     wrongConversation(item, facts) ??
     wrongIdentity(item, facts) ??
@@ -155,14 +169,12 @@ function wrongAccount(
   return objectionToIdentity(claim, speaker, metadata.workspace_id, identities.get(account));
 }
 
-/** History is one account's, of one conversation. */
-function wrongMembers({ action, envelope }: Opened): FabricError | undefined {
+/** History is of one conversation. */
+function wrongHistory({ action, envelope }: Opened): FabricError | undefined {
   if (action.canonical !== "history_batch") return undefined;
-  const { account, conversation, events } = envelope.payload as HistoryBatch;
-  const own =
-    events.every((event) => event.account === account) &&
-    (envelope.metadata.conversation ?? conversation) === conversation;
-  return own ? undefined : refused("envelope.schema", "a history is of one account and one conversation");
+  const { conversation } = envelope.payload as HistoryBatch;
+  const own = (envelope.metadata.conversation ?? conversation) === conversation;
+  return own ? undefined : refused("envelope.schema", "a history is of one conversation");
 }
 
 /** What is reported of an intent is reported by the identity that it was given to. */
@@ -217,7 +229,7 @@ function wrongIdentity(item: Admitted, { identities }: Facts): FabricError | und
 }
 
 function switchedOff(opened: Opened, enabled: ConnectorSwitch): FabricError | undefined {
-  if (opened.action.canonical !== "inbound_event") return undefined;
+  if (!isEvent(opened.action)) return undefined;
   const { service, metadata } = opened.envelope;
   if (enabled(metadata.workspace_id, service)) return undefined;
   return refused("flag.disabled", `the ${service} connector is switched off for this workspace`);
@@ -255,7 +267,7 @@ async function leasesOf(on: Queryable, batch: readonly Admitted[]): Promise<Map<
 }
 
 function workspacesOfEvents(batch: readonly Admitted[]): string[] {
-  const events = batch.filter(({ opened }) => opened.action.canonical === "inbound_event");
+  const events = batch.filter(({ opened }) => isEvent(opened.action));
   return [...new Set(events.map(({ opened }) => opened.envelope.metadata.workspace_id))];
 }
 
