@@ -22,6 +22,7 @@ export * from "./identity.ts";
 export * from "./keys.ts";
 export { LIMITS } from "./limits.ts";
 export * from "./link-fields.ts";
+export { type OutboundIntent, type ServedForm, toServed } from "./msgr/outbound.ts";
 export * from "./payloads/core.ts";
 export * from "./payloads/declaration.ts";
 export * from "./payloads/events.ts";
