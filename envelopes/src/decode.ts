@@ -51,6 +51,8 @@ export interface DecodeOptions {
   readonly signatures?: "required" | "optional";
   /** Workspace of a foreign daemon's envelopes that name none, default `_`. */
   readonly foreignWorkspace?: string;
+  /** What a foreign daemon's envelope answers where it does not say so itself: the transport's word. */
+  readonly foreignInReplyTo?: string;
 }
 
 /** Verifications handed to the thread pool at once: enough to outlast a pause of the event loop. */

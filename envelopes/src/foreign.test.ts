@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { FabricError } from "./errors.ts";
 import { type DecodeOptions, decode, type Opened } from "./decode.ts";
 import { eventId, traceIdOf } from "./identity.ts";
 import { KeyRing } from "./keys.ts";
@@ -232,24 +233,18 @@ test("ids beyond 2^53 - 1 and fractions are read to the last digit", () => {
 });
 
 test("who signs is told that such a number is written as a string", () => {
-  const [fraction, large] = ["1.5", "9007199254740993"].map((number) => {
+  const refusal = (number: string): string => {
     const text = canonicalText(event).replace('"command":"PRIVMSG"', `"command":${number}`);
-    return attempt(() => decode(signBytes(Buffer.from(text)), options));
-  });
-  expect(fraction).toMatchObject({ code: "envelope.schema", message: expect.stringContaining("string") });
-  expect(large).toMatchObject({
-    code: "envelope.not_canonical",
-    message: expect.stringContaining("strings"),
-  });
+    try {
+      decode(signBytes(Buffer.from(text)), options);
+      return "none";
+    } catch (error) {
+      return error instanceof FabricError ? `${error.code} ${error.message}` : String(error);
+    }
+  };
+  expect(refusal("1.5")).toMatch(/^envelope\.schema .*as a string$/);
+  expect(refusal("9007199254740993")).toMatch(/^envelope\.not_canonical .*as strings$/);
 });
-
-function attempt(work: () => unknown): unknown {
-  try {
-    return work();
-  } catch (error) {
-    return error;
-  }
-}
 
 test("what is no event is identified by its bytes and keeps its trace id", () => {
   const health = { ...matrix, action: "health", payload: { status: "ok", identities: 1 } };

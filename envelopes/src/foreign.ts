@@ -44,6 +44,7 @@ export function liftForeign(parsed: Parsed, received: Received, options: DecodeO
   const issuer = `daemon:${service}:${instance}`;
   const metadata: Record<string, unknown> = {
     workspace_id: options.foreignWorkspace ?? NAMESPACE_WORKSPACE,
+    ...optional("in_reply_to", options.foreignInReplyTo),
     ...Object.fromEntries(
       LIFTED.flatMap((name) => (claimed[name] == null ? [] : [[name, asText(claimed[name])]])),
     ),
@@ -53,7 +54,7 @@ export function liftForeign(parsed: Parsed, received: Received, options: DecodeO
   };
   const occurred_at = body.occurred_at == null ? timestamp(options.now) : readTime(body.occurred_at);
   const action = textOf(body.action) ?? "";
-  const payload = claimed.in_reply_to == null ? tidied(actionOf(service, action), written) : written;
+  const payload = metadata.in_reply_to === undefined ? tidied(actionOf(service, action), written) : written;
   const event = eventOf({ service, action, payload, metadata, occurred_at, instance, claimed });
   const message_id = event?.id ?? noteId(issuer, action, digest(received.body));
   const value = {

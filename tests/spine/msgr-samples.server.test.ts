@@ -29,8 +29,14 @@ describeWithServers(["postgres"], "Msgr's SDKs", () => {
     await using bus = world.broker.connect("foreign");
     for (const { topic, wire, name } of [...samples, ...samples]) {
       // Their samples speak of the workspace `dev`, which the daemon names in its metadata.
-      const body = Buffer.from(wire.replace(/"metadata": ?\{/, (found) => `${found}"workspace_id":"dev",`).replace(",}", "}"));
-      await bus.publish({ body, route: { ...parseTopic(topic), partition: 0 }, messageId: name.replaceAll(/\W/g, "_") });
+      const body = Buffer.from(
+        wire.replace(/"metadata": ?\{/, (found) => `${found}"workspace_id":"dev",`).replace(",}", "}"),
+      );
+      await bus.publish({
+        body,
+        route: { ...parseTopic(topic), partition: 0 },
+        messageId: name.replaceAll(/\W/g, "_"),
+      });
     }
     const read = () => readEvents(world.core.database.pool, { workspaceId: "dev", after: 0, limit: 100 });
     await until(async () => (await read()).length >= samples.length, { what: "an event of each" });

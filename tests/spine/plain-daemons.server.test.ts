@@ -3,7 +3,14 @@
 import { randomUUID } from "node:crypto";
 import { channelRef, encode, type Envelope, routeOf } from "@linkspan/envelopes";
 import { ACK, type Bus, type Delivery } from "@linkspan/fabric";
-import { type Intent, intentById } from "@linkspan/store";
+import {
+  claimLease,
+  insertIdentity,
+  type Intent,
+  intentById,
+  saveDeclaration,
+  updateIdentity,
+} from "@linkspan/store";
 import { recordIntent, switchConnector } from "@linkspan/worker";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
@@ -174,6 +181,65 @@ describeWithServers(["postgres"], "a daemon that knows less", () => {
     take = answer(stranger, { status: "ok" });
     const odd = await record();
     expect(await world.settled(odd)).toBe("uncertain");
+  });
+
+  test("that signs nothing is given each intent once, too, and believed where it answers", async () => {
+    const databaseUrl = await server.createDatabase("unsigned");
+    await using open = await openWorld({ databaseUrl, signatures: "optional", daemons: false });
+    await using client = open.broker.connect("matrix");
+    const { pool } = open.core.database;
+    const queue = { name: "matrix.all", kind: "shared" as const, bindings: [{ service: "matrix" }] };
+    await client.declare([queue]);
+    await claimLease(pool, {
+      service: "matrix",
+      instance: "primary",
+      holder: "it",
+      kid: "none",
+      ttlMs: 600_000,
+    });
+    const identity = { id: "ada", workspace_id: WORKSPACE, user_id: "u", settings: {} };
+    await insertIdentity(pool, { ...identity, service: "matrix", instance: "primary" });
+    await updateIdentity(pool, "ada", { state: "linked", bridge_state: "connected" });
+    const seen: Delivery[] = [];
+    let answer: object | undefined;
+    await client.subscribe(queue, {
+      handle: async (batch: readonly { delivery: Delivery }[]) => {
+        for (const { delivery } of batch) {
+          seen.push({ ...delivery });
+          const { route, correlationId, replyTo, messageId = "" } = delivery;
+          if (answer === undefined || replyTo === undefined) continue;
+          // As a library for AMQP answers: to the address, with the correlation id.
+          const body = Buffer.from(
+            JSON.stringify({ service: "matrix", action: route.action, payload: answer }, null, 1),
+          );
+          await client.reply(replyTo, { route, body, messageId: `re-${messageId}`, correlationId });
+        }
+        return batch.map(() => ACK);
+      },
+    });
+    const say = async () => {
+      const { intent } = await recordIntent(open.core, {
+        workspaceId: WORKSPACE,
+        identityId: "ada",
+        action: "outbound_message",
+        conversation: channelRef(WORKSPACE, "matrix", ["!r:ex.org"]),
+        payload: { text: "hello" },
+        idempotencyKey: randomUUID(),
+        actor: "test",
+      });
+      const state = await open.settled(intent.id);
+      return [state, (await intentById(pool, intent.id))?.remote_ids];
+    };
+    expect(await say()).toEqual(["uncertain", []]);
+    expect(seen).toHaveLength(1);
+
+    const declaration = { capabilities: {}, knows: ["reply"], actions: [{ name: "outbound_event" }] };
+    await saveDeclaration(pool, { service: "matrix", instance: "primary" }, declaration);
+    const savedAt = performance.now();
+    await until(() => performance.now() - savedAt > 1_100, { what: "the core to ask again" });
+    answer = { status: "sent", event_id: "$e1", power: 1.5 };
+    expect(await say()).toEqual(["sent", ["$e1"]]);
+    expect(seen.map(({ route }) => route.action)).toEqual(["outbound_message", "outbound_event"]);
   });
 
   test("is given nothing once the connector is switched off, though it does not ask", async () => {

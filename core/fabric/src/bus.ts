@@ -171,7 +171,8 @@ export interface Bus extends AsyncDisposable {
   ): Promise<Subscription>;
 
   /**
-   * Publishes and waits for the one answer whose `inReplyTo` is this `messageId`.
+   * Publishes and waits for the one answer whose `inReplyTo` is this `messageId`, or that has none and repeats it as
+   * its `correlationId`.
    *
    * @throws FabricError `bus.timeout`, `bus.unroutable`, `bus.unavailable`
    */

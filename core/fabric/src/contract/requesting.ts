@@ -46,6 +46,17 @@ export const REQUESTING: Record<string, BusCase> = {
     ]);
   },
 
+  "takes an answer that only repeats the correlation id": async (harness) => {
+    const [daemon, core] = [await harness.connect("irc"), await harness.connect("core")];
+    await core.declare([REQUESTS]);
+    await answering(core, async ({ messageId = "", correlationId, replyTo = "" }) => {
+      const answer = { route: HELLO, ...(correlationId !== undefined && { correlationId }) };
+      await core.reply(replyTo, message(`re:${messageId}`, answer));
+    });
+    const answer = await daemon.request(message("1", { route: HELLO }), { timeoutMs: 5_000 });
+    expect(answer).toMatchObject({ messageId: "re:1", inReplyTo: "1", correlationId: "1" });
+  },
+
   "lets a request time out, be called off, or find nobody": async (harness) => {
     const [daemon, core] = [await harness.connect("irc"), await harness.connect("core")];
     await core.declare([]);

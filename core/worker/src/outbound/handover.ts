@@ -13,6 +13,7 @@ import {
   FabricError,
   formatTopic,
   isFabricError,
+  type Opened,
   type OutboundReply,
   PRIMARY,
 } from "@linkspan/envelopes";
@@ -194,20 +195,34 @@ export class Handover {
 function endOf(core: Core, { intent, instance, kid }: Turn, answer: Delivery): End {
   const actor = `daemon:${intent.service}:${instance}`;
   try {
-    const { body, sig } = answer;
-    const { envelope, kid: signer } = decode(
-      { body, kid: answer.kid, sig },
-      { keys: core.keys, now: core.now(), signatures: "required" },
-    );
+    const { envelope, kid: signer } = openAnswer(core, { intent, instance, kid }, answer);
     const { issuer, in_reply_to, workspace_id } = envelope.metadata;
     const isIts =
-      signer === kid && issuer === actor && in_reply_to === intent.id && workspace_id === intent.workspace_id;
+      (signer === kid || signer === undefined) &&
+      issuer === actor &&
+      in_reply_to === intent.id &&
+      workspace_id === intent.workspace_id;
     if (!isIts) throw new FabricError("envelope.wrong_issuer", "the answer is not the daemon's");
     return outcomeOf(envelope.payload, actor);
   } catch (error) {
     if (!isFabricError(error)) throw error;
     return { ...UNREPORTED, detail: `its answer is refused: ${error.code}` };
   }
+}
+
+/** Msgr's SDKs write neither workspace nor message id; the transport tells whom they answer. */
+function openAnswer(
+  core: Core,
+  { intent, instance, kid }: Pick<Turn, "intent" | "instance" | "kid">,
+  { body, kid: signer, sig, route }: Delivery,
+): Opened {
+  const received = { body, kid: signer, sig };
+  const options = { keys: core.keys, now: core.now() };
+  const isUnsigned = core.namespace.signatures === "optional" && core.keys.get(kid) === undefined;
+  if (!isUnsigned) return decode(received, { ...options, signatures: "required" });
+  const topic = { service: intent.service, instance, action: route.action };
+  const workspace = { foreignWorkspace: intent.workspace_id, foreignInReplyTo: intent.id };
+  return decode({ ...received, topic }, { ...options, ...workspace, signatures: "optional" });
 }
 
 function outcomeOf(payload: Readonly<Record<string, unknown>>, actor: string): End {

@@ -21,13 +21,15 @@ const GOOD_FOR_MS = 1_000;
 const MAX_KNOWN = 10_000;
 
 /** What a daemon knows that announced nothing of it. */
-export const FULL: Knowledge = { attempt: true, deliveryStatus: true, reply: false, served: undefined };
+const FULL: Knowledge = { attempt: true, deliveryStatus: true, reply: false, served: undefined };
+/** The same without a key of ours, as Msgr's SDKs are on a development namespace: nobody unsigned may ask. */
+const UNSIGNED: Knowledge = { ...FULL, attempt: false, deliveryStatus: false };
 
 const Announced = CapabilitiesSchema.pick({ actions: true, knows: true });
 
 export class DaemonKnowledge {
   readonly #core: Core;
-  readonly #known = new Map<string, { readonly knowledge: Knowledge; readonly untilMs: number }>();
+  readonly #known = new Map<string, { readonly announced: Partial<Knowledge>; readonly untilMs: number }>();
 
   constructor(core: Core) {
     this.#core = core;
@@ -43,27 +45,32 @@ export class DaemonKnowledge {
     if (this.#known.size > MAX_KNOWN) this.#known.clear();
     for (const key of unknown) {
       const name = nameOf(key);
-      this.#known.set(name, { knowledge: found.get(name) ?? FULL, untilMs: nowMs + GOOD_FOR_MS });
+      this.#known.set(name, { announced: found.get(name) ?? {}, untilMs: nowMs + GOOD_FOR_MS });
     }
   }
 
-  of(key: InstanceKey): Knowledge {
-    return this.#known.get(nameOf(key))?.knowledge ?? FULL;
+  /** @param kid of the holder */
+  of(key: InstanceKey, kid: string): Knowledge {
+    const announced = this.#known.get(nameOf(key))?.announced;
+    if (this.#core.keys.get(kid) !== undefined) return { ...FULL, ...announced };
+    return { ...UNSIGNED, ...announced, attempt: false };
   }
 }
 
 /** What some other version announced, and this one cannot read, is as good as nothing. */
-function knowledgeOf({ declaration: { actions, knows } }: Declared): Knowledge {
+function knowledgeOf({ declaration: { actions, knows } }: Declared): Partial<Knowledge> {
   const { data } = Announced.safeParse({
     ...(actions !== undefined && { actions }),
     ...(knows !== undefined && { knows }),
   });
-  if (data === undefined) return FULL;
+  const known = data?.knows;
   return {
-    attempt: data.knows?.includes("attempt") ?? true,
-    deliveryStatus: data.knows?.includes("delivery_status") ?? true,
-    reply: data.knows?.includes("reply") ?? false,
-    served: data.actions,
+    ...(known !== undefined && {
+      attempt: known.includes("attempt"),
+      deliveryStatus: known.includes("delivery_status"),
+      reply: known.includes("reply"),
+    }),
+    ...(data?.actions !== undefined && { served: data.actions }),
   };
 }
 

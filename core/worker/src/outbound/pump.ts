@@ -131,7 +131,7 @@ class Pump {
     const core = this.#core;
     const { id } = turn.intent;
     try {
-      const knowledge = this.#knowledge.of(instanceOf(turn));
+      const knowledge = this.#knowledge.of(instanceOf(turn), turn.kid);
       if (knowledge.attempt && knowledge.deliveryStatus)
         await core.bus.publish(outgoing(core, draftOf(core, turn, knowledge.served)));
       else await this.#handover.give(turn, knowledge);
