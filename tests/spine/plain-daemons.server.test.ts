@@ -201,12 +201,13 @@ describeWithServers(["postgres"], "a daemon that knows less", () => {
     await insertIdentity(pool, { ...identity, service: "matrix", instance: "primary" });
     await updateIdentity(pool, "ada", { state: "linked", bridge_state: "connected" });
     const seen: Delivery[] = [];
-    let answer: object | undefined;
+    const answers: object[] = [];
     await client.subscribe(queue, {
       handle: async (batch: readonly { delivery: Delivery }[]) => {
         for (const { delivery } of batch) {
           seen.push({ ...delivery });
           const { route, correlationId, replyTo, messageId = "" } = delivery;
+          const answer = answers.shift();
           if (answer === undefined || replyTo === undefined) continue;
           // As a library for AMQP answers: to the address, with the correlation id.
           const body = Buffer.from(
@@ -237,7 +238,7 @@ describeWithServers(["postgres"], "a daemon that knows less", () => {
     await saveDeclaration(pool, { service: "matrix", instance: "primary" }, declaration);
     const savedAt = performance.now();
     await until(() => performance.now() - savedAt > 1_100, { what: "the core to ask again" });
-    answer = { status: "sent", event_id: "$e1", power: 1.5 };
+    answers.push({ status: "sent", event_id: "$e1", power: 1.5 });
     expect(await say()).toEqual(["sent", ["$e1"]]);
     expect(seen.map(({ route }) => route.action)).toEqual(["outbound_message", "outbound_event"]);
   });
