@@ -194,7 +194,7 @@ describeWithServers(["postgres"], "a daemon that knows less", () => {
       service: "matrix",
       instance: "primary",
       holder: "it",
-      kid: "none",
+      kid: "A".repeat(43),
       ttlMs: 600_000,
     });
     const identity = { id: "ada", workspace_id: WORKSPACE, user_id: "u", settings: {} };

@@ -134,7 +134,7 @@ export class Handover {
   async #ask(turn: Turn, message: Outgoing): Promise<void> {
     try {
       const answer = await this.#core.bus.request(message, { timeoutMs: ANSWER_MS });
-      await this.#end(turn, endOf(this.#core, turn, answer));
+      await this.#end(turn, endOf(this.#core, turn, message.route.action, answer));
     } catch (error) {
       await this.#notTaken(turn, error).catch((failure: unknown) => {
         const { log } = this.#core;
@@ -192,10 +192,10 @@ export class Handover {
 }
 
 /** What the answer says; one that nobody can believe says nothing. */
-function endOf(core: Core, { intent, instance, kid }: Turn, answer: Delivery): End {
+function endOf(core: Core, { intent, instance, kid }: Turn, action: string, answer: Delivery): End {
   const actor = `daemon:${intent.service}:${instance}`;
   try {
-    const { envelope, kid: signer } = openAnswer(core, { intent, instance, kid }, answer);
+    const { envelope, kid: signer } = openAnswer(core, { intent, instance, kid }, action, answer);
     const { issuer, in_reply_to, workspace_id } = envelope.metadata;
     const isIts =
       (signer === kid || signer === undefined) &&
@@ -214,13 +214,14 @@ function endOf(core: Core, { intent, instance, kid }: Turn, answer: Delivery): E
 function openAnswer(
   core: Core,
   { intent, instance, kid }: Pick<Turn, "intent" | "instance" | "kid">,
-  { body, kid: signer, sig, route }: Delivery,
+  action: string,
+  { body, kid: signer, sig }: Delivery,
 ): Opened {
   const received = { body, kid: signer, sig };
   const options = { keys: core.keys, now: core.now() };
   const isUnsigned = core.namespace.signatures === "optional" && core.keys.get(kid) === undefined;
   if (!isUnsigned) return decode(received, { ...options, signatures: "required" });
-  const topic = { service: intent.service, instance, action: route.action };
+  const topic = { service: intent.service, instance, action };
   const workspace = { foreignWorkspace: intent.workspace_id, foreignInReplyTo: intent.id };
   return decode({ ...received, topic }, { ...options, ...workspace, signatures: "optional" });
 }
