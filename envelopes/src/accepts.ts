@@ -51,7 +51,7 @@ function compileKind(schema: $ZodTypes): Accepts | undefined {
     case "union":
       return anyOf(def.options.map(acceptsOf));
     case "object":
-      return def.catchall?._zod.def.type === "never" ? closedObject(def.shape) : undefined;
+      return compileObject(def.shape, def.catchall?._zod.def.type);
     case "custom":
       return (value) => (def.fn as Accepts)(value) === true;
     default:
@@ -87,7 +87,14 @@ function compileCheck(def: $ZodCheckDef & Record<string, unknown>): Accepts | un
   return undefined;
 }
 
-function closedObject(shape: Readonly<Record<string, z.core.$ZodType>>): Accepts {
+function compileObject(shape: Shape, catchall: string | undefined): Accepts | undefined {
+  if (catchall === "never") return objectOf(shape, true);
+  return catchall === "unknown" ? objectOf(shape, false) : undefined;
+}
+
+type Shape = Readonly<Record<string, z.core.$ZodType>>;
+
+function objectOf(shape: Shape, isClosed: boolean): Accepts {
   const members = Object.entries(shape).map(([name, schema]) => ({
     name,
     accepts: acceptsOf(schema),
@@ -106,6 +113,7 @@ function closedObject(shape: Readonly<Record<string, z.core.$ZodType>>): Accepts
         known++;
       }
     }
+    if (!isClosed) return true;
     for (const _ in object) known--;
     return known === 0;
   };

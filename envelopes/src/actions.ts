@@ -45,6 +45,11 @@ const toDaemon = (name: string, capability: Capability | undefined, payload: z.Z
   reply: undefined,
   unasked: false,
 });
+/** A daemon may answer what it was given to say; most report by `delivery_status` instead. */
+const toSay = (name: string, payload: z.ZodType): Row => ({
+  ...toDaemon(name, "send", payload),
+  reply: link.orError(out.OutboundReplySchema),
+});
 const toCore = (name: string, payload: z.ZodType): Row => ({
   ...toDaemon(name, undefined, payload),
   direction: "to_core",
@@ -61,12 +66,12 @@ const ofCore = (name: string, payload: z.ZodType, reply?: z.ZodType): Row => ({
 });
 
 const SAY: readonly Row[] = [
-  toDaemon("outbound_message", "send", out.OutboundMessageSchema),
-  toDaemon("outbound_edit", "send", out.OutboundEditSchema),
-  toDaemon("outbound_delete", "send", out.OutboundDeleteSchema),
-  toDaemon("outbound_reaction", "send", out.OutboundReactionSchema),
-  toDaemon("outbound_typing", "send", out.OutboundTypingSchema),
-  toDaemon("outbound_read", "send", out.OutboundReadSchema),
+  toSay("outbound_message", out.OutboundMessageSchema),
+  toSay("outbound_edit", out.OutboundEditSchema),
+  toSay("outbound_delete", out.OutboundDeleteSchema),
+  toSay("outbound_reaction", out.OutboundReactionSchema),
+  toSay("outbound_typing", out.OutboundTypingSchema),
+  toSay("outbound_read", out.OutboundReadSchema),
   toDaemon("join_channel", "admin", out.ChannelSchema),
   toDaemon("leave_channel", "admin", out.ChannelSchema),
   toDaemon("request_history", "sync", sync.RequestHistorySchema),
@@ -145,10 +150,10 @@ const MSGR = {
 } as const satisfies Record<string, readonly Alias[]>;
 
 const CHORUS: readonly Row[] = [
-  toDaemon("outbound_message", "send", out.OutboundMessageSchema),
-  toDaemon("outbound_edit", "send", out.OutboundEditSchema),
-  toDaemon("outbound_delete", "send", out.OutboundDeleteSchema),
-  toDaemon("outbound_federation", "send", federation.FederationSchema),
+  toSay("outbound_message", out.OutboundMessageSchema),
+  toSay("outbound_edit", out.OutboundEditSchema),
+  toSay("outbound_delete", out.OutboundDeleteSchema),
+  toSay("outbound_federation", federation.FederationSchema),
   ...EVENTS,
   ...LINK,
   ...RUN,

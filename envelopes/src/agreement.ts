@@ -64,7 +64,7 @@ function mayIssue(envelope: Envelope, action: ActionDef): boolean {
     case "to_core":
       return own;
     case "to_daemon":
-      return issuer === "core";
+      return isReply(action, envelope) ? own : issuer === "core";
     case "request":
       return isReply(action, envelope) ? own : issuer === "core" || (action.unasked && own);
     case "core":

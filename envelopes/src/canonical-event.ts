@@ -2,6 +2,7 @@
  * Msgr's inbound payloads as the canonical `inbound_event` (contract section 6). Pure: what a mapping needs
  * beyond the payload comes in the context. What has no canonical place is kept in `native`.
  */
+import { acceptsOf } from "./accepts.ts";
 import { FabricError } from "./errors.ts";
 import type { CanonicalEvent, EventContext } from "./event-context.ts";
 import { type Members, textOf } from "./members.ts";
@@ -9,7 +10,7 @@ import { fromIrc } from "./msgr/irc.ts";
 import { fromMatrix } from "./msgr/matrix.ts";
 import { fromTelegram } from "./msgr/telegram.ts";
 import { fromXmpp } from "./msgr/xmpp.ts";
-import type { InboundEvent } from "./payloads/events.ts";
+import { type InboundEvent, InboundEventSchema } from "./payloads/events.ts";
 import type {
   MsgrIrcInbound,
   MsgrMatrixEvent,
@@ -56,10 +57,11 @@ export function toCanonicalEvent(
   payload: Readonly<Record<string, unknown>>,
   context: EventContext,
 ): CanonicalEvent {
-  if (action === "inbound_event" && "kind" in payload) {
+  const map = MAPPINGS[`${service}/${action}`];
+  // Matrix has one name for two forms; Msgr's may hold any members, also one that is called `kind`.
+  if (action === "inbound_event" && (map === undefined || acceptsOf(InboundEventSchema)(payload))) {
     return { conversation: context.conversation, payload: payload as InboundEvent };
   }
-  const map = MAPPINGS[`${service}/${action}`];
   if (map === undefined) {
     throw new FabricError("action.unsupported", `${service} ${action} stands for no inbound event`);
   }

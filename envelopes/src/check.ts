@@ -39,6 +39,16 @@ function payloadSchema(action: ActionDef, envelope: Envelope): z.ZodType {
   return action.reply !== undefined && isReply(action, envelope) ? action.reply : action.payload;
 }
 
+/**
+ * For what stands inside a payload and is held to a schema of its own.
+ *
+ * @param at path to it, for the error
+ * @throws FabricError `envelope.schema`
+ */
+export function requireConforming(schema: z.ZodType, value: unknown, at: string): void {
+  conform(schema, value, at);
+}
+
 function conform(schema: z.ZodType, value: unknown, at: string): void {
   if (!acceptsOf(schema)(value)) throw new FabricError("envelope.schema", faultOf(schema, value, at));
 }

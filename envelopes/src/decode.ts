@@ -20,7 +20,7 @@ import type { Key } from "./keys.ts";
 import { ENVELOPE_TYPE } from "./pae.ts";
 import { type Claim, claimOf, prove, proveLater } from "./proof.ts";
 import type { DecodeOptions, Received } from "./received.ts";
-import { checkSize, MAX_BYTES, parse, parseCanonical } from "./strict-json.ts";
+import { checkSize, MAX_BYTES, parseCanonical, parseForeign } from "./strict-json.ts";
 import { DEFAULT_PARTITIONS } from "./topics.ts";
 
 /** An envelope with the bytes and the key that proved it. */
@@ -107,7 +107,7 @@ function open(received: Received, options: DecodeOptions, key: Key): Opened {
 }
 
 function openForeign(received: Received, options: DecodeOptions): Opened {
-  const parsed = parse(received.body);
+  const parsed = parseForeign(received.body);
   const checked = check(liftForeign(parsed, received, options));
   // Its partition is not checked: a foreign SDK knows topics, and nothing of how we spread them.
   const topic = received.topic ?? received.route;

@@ -28,7 +28,9 @@ function faultIn(value: unknown, maybeNul: boolean, long: boolean): string | und
     case "string":
       return faultInString(value, maybeNul, long);
     case "number":
-      return Number.isSafeInteger(value) ? undefined : "a number is not a safe integer";
+      return Number.isSafeInteger(value)
+        ? undefined
+        : "a number is not a safe integer; it is written as a string";
     case "object":
       if (value === null) return undefined;
       return Array.isArray(value) ? faultInArray(value, maybeNul) : faultInObject(value, maybeNul);

@@ -11,7 +11,10 @@ test.each<[string, unknown]>([
   ["service: not a valid string", { ...event, service: "IRC" }],
   ["envelope: a member that is not known", { ...event, extra: 1 }],
   ["metadata: not an object", { ...event, metadata: null }],
-  ["metadata.seq: not a valid number", { ...event, metadata: { ...event.metadata, seq: 0 } }],
+  [
+    "metadata.seq: not a whole number within its bounds",
+    { ...event, metadata: { ...event.metadata, seq: 0 } },
+  ],
   [
     "metadata.message_id: missing",
     { ...event, metadata: { issuer: "core", workspace_id: "w", instance: "i" } },
@@ -29,7 +32,7 @@ test.each<[string, string, unknown]>([
   ],
   [
     "inbound_event",
-    "payload.entities.1.length: not a valid number",
+    "payload.entities.1.length: not a whole number within its bounds",
     {
       ...payload,
       entities: [

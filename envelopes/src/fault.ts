@@ -23,6 +23,8 @@ export function faultOf(schema: Schema, value: unknown, at: string): string {
       return Array.isArray(value) ? faultInItems(def.element, value, at) : told(at, "not an array");
     case "union":
       return faultOf(closest(def.options, value), value, at);
+    case "number":
+      return told(at, "not a whole number within its bounds");
     default:
       return told(at, `not a valid ${def.type}`);
   }

@@ -6,7 +6,8 @@
  * - `trace_id` may lack its hyphens, `occurred_at` may have an offset, microseconds or no zone (then UTC).
  *   What is missing is filled in: the time with now, the schema with ours.
  * - Metadata may be minimal, may hold members that are not ours, and may stand inside the payload: ours are
- *   lifted, the envelope's own first, the others dropped. Null members of a payload are dropped.
+ *   lifted, the envelope's own first, the others dropped. Null members of a payload are dropped, unknown ones of an
+ *   event kept in `native`. Whole numbers beyond 2^53 - 1 and fractions are read as their text.
  * - An event's identity is that of the canonical event that it stands for, so that the same event read twice
  *   is one. Anything else is identified by its bytes.
  *
@@ -19,6 +20,7 @@ import { accountOf, toCanonicalEvent } from "./canonical-event.ts";
 import { NAMESPACE_WORKSPACE, SCHEMA, timestamp } from "./envelope.ts";
 import { FabricError } from "./errors.ts";
 import { PRIMARY, TRACE_ID } from "./grammar.ts";
+import { tidied } from "./foreign-members.ts";
 import { eventId, noteId, traceIdOf } from "./identity.ts";
 import { type Members, membersOf, optional, textOf } from "./members.ts";
 import type { DecodeOptions, Received } from "./received.ts";
@@ -34,7 +36,7 @@ const LIFTED = ["workspace_id", "conversation", "user_id", "identity_id", "in_re
  */
 export function liftForeign(parsed: Parsed, received: Received, options: DecodeOptions): Parsed {
   const body = objectOf(parsed.value, "the envelope");
-  const { metadata: inner, ...payload } = withoutNulls(objectOf(body.payload ?? {}, "payload"));
+  const { metadata: inner, ...written } = withoutNulls(objectOf(body.payload ?? {}, "payload"));
   const claimed: Members = { ...membersOf(inner), ...membersOf(body.metadata) };
   const where = received.topic ?? received.route;
   const service = where?.service ?? textOf(body.service) ?? "";
@@ -52,6 +54,7 @@ export function liftForeign(parsed: Parsed, received: Received, options: DecodeO
   };
   const occurred_at = body.occurred_at == null ? timestamp(options.now) : readTime(body.occurred_at);
   const action = textOf(body.action) ?? "";
+  const payload = metadata.in_reply_to === undefined ? tidied(actionOf(service, action), written) : written;
   const event = eventOf({ service, action, payload, metadata, occurred_at, instance, claimed });
   const message_id = event?.id ?? noteId(issuer, action, digest(received.body));
   const value = {

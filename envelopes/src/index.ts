@@ -11,6 +11,7 @@ export {
 } from "./actions.ts";
 export * from "./base64url.ts";
 export * from "./canonical.ts";
+export { requireConforming } from "./check.ts";
 export * from "./canonical-event.ts";
 export * from "./decode.ts";
 export type * from "./event-context.ts";
@@ -26,6 +27,7 @@ export { LIMITS } from "./limits.ts";
 export { ackFields, type AckedEvent } from "./msgr/ack-fields.ts";
 export { type LinkOutcome, toLinkOutcome } from "./msgr/link-reply.ts";
 export * from "./link-fields.ts";
+export { type OutboundIntent, type ServedForm, toServed } from "./msgr/outbound.ts";
 export * from "./payloads/core.ts";
 export * from "./payloads/declaration.ts";
 export * from "./payloads/events.ts";

@@ -17,9 +17,12 @@ const schemas = SERVICES.flatMap((service) => actionsOf(service)).flatMap((actio
   ...(action.reply === undefined ? [] : [[`${action.service} ${action.name} reply`, action.reply] as const]),
 ]);
 
-/** Open objects and single values that only the envelope's size bounds: no column holds them by themselves. */
+/**
+ * Open objects and single values that only the envelope's size bounds: no column holds them by themselves. Members of a
+ * history are each held to the bounds of an event where they become one.
+ */
 const BOUNDED_BY_THE_ENVELOPE =
-  /\.(?:native|metadata|envelope|payload|entities\[\]|media|content|routing|sender|body)$/;
+  /\.(?:native|metadata|envelope|payload|entities\[\]|events\[\]|media|content|routing|sender|body)$/;
 
 function unbounded(schema: z.core.$ZodType, at = ""): string[] {
   const { def } = (schema as $ZodTypes)._zod;

@@ -64,6 +64,8 @@ export const LIMITS = {
   workspaces: 1_000,
   /** Identities in one answer to resume. The answer's own size ends it earlier. */
   identities: 4_096,
+  /** Names of actions that a daemon serves. */
+  actions: 256,
   /** Arguments of a command: IRC has 15. */
   arguments: 100,
   /** What a foreign answer lists: contacts, chats, receipts, target instances. */

@@ -32,6 +32,25 @@ export function parse(body: Uint8Array): Parsed {
 }
 
 /**
+ * As {@link parse}, for senders that write numbers as they like: what is no safe integer becomes its own text, so that
+ * nothing of an id or a fraction is lost.
+ *
+ * @throws FabricError `envelope.not_utf8`, `envelope.malformed`
+ */
+export function parseForeign(body: Uint8Array): Parsed {
+  const parsed = parse(body);
+  return parsed.plain ? parsed : { ...parsed, value: JSON.parse(parsed.text, exactly as Reviver) };
+}
+
+type Reviver = NonNullable<Parameters<typeof JSON.parse>[1]>;
+
+function exactly(_name: string, value: unknown, { source }: { readonly source?: string }): unknown {
+  if (typeof value !== "number") return value;
+  if (!Number.isSafeInteger(value)) return source;
+  return value === 0 ? 0 : value;
+}
+
+/**
  * As {@link parse}, and the bytes must be the canonical ones: this refuses duplicate members, other
  * orders, white space, `1.0` and needless escapes.
  *
@@ -62,7 +81,12 @@ function read(body: Uint8Array, mustBeCanonical: boolean): Parsed {
   const value = parseText(text);
   // Strict UTF-8 has one spelling per text, so comparing texts compares the bytes.
   if (mustBeCanonical && !seen.canonical && !isCanonicalText(value, text)) {
-    throw new FabricError("envelope.not_canonical", "the body is not in RFC 8785 form");
+    throw new FabricError(
+      "envelope.not_canonical",
+      seen.plain
+        ? "the body is not in RFC 8785 form"
+        : "the body is not in RFC 8785 form; a number beyond 2^53 - 1 and a fraction are written as strings",
+    );
   }
   return { value, text, plain: seen.plain };
 }

@@ -116,8 +116,10 @@ describeWithServers(["postgres"], "acks", () => {
     const events = [told(1), { ...told(2), trace_id: told(1).trace_id }, told(3)];
     await Promise.all(events.map((event) => daemon.say(event)));
     const acks = await ears.got("ack_update");
-    const acked = acks.flatMap((ack) => ack.acked as Record<string, unknown>[]);
-    expect(acked.map(({ update_id, status, code }) => [update_id, status, code]).sort()).toEqual([
+    const acked = acks
+      .flatMap((ack) => ack.acked as Record<string, unknown>[])
+      .toSorted((a, b) => Number(a.update_id) - Number(b.update_id));
+    expect(acked.map(({ update_id, status, code }) => [update_id, status, code])).toEqual([
       [1, "persisted", undefined],
       [2, "quarantined", "envelope.schema"],
       [3, "persisted", undefined],

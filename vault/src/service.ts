@@ -132,11 +132,12 @@ class VaultService {
     const payload = await this.#answer(asked).catch((error: unknown) =>
       this.#refusal(asked, error, delivery.kid),
     );
-    if (delivery.replyTo === undefined) return ACK;
+    const { replyTo, correlationId } = delivery;
+    if (replyTo === undefined) return ACK;
     const { bus, partitions, log } = this.#options;
     const answer = answerTo(opened.envelope, payload, this.#options, partitions);
     try {
-      await bus.reply(delivery.replyTo, answer);
+      await bus.reply(replyTo, { ...answer, correlationId });
       return ACK;
     } catch (error) {
       const { code } = asFabricError(error);

@@ -35,6 +35,11 @@ export interface Outgoing {
   readonly messageId: string;
   /** `message_id` that this answers; how a reply finds its request. */
   readonly inReplyTo?: string;
+  /**
+   * Of an answer: what its request carried, repeated. Default of a request: its `messageId`; of anything else:
+   * `inReplyTo`.
+   */
+  readonly correlationId?: string | undefined;
   /** Where an answer goes; set by `request`. */
   readonly replyTo?: ReplyAddress;
   /**
@@ -59,6 +64,8 @@ export interface Delivery {
   readonly sig: string | undefined;
   readonly messageId: string | undefined;
   readonly inReplyTo: string | undefined;
+  /** What the sender relates it to; an answer repeats that of its request. */
+  readonly correlationId: string | undefined;
   readonly replyTo: ReplyAddress | undefined;
   readonly traceparent: string | undefined;
   /** True when a consumer may have seen it before. */
@@ -164,7 +171,8 @@ export interface Bus extends AsyncDisposable {
   ): Promise<Subscription>;
 
   /**
-   * Publishes and waits for the one answer whose `inReplyTo` is this `messageId`.
+   * Publishes and waits for the one answer whose `inReplyTo` is this `messageId`, or that has none and repeats it as
+   * its `correlationId`.
    *
    * @throws FabricError `bus.timeout`, `bus.unroutable`, `bus.unavailable`
    */

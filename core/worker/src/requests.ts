@@ -45,9 +45,10 @@ async function serve(core: Core, { delivery, value }: Prepared<Verified>): Promi
     return;
   }
   const payload = await answerOrRefusal(core, value);
-  if (delivery.replyTo === undefined) return;
+  const { replyTo, correlationId } = delivery;
+  if (replyTo === undefined) return;
   try {
-    await core.bus.reply(delivery.replyTo, answerOf(core, value.envelope, payload));
+    await core.bus.reply(replyTo, { ...answerOf(core, value.envelope, payload), correlationId });
   } catch (error) {
     core.log.debug(
       { event: "reply.dropped", action: delivery.route.action, err: error },

@@ -1,6 +1,6 @@
 /** What the core sends to a held instance, handed to whoever does it. The bus settles each delivery by its verdict. */
 import { type Ack, type FabricError, isFabricError, type Opened } from "@linkspan/envelopes";
-import { ACK, type Outgoing, type Prepared, type Verdict } from "@linkspan/fabric";
+import { ACK, type Delivery, type Outgoing, type Prepared, type Verdict } from "@linkspan/fabric";
 import type { Author } from "./author.ts";
 import type { HealthReport } from "./control/health.ts";
 import { answerRequest } from "./control/requests.ts";
@@ -51,7 +51,7 @@ export class Inbox {
       if (isFabricError(value)) return this.#refused(value);
       const { action } = value;
       if (action.canonical === "ack_event") return this.#acknowledged(value);
-      if (action.direction === "request") return this.#request(value, delivery.replyTo);
+      if (action.direction === "request") return this.#request(value, delivery);
       if (action.capability === "sync") return this.#sync(value);
       return this.#intent(value);
     });
@@ -104,10 +104,10 @@ export class Inbox {
   }
 
   /** Requests are answered beside the queue; one that is lost with this process is asked again. */
-  #request(opened: Opened, replyTo: string | undefined): Verdict {
+  #request(opened: Opened, delivery: Delivery): Verdict {
     const { daemon, author, calls, identities, health, signal } = this.#options;
     const context = { ...daemon, author, calls, identities, health, signal };
-    const answering = answerRequest(opened, replyTo, context);
+    const answering = answerRequest(opened, delivery, context);
     this.#requests.add(answering);
     void answering.finally(() => this.#requests.delete(answering));
     return ACK;

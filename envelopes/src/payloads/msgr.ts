@@ -54,7 +54,8 @@ export const TelegramLink = z.strictObject({
   two_factor: z.strictObject({ password: Secret }).exactOptional(),
   ...lifted,
 });
-export const TelegramUpdate = z.strictObject({
+/** Inbound forms may have any further members, which their events keep in `native`. */
+export const TelegramUpdate = z.looseObject({
   update_id: PlatformId,
   chat_id: PlatformId,
   message: Text,
@@ -99,7 +100,7 @@ export const MatrixLink = z.strictObject({
   device_id: RemoteId.exactOptional(),
   ...lifted,
 });
-export const MatrixEventIn = z.strictObject({
+export const MatrixEventIn = z.looseObject({
   event_id: RemoteId,
   room_id: RemoteId,
   sender: RemoteId,
@@ -136,7 +137,7 @@ export const IrcIdentity = z.strictObject({
   auth: Settings.exactOptional(),
   ...lifted,
 });
-export const IrcInbound = z.strictObject({
+export const IrcInbound = z.looseObject({
   remote_id: RemoteId,
   sender_identity: RemoteId,
   timestamp: RemoteId,
@@ -169,7 +170,7 @@ export const XmppLink = z.strictObject({
   resource: RemoteId.exactOptional(),
   ...lifted,
 });
-export const XmppInbound = z.strictObject({
+export const XmppInbound = z.looseObject({
   stanza: Text,
   format: Word,
   sender_identity: Jid,

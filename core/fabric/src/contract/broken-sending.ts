@@ -110,7 +110,18 @@ export const BROKEN_SENDING: BrokenDrivers = {
   },
   "loses what an answer answers": {
     bus: (good) => ({ reply: (to, { inReplyTo: _ignored, ...message }) => good.reply(to, message) }),
-    fails: ["brings each request its own answer", "still answers after a lost connection"],
+    fails: [
+      "brings each request its own answer",
+      "lets each side relate an answer to its request by the correlation id, beside ours",
+      "still answers after a lost connection",
+    ],
+  },
+  "forgets the correlation id of an answer": {
+    bus: (good) => ({ reply: (to, { correlationId: _ignored, ...message }) => good.reply(to, message) }),
+    fails: [
+      "lets each side relate an answer to its request by the correlation id, beside ours",
+      "takes an answer that only repeats the correlation id",
+    ],
   },
   "waits for ever for an answer": {
     bus: (good) => ({ request: (message) => good.request(message, { timeoutMs: 1e8 }) }),

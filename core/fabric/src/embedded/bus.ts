@@ -14,7 +14,7 @@ import type {
 import { sleep, Timers } from "../clock.ts";
 import { Deque } from "../deque.ts";
 import type { BusListener } from "../events.ts";
-import { checkOutgoing } from "../headers.ts";
+import { asId, checkOutgoing, correlationOf } from "../headers.ts";
 import { limitsOf } from "../intake/options.ts";
 import { checkedAddress } from "../peer.ts";
 import { Requests } from "../requests.ts";
@@ -214,9 +214,11 @@ export class EmbeddedBus implements Bus {
       this.#broker.route(message, publication);
       return;
     }
-    const { route, body, kid, sig, messageId, inReplyTo, traceparent } = message;
+    const { route, body, kid, sig, messageId, traceparent } = message;
     const death = undefined;
-    const rest = { replyTo: undefined, redelivered: false, attempt: 1, death, traceparent };
+    const correlationId = correlationOf(message);
+    const inReplyTo = message.inReplyTo ?? asId(correlationId);
+    const rest = { replyTo: undefined, correlationId, redelivered: false, attempt: 1, death, traceparent };
     this.#broker.answer(to, { route, body, kid, sig, messageId, inReplyTo, ...rest });
     publication.resolve();
   }

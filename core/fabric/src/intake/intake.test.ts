@@ -15,6 +15,7 @@ function delivery(id: string): MutableDelivery {
     sig: undefined,
     messageId: id,
     inReplyTo: undefined,
+    correlationId: undefined,
     replyTo: undefined,
     traceparent: undefined,
     redelivered: false,

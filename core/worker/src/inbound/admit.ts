@@ -12,6 +12,7 @@ import {
   FabricError,
   type HistoryBatch,
   InboundEventSchema,
+  isEvent,
   isFabricError,
   LIMITS,
   type Opened,
@@ -38,10 +39,14 @@ import {
 import { type ConnectorSwitch, connectorSwitch } from "../flags/switch.ts";
 import { accountNamed, type Admission, type Admitted, conversationsIn, privateOwnerOf } from "./admitted.ts";
 import { nameForeignAccounts } from "./foreign-accounts.ts";
+import { membersOf } from "./history.ts";
 
 export type { Admission, Admitted } from "./admitted.ts";
 
-/** @returns what was received, in order, but for last words of accounts that were unlinked */
+/**
+ * @returns what was received, in order, each admitted batch of history followed by its members; but for last words of
+ *   accounts that were unlinked
+ */
 export async function admit(
   on: Queryable,
   received: readonly Omit<Admitted, "event">[],
@@ -59,8 +64,15 @@ export async function admit(
     if (isLastWord(item, facts)) continue;
     const refused = item.refused ?? objection(item, facts, enabled);
     admissions.push(refused === undefined ? item : { ...item, refused });
+    if (refused === undefined && item.opened.action.canonical === "history_batch") {
+      admissions.push(...membersOf(item, homeOf(item, facts)));
+    }
   }
   return admissions;
+}
+
+function homeOf(item: Admitted, { identities }: Facts): string {
+  return identities.get(accountNamed(item) ?? "")?.home ?? item.opened.envelope.metadata.instance;
 }
 
 /** A payload under Msgr's name is mapped, and what comes of it is held to the canonical event's bounds. */
@@ -111,7 +123,7 @@ function objection(item: Admitted, facts: Facts, enabled: ConnectorSwitch): Fabr
   return (
     objectionToLease(claim, speaker, facts.leases.get(`${service} ${metadata.instance}`)) ??
     wrongAccount(item, claim, speaker, facts) ??
-    wrongMembers(opened) ??
+    wrongHistory(opened) ??
     wrongIntent(opened, facts) ??
     wrongConversation(item, facts) ??
     wrongIdentity(item, facts) ??
@@ -138,7 +150,7 @@ function foreignObjection(item: Admitted, facts: Facts): FabricError | undefined
       return refused("envelope.wrong_issuer", "the account belongs to another user than the one named");
     }
   }
-  return wrongMembers(item.opened) ?? wrongConversation(item, facts);
+  return wrongHistory(item.opened) ?? wrongConversation(item, facts);
 }
 
 function userNamed({ user_id }: Readonly<Record<string, unknown>>): string | undefined {
@@ -175,14 +187,12 @@ function wrongAccount(
   return objectionToIdentity(claim, speaker, metadata.workspace_id, identities.get(account));
 }
 
-/** History is one account's, of one conversation. */
-function wrongMembers({ action, envelope }: Opened): FabricError | undefined {
+/** History is of one conversation. */
+function wrongHistory({ action, envelope }: Opened): FabricError | undefined {
   if (action.canonical !== "history_batch") return undefined;
-  const { account, conversation, events } = envelope.payload as HistoryBatch;
-  const own =
-    events.every((event) => event.account === account) &&
-    (envelope.metadata.conversation ?? conversation) === conversation;
-  return own ? undefined : refused("envelope.schema", "a history is of one account and one conversation");
+  const { conversation } = envelope.payload as HistoryBatch;
+  const own = (envelope.metadata.conversation ?? conversation) === conversation;
+  return own ? undefined : refused("envelope.schema", "a history is of one conversation");
 }
 
 /** What is reported of an intent is reported by the identity that it was given to. */
@@ -238,7 +248,7 @@ function wrongIdentity(item: Admitted, { identities }: Facts): FabricError | und
 }
 
 function switchedOff(opened: Opened, enabled: ConnectorSwitch): FabricError | undefined {
-  if (opened.action.canonical !== "inbound_event") return undefined;
+  if (!isEvent(opened.action)) return undefined;
   const { service, metadata } = opened.envelope;
   if (enabled(metadata.workspace_id, service)) return undefined;
   return refused("flag.disabled", `the ${service} connector is switched off for this workspace`);
@@ -276,7 +286,7 @@ async function leasesOf(on: Queryable, batch: readonly Admitted[]): Promise<Map<
 }
 
 function workspacesOfEvents(batch: readonly Admitted[]): string[] {
-  const events = batch.filter(({ opened }) => opened.action.canonical === "inbound_event");
+  const events = batch.filter(({ opened }) => isEvent(opened.action));
   return [...new Set(events.map(({ opened }) => opened.envelope.metadata.workspace_id))];
 }
 

@@ -7,6 +7,8 @@ export interface Admitted {
   readonly opened: Opened;
   /** The platform event in its canonical form, whatever name it came under; absent on everything else. */
   readonly event?: CanonicalEvent;
+  /** Of a member of a history: what it came in. */
+  readonly batch?: Admitted;
 }
 
 export type Admission = Admitted & { readonly refused?: FabricError };

@@ -15,6 +15,7 @@ import { inboundQueue } from "../topology.ts";
 import { Acknowledger } from "./acks.ts";
 import { applyBatch, type Received } from "./apply.ts";
 import { GroupCommit } from "./group-commit.ts";
+import { weightOf } from "./history.ts";
 import { PartitionBalance } from "./partitions.ts";
 import { UnsignedInstances } from "./unsigned-instances.ts";
 
@@ -29,7 +30,7 @@ export async function startIntake(core: Core, worker: string = randomUUID()): Pr
   const acks = new Acknowledger(core);
   const unsigned = new UnsignedInstances(core);
   const take = (received: readonly Received[]) => takeIn(core, acks, unsigned, received);
-  const commits = new GroupCommit(take);
+  const commits = new GroupCommit(take, MAX_ROWS, rowsOf);
   // What cannot be read goes to quarantine in transactions of its own: nobody else's envelopes wait for them.
   const refusals = new GroupCommit(take);
   return PartitionBalance.start(core, {
@@ -42,7 +43,7 @@ export async function startIntake(core: Core, worker: string = randomUUID()): Pr
           const sound = received.filter(({ refused }) => refused === undefined);
           const refused = received.filter((one) => one.refused !== undefined);
           const work = [];
-          if (sound.length > 0) work.push(commits.commit(sound, isOwned));
+          work.push(inPieces(sound, (piece) => commits.commit(piece, isOwned)));
           if (refused.length > 0) work.push(refusals.commit(refused, isOwned));
           await every(work);
           return batch.map(() => ACK);
@@ -50,6 +51,33 @@ export async function startIntake(core: Core, worker: string = randomUUID()): Pr
         keyOf,
       }),
   });
+}
+
+/** Rows of one transaction: an envelope is one, or a history and as many as it has members. */
+const MAX_ROWS = 1_000;
+
+function rowsOf(received: Received): number {
+  return received.refused === undefined ? weightOf(received) : 1;
+}
+
+/** One transaction after the other, in order, each of at most so many rows, or of one history. */
+async function inPieces(
+  received: readonly Received[],
+  commit: (piece: readonly Received[]) => Promise<void>,
+): Promise<void> {
+  let piece: Received[] = [];
+  let rows = 0;
+  for (const one of received) {
+    const more = rowsOf(one);
+    if (piece.length > 0 && rows + more > MAX_ROWS) {
+      await commit(piece);
+      piece = [];
+      rows = 0;
+    }
+    piece.push(one);
+    rows += more;
+  }
+  if (piece.length > 0) await commit(piece);
 }
 
 /** What is refused has no order to keep; the rest keeps that of its tenant's conversation. */
