@@ -23,7 +23,7 @@ const CONTROLS = /\p{Cc}|\p{Zl}|\p{Zp}/u;
 export const LINK_METHODS = ["password", "oauth", "device_link"] as const;
 
 export const LinkFieldSchema = z.strictObject({
-  name: z.string().max(264).regex(FIELD_NAME),
+  name: z.string().regex(FIELD_NAME),
   label: Shown(200, 1),
   required: z.boolean(),
   secret: z.boolean(),

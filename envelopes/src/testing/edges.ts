@@ -116,10 +116,12 @@ function arrays(
   return [...inner, { at: `${at} (count)`, value: many(maximum), beyond: many(maximum + 1) }];
 }
 
-/** Rows with one key would not all be stored. */
+/** Rows with one key would not all be stored, and form fields with one name are refused. */
 function varied(item: unknown, index: number): unknown {
-  const isObject = typeof item === "object" && item !== null;
-  return isObject && "ref" in item && "kind" in item ? { ...item, ref: `${String(item.ref)}${index}` } : item;
+  if (typeof item !== "object" || item === null) return item;
+  if ("ref" in item && "kind" in item) return { ...item, ref: `${String(item.ref)}${index}` };
+  if ("name" in item && "label" in item) return { ...item, name: `${String(item.name)}${index}` };
+  return item;
 }
 
 /** The smallest value that a schema accepts. */
