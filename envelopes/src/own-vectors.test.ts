@@ -25,8 +25,8 @@ import {
   toBase64url,
   traceIdOf,
 } from "./index.ts";
-import { claimOf, prove } from "./proof.ts";
-import { ENVELOPE_TYPE } from "./pae.ts";
+import { claimOf, prove } from "./proofs/proof.ts";
+import { ENVELOPE_TYPE } from "./codec/pae.ts";
 
 interface SignedVector {
   readonly name: string;

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
 import { until } from "../servers/until.ts";
-import { SignedDaemon } from "../spine/signed-daemon.ts";
+import { SignedDaemon } from "../worker/signed-daemon.ts";
 import { ApiWorld } from "./api-world.ts";
 
 const field = (name: string, over: object = {}) => ({

@@ -72,7 +72,7 @@ export function problemsMarkdown(): string {
   });
   const head = [
     "# Error codes",
-    "Generated from `envelopes/src/errors.ts` by `npx node core/api/src/write-openapi.ts`; do not edit.",
+    "Generated from `envelopes/src/errors/errors.ts` by `npx node core/api/src/write-openapi.ts`; do not edit.",
     `A problem's \`type\` is a path of the API that answered, such as \`${problemPath("intent.conflict")}\`; there is the same page for one code. Branch on \`code\`, never on text.`,
     index.join("\n"),
   ];

@@ -2,11 +2,11 @@
  * Msgr's own fields of an acknowledgement (contract section 6): where its SDKs look for what was acknowledged. They are
  * read from the event: from its cursor, from what its daemon sent of its own, and from the event's ids.
  */
-import { isFabricError } from "../errors.ts";
+import { isFabricError } from "../errors/errors.ts";
 import type { InboundEvent } from "../payloads/events.ts";
-import { parseRef, type Ref } from "../refs.ts";
-import { LIMITS } from "../limits.ts";
-import { type Members, membersOf, optional } from "../members.ts";
+import { parseRef, type Ref } from "../names/refs.ts";
+import { LIMITS } from "../payloads/limits.ts";
+import { type Members, membersOf, optional } from "../payloads/members.ts";
 
 export interface AckedEvent {
   readonly payload: InboundEvent;

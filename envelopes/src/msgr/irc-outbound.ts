@@ -1,5 +1,5 @@
 /** IRC's two outbound forms: a command with its arguments, and a body. Only what is said has a canonical form. */
-import { type Members, textOf } from "../members.ts";
+import { type Members, textOf } from "../payloads/members.ts";
 import { nameOf, requireNoMedia, type Translation, without } from "./translation.ts";
 
 const SAY = "PRIVMSG";

@@ -1,7 +1,7 @@
 /** Msgr's answers to link requests: everything in them has its place in the canonical form, or a secret's. */
 import { expect, test } from "vitest";
 import type { LinkDeclaration } from "../payloads/declaration.ts";
-import { isFabricError } from "../errors.ts";
+import { isFabricError } from "../errors/errors.ts";
 import { toLinkOutcome } from "./link-reply.ts";
 
 const field = (name: string, secret = false) => ({

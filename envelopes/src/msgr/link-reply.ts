@@ -3,14 +3,14 @@
  * what has a place of its own: the session (a secret), the people and chats of the account (its roster), and what the
  * next request carries on.
  */
-import { FabricError } from "../errors.ts";
-import { fieldOf } from "../link-fields.ts";
-import { LIMITS } from "../limits.ts";
-import { type Members, optional, textOf } from "../members.ts";
+import { FabricError } from "../errors/errors.ts";
+import { fieldOf } from "../payloads/link-fields.ts";
+import { LIMITS } from "../payloads/limits.ts";
+import { type Members, optional, textOf } from "../payloads/members.ts";
 import type { LinkDeclaration } from "../payloads/declaration.ts";
 import type { LinkReply } from "../payloads/link.ts";
 import type { RosterSnapshot } from "../payloads/sync.ts";
-import { channelRef, identityRef } from "../refs.ts";
+import { channelRef, identityRef } from "../names/refs.ts";
 
 type Canonical<S extends string> = Extract<LinkReply, { readonly status: S }>;
 export type CanonicalLinked = Exclude<Canonical<"linked">, { readonly user: unknown }>;

@@ -1,5 +1,5 @@
 /** Matrix's two outbound forms: an event with its content, and a text. The transaction id is the intent's id. */
-import { membersOf, optional, textOf } from "../members.ts";
+import { membersOf, optional, textOf } from "../payloads/members.ts";
 import { nameOf, requireNoMedia, type Translation, without } from "./translation.ts";
 
 const MESSAGE = "m.room.message";

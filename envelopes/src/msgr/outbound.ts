@@ -3,13 +3,13 @@
  * in which form; an intent may be written in either. Pure. Text always survives; formatting and replies only where the
  * other form has a place for them. What would lose more has no translation.
  */
-import { acceptsOf } from "../accepts.ts";
-import { actionOf } from "../actions.ts";
-import { FabricError } from "../errors.ts";
-import type { Members } from "../members.ts";
+import { acceptsOf } from "../codec/accepts.ts";
+import { actionOf } from "../names/actions.ts";
+import { FabricError } from "../errors/errors.ts";
+import type { Members } from "../payloads/members.ts";
 import { OutboundDeleteSchema, OutboundEditSchema, OutboundMessageSchema } from "../payloads/outbound.ts";
 import type { ServedAction } from "../payloads/status.ts";
-import { parseRef } from "../refs.ts";
+import { parseRef } from "../names/refs.ts";
 import { IRC } from "./irc-outbound.ts";
 import { MATRIX } from "./matrix-outbound.ts";
 import { TELEGRAM } from "./telegram-outbound.ts";

@@ -1,15 +1,15 @@
 // What Msgr's SDKs put on the wire and read from it, unmodified: every form of the contract's table of fields.
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { acceptsOf } from "../accepts.ts";
-import { actionOf, actionsOf } from "../actions.ts";
-import { toCanonicalEvent } from "../canonical-event.ts";
-import { decode } from "../decode.ts";
-import { KeyRing } from "../keys.ts";
-import { membersOf } from "../members.ts";
+import { acceptsOf } from "../codec/accepts.ts";
+import { actionOf, actionsOf } from "../names/actions.ts";
+import { toCanonicalEvent } from "../codec/canonical-event.ts";
+import { decode } from "../codec/decode.ts";
+import { KeyRing } from "../proofs/keys.ts";
+import { membersOf } from "../payloads/members.ts";
 import { InboundEventSchema } from "../payloads/events.ts";
 import { codeOf, NOW } from "../sample.ts";
-import { parseTopic } from "../topics.ts";
+import { parseTopic } from "../names/topics.ts";
 import { toServed } from "./outbound.ts";
 
 interface Action {

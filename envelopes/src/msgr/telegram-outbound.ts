@@ -2,7 +2,7 @@
  * Telegram's outbound actions. Ids of messages in channels are written `channel:5/9`, as their events have them; Msgr's
  * form has the bare number.
  */
-import { type Members, membersOf, optional, textOf } from "../members.ts";
+import { type Members, membersOf, optional, textOf } from "../payloads/members.ts";
 import { nameOf, type Place, requireNoMedia, type Translation, without } from "./translation.ts";
 
 const ENTITIES: Readonly<Record<string, string>> = {

@@ -1,6 +1,6 @@
 /** What a translation of an outbound action is made of. */
-import { FabricError } from "../errors.ts";
-import type { Members } from "../members.ts";
+import { FabricError } from "../errors/errors.ts";
+import type { Members } from "../payloads/members.ts";
 
 /** Where it is said, and the key that the platform may know it by. */
 export interface Place {

@@ -1,5 +1,5 @@
 /** XMPP's outbound form: a stanza. Ours is written as XML; one that is read may be XML, JSON or the text itself. */
-import { membersOf, textOf } from "../members.ts";
+import { membersOf, textOf } from "../payloads/members.ts";
 import { readMessageStanza } from "./stanza.ts";
 import { nameOf, requireNoMedia, type Translation, without } from "./translation.ts";
 

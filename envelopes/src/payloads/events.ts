@@ -1,7 +1,7 @@
 /** What a daemon saw on the platform (contract section 6, `inbound_event`). */
 import { z } from "zod";
-import { Instant } from "../envelope.ts";
-import { LIMITS } from "../limits.ts";
+import { Instant } from "../codec/envelope.ts";
+import { LIMITS } from "./limits.ts";
 import {
   ChannelRef,
   Count,

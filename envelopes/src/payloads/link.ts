@@ -1,6 +1,6 @@
 /** Linking an account: requests of the core to a daemon, and their answers. */
 import { z } from "zod";
-import { LIMITS } from "../limits.ts";
+import { LIMITS } from "./limits.ts";
 import {
   Code,
   Id,

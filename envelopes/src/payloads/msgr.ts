@@ -1,7 +1,7 @@
 /** Msgr's own payloads per service (contract section 6, "Per-service fields kept from Msgr"). */
 import { z } from "zod";
 import { AckedSchema, AckSchema } from "./sync.ts";
-import { LIMITS } from "../limits.ts";
+import { LIMITS } from "./limits.ts";
 import {
   Anything,
   limited,

@@ -1,7 +1,7 @@
 /** What a user wants said or done on the platform. The conversation is the envelope's. */
 import { z } from "zod";
 import { EntitySchema, MediaSchema } from "./events.ts";
-import { LIMITS } from "../limits.ts";
+import { LIMITS } from "./limits.ts";
 import { type PayloadOf, PlatformId, RemoteId, Sentence, Text, Word } from "./values.ts";
 
 export const OutboundMessageSchema = z.strictObject({

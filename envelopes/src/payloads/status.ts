@@ -1,8 +1,8 @@
 /** What a daemon reports of its sends, its connections and itself. */
 import { z } from "zod";
-import { Digest, Instant } from "../envelope.ts";
-import { LIMITS } from "../limits.ts";
-import { ACTION } from "../grammar.ts";
+import { Digest, Instant } from "../codec/envelope.ts";
+import { LIMITS } from "./limits.ts";
+import { ACTION } from "../names/grammar.ts";
 import { LinkDeclarationSchema } from "./declaration.ts";
 import {
   AttemptNumber,

@@ -1,7 +1,7 @@
 /** History and rosters, and the acknowledgement of what the core has persisted. */
 import { z } from "zod";
-import { Digest } from "../envelope.ts";
-import { LIMITS } from "../limits.ts";
+import { Digest } from "../codec/envelope.ts";
+import { LIMITS } from "./limits.ts";
 import { ChannelRef, Code, Cursor, Id, Name, type PayloadOf, Ref } from "./values.ts";
 
 export const RequestHistorySchema = z.strictObject({

@@ -1,8 +1,8 @@
 /** Values at the edge of what a schema accepts, and just beyond it: one for each place that has a bound. */
 import type { z } from "zod";
 import type { $ZodTypes } from "zod/v4/core";
-import { LIMITS } from "../limits.ts";
-import { CHANNEL_REF, IDENTITY_REF } from "../refs.ts";
+import { LIMITS } from "../payloads/limits.ts";
+import { CHANNEL_REF, IDENTITY_REF } from "../names/refs.ts";
 
 export interface Edge {
   /** Where, such as `entities[].offset`. */

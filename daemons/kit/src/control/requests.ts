@@ -10,7 +10,7 @@ import {
 import type { Bus, Delivery, Outgoing } from "@linkspan/fabric";
 import type { Identities } from "../identity/identities.ts";
 import type { HealthReport } from "./health.ts";
-import { clip } from "../clip.ts";
+import { clip } from "../shared/clip.ts";
 import { type LinkContext, tryLink } from "./link.ts";
 
 export interface RequestContext extends LinkContext {
