@@ -7,8 +7,10 @@ import { parseArgs } from "node:util";
 import { Database } from "@linkspan/store";
 import { startPostgres } from "../servers/postgres.ts";
 import { startRabbitmq } from "../servers/rabbitmq.ts";
+import { startRedis } from "../servers/redis.ts";
 import { type Comparison, compare } from "./compare.ts";
 import { inboundBench } from "./inbound.ts";
+import { outboundBench } from "./outbound.ts";
 import { persistContest } from "./persist.ts";
 import { transportContest } from "./transport.ts";
 import { verifyContest } from "./verify.ts";
@@ -23,7 +25,10 @@ const { values } = parseArgs({
 const scale = values.quick ? 1 : 4;
 const pairs = values.quick ? 5 : 9;
 
-const [postgres, rabbitmq] = await Promise.all([startPostgres(), startRabbitmq()]);
+/** Each of these runs is a second long and more. */
+const outboundPairs = values.quick ? 3 : 7;
+
+const [postgres, rabbitmq, redis] = await Promise.all([startPostgres(), startRabbitmq(), startRedis()]);
 const results: Comparison[] = [];
 try {
   const url = await postgres.createDatabase("bench");
@@ -32,19 +37,22 @@ try {
     batched: 4_000 * scale,
     naive: 1_000 * scale,
   });
+  await using outbound = await outboundBench({ postgres, rabbitmq, redis }, 250 * scale);
   const contests = [
     transportContest(await rabbitmq.vhost("transport"), 4_000 * scale),
     await persistContest(database, 4_000 * scale),
     verifyContest(4_000 * scale),
     ...inbound.contests,
+    ...outbound.contests,
   ];
   for (const contest of contests) {
     if (values.only !== undefined && contest.name !== values.only) continue;
-    results.push(await compare(contest, pairs));
+    const isOutbound = outbound.contests.includes(contest);
+    results.push(await compare(contest, isOutbound ? outboundPairs : pairs));
     if (!values.json) print(results.at(-1) as Comparison);
   }
 } finally {
-  await Promise.all([postgres[Symbol.asyncDispose](), rabbitmq[Symbol.asyncDispose]()]);
+  await Promise.all([postgres, rabbitmq, redis].map((server) => server[Symbol.asyncDispose]()));
 }
 
 const report = { at: new Date().toISOString(), quick: values.quick, results };

@@ -23,6 +23,7 @@ import { identities } from "./routes/identities.ts";
 import { intents } from "./routes/intents.ts";
 import { keys } from "./routes/keys.ts";
 import { quarantine } from "./routes/quarantine.ts";
+import { recordIntentRoutes } from "./routes/record-intents.ts";
 import { replays } from "./routes/replays.ts";
 import { stuck } from "./routes/stuck.ts";
 import { tokens } from "./routes/tokens.ts";
@@ -33,6 +34,7 @@ const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
 const ROUTES: readonly Routes[] = [
   healthRoutes,
   document,
+  recordIntentRoutes,
   intents,
   events,
   replays,

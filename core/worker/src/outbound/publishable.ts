@@ -1,5 +1,5 @@
 /** The envelope of an intent, and whether there can be one. */
-import { actionOf, encode, mintTicket, ticketStamp, timestamp } from "@linkspan/envelopes";
+import { actionOf, encode, mintTicket, type Signer, ticketStamp, timestamp } from "@linkspan/envelopes";
 import type { Identity, NewIntent, Turn } from "@linkspan/store";
 import type { Core } from "../core.ts";
 import { POLICY_HASH } from "../policy/decide.ts";
@@ -7,6 +7,9 @@ import { CORE, type Draft } from "../send.ts";
 
 /** As long as any ticket is, so that the intent still fits when it carries one. */
 const TICKET_ROOM = "t".repeat(4_096);
+
+/** What is only checked is not sent, so nothing signs it. */
+const UNSIGNED: Signer = { kid: "", publicKey: new Uint8Array(), sign: () => "" };
 
 /**
  * Refuses when it is recorded what could not be published later: what is not JSON as the contract has it, too deep,
@@ -34,7 +37,7 @@ export function requirePublishable(core: Core, intent: NewIntent, identity: Iden
       },
       payload: intent.payload,
     },
-    core.signer,
+    UNSIGNED,
   );
 }
 
