@@ -10,6 +10,7 @@ import { startRabbitmq } from "../servers/rabbitmq.ts";
 import { startRedis } from "../servers/redis.ts";
 import { type Comparison, compare } from "./compare.ts";
 import { inboundBench } from "./inbound.ts";
+import { type Latency, latencies, line } from "./latency.ts";
 import { outboundBench } from "./outbound.ts";
 import { persistContest } from "./persist.ts";
 import { transportContest } from "./transport.ts";
@@ -30,6 +31,8 @@ const outboundPairs = values.quick ? 3 : 7;
 
 const [postgres, rabbitmq, redis] = await Promise.all([startPostgres(), startRabbitmq(), startRedis()]);
 const results: Comparison[] = [];
+let latency: readonly Latency[] = [];
+let isLate = false;
 try {
   const url = await postgres.createDatabase("bench");
   await using database = new Database(url);
@@ -51,14 +54,22 @@ try {
     results.push(await compare(contest, isOutbound ? outboundPairs : pairs));
     if (!values.json) print(results.at(-1) as Comparison);
   }
+  if (values.only === undefined || values.only === "latency") {
+    const world = outbound.embedded;
+    const halfLoad = (await world.run(250 * scale)).rate / 2;
+    const { measured, ok } = await latencies(world, await rabbitmq.vhost("latency"), 250 * scale, halfLoad);
+    latency = measured;
+    isLate = !ok;
+    if (!values.json) for (const one of measured) process.stdout.write(line(one));
+  }
 } finally {
   await Promise.all([postgres, rabbitmq, redis].map((server) => server[Symbol.asyncDispose]()));
 }
 
-const report = { at: new Date().toISOString(), quick: values.quick, results };
+const report = { at: new Date().toISOString(), quick: values.quick, results, latency };
 if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`);
 else if (values.only === undefined) await keep(report);
-if (results.some((result) => result.ratio < result.floor)) process.exitCode = 1;
+if (isLate || results.some((result) => result.ratio < result.floor)) process.exitCode = 1;
 
 function print({ name, ratio, floor, median, min, max, yardstick }: Comparison): void {
   const verdict = ratio >= floor ? "ok" : "BELOW ITS FLOOR";

@@ -30,8 +30,8 @@ interface Body {
   readonly payload: { readonly text: string };
 }
 
-const CONCURRENCY = 50;
-const CALLERS = 64;
+const CONCURRENCY = 20;
+const CALLERS = 32;
 
 export async function naive(database: Database, redisUrl: string, count: number, run: string): Promise<Run> {
   await using stack = new AsyncDisposableStack();

@@ -37,12 +37,13 @@ export interface Servers {
 
 export interface OutboundBench extends AsyncDisposable {
   readonly contests: readonly Contest[];
+  readonly embedded: OutboundWorld;
 }
 
 export async function outboundBench(servers: Servers, count: number): Promise<OutboundBench> {
   await using stack = new AsyncDisposableStack();
   const plain = stack.use(
-    new Database(await servers.postgres.createDatabase("by_hand"), { maxConnections: 20 }),
+    new Database(await servers.postgres.createDatabase("by_hand"), { maxConnections: 10 }),
   );
   await plain.query(BY_HAND_TABLES);
   const { url: redis } = servers.redis;
@@ -68,7 +69,7 @@ export async function outboundBench(servers: Servers, count: number): Promise<Ou
     },
   ]);
   const owned = stack.move();
-  return { contests, [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() };
+  return { contests, embedded: worlds[0][1], [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() };
 }
 
 export interface OutboundWorld extends AsyncDisposable {
