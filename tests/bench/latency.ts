@@ -104,7 +104,10 @@ async function inbound(
     if (events.length === 500) await read();
   };
   await read();
-  core.wakes.on("positions", () => (reading = reading.then(read)), stop.signal);
+  const readOn = (): void => {
+    reading = reading.then(read);
+  };
+  core.wakes.on("positions", readOn, stop.signal);
   await paced(count, perSecond, (n) => {
     const text = randomUUID();
     arrivals.start(text);

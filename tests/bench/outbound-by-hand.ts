@@ -37,7 +37,7 @@ export async function naive(database: Database, redisUrl: string, count: number,
   await using stack = new AsyncDisposableStack();
   const connection = connected(redisUrl, stack);
   const queue = new Queue(run, { connection });
-  stack.defer(() => queue.obliterate({ force: true }).finally(() => queue.close()));
+  stack.defer(() => emptied(queue));
   const said = new Said();
   let settled = 0;
   const inOrder = new Map<string, Promise<void>>();
@@ -85,7 +85,7 @@ export async function naive(database: Database, redisUrl: string, count: number,
 export async function bare(redisUrl: string, count: number, run: string): Promise<Run> {
   await using stack = new AsyncDisposableStack();
   const queue = new Queue(run, { connection: connected(redisUrl, stack) });
-  stack.defer(() => queue.obliterate({ force: true }).finally(() => queue.close()));
+  stack.defer(() => emptied(queue));
   const said = new Said();
   const worker = new Worker<Saying>(run, async ({ data }) => said.add(data.channel, data.text), {
     connection: connected(redisUrl, stack),
@@ -111,6 +111,11 @@ function connected(url: string, stack: AsyncDisposableStack): Redis {
   const redis = new Redis(url, { maxRetriesPerRequest: null });
   stack.defer(() => redis.disconnect());
   return redis;
+}
+
+async function emptied(queue: Queue): Promise<void> {
+  await queue.obliterate({ force: true });
+  await queue.close();
 }
 
 function follow(lanes: Map<string, Promise<void>>, lane: string, work: () => Promise<void>): Promise<void> {
