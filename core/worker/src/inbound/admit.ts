@@ -36,6 +36,8 @@ import {
   speakerOf,
 } from "../authority.ts";
 import { type ConnectorSwitch, connectorSwitch } from "../flags/switch.ts";
+import { reportsIn } from "../outbound/follow.ts";
+import { refusedReports, wrongPartition, wrongReply } from "./admit-reports.ts";
 
 export interface Admitted {
   readonly delivery: Delivery;
@@ -44,7 +46,11 @@ export interface Admitted {
   readonly event?: CanonicalEvent;
 }
 
-export type Admission = Admitted & { readonly refused?: FabricError };
+export type Admission = Admitted & {
+  readonly refused?: FabricError;
+  /** Of many reports in one envelope those that are refused, by their place; the others are admitted. */
+  readonly refusedMembers?: ReadonlyMap<number, FabricError>;
+};
 
 /** @returns what was received, in order, but for last words of accounts that were unlinked */
 export async function admit(
@@ -63,7 +69,9 @@ export async function admit(
   for (const item of batch) {
     if (isLastWord(item, facts)) continue;
     const refused = item.refused ?? objection(item, facts, enabled);
-    admissions.push(refused === undefined ? item : { ...item, refused });
+    if (refused !== undefined) admissions.push({ ...item, refused });
+    else if (item.opened.kid === undefined) admissions.push(item);
+    else admissions.push({ ...item, refusedMembers: refusedReports(item.opened, facts) });
   }
   return admissions;
 }
@@ -118,7 +126,7 @@ function objection(item: Admitted, facts: Facts, enabled: ConnectorSwitch): Fabr
     objectionToLease(claim, speaker, facts.leases.get(`${service} ${metadata.instance}`)) ??
     wrongAccount(item, claim, speaker, facts) ??
     wrongMembers(opened) ??
-    wrongIntent(opened, facts) ??
+    wrongReply(opened) ??
     wrongConversation(item, facts) ??
     wrongIdentity(item, facts) ??
     switchedOff(opened, enabled)
@@ -146,6 +154,8 @@ function wrongAccount(
 ): FabricError | undefined {
   const { metadata } = item.opened.envelope;
   const account = accountNamed(item);
+  // Each of many reports names its own.
+  if (item.opened.action.canonical === "delivery_statuses") return wrongPartition(item.opened);
   if (account === undefined) {
     return claim === "outcome" ? refused("envelope.schema", "metadata.identity_id is missing") : undefined;
   }
@@ -163,23 +173,6 @@ function wrongMembers({ action, envelope }: Opened): FabricError | undefined {
     events.every((event) => event.account === account) &&
     (envelope.metadata.conversation ?? conversation) === conversation;
   return own ? undefined : refused("envelope.schema", "a history is of one account and one conversation");
-}
-
-/** What is reported of an intent is reported by the identity that it was given to. */
-function wrongIntent({ action, envelope }: Opened, { owners }: Facts): FabricError | undefined {
-  if (claimOf(action.canonical) !== "outcome") return undefined;
-  const { metadata, payload, service } = envelope;
-  const intentId = String(payload.intent_id);
-  if (metadata.in_reply_to !== undefined && metadata.in_reply_to !== intentId) {
-    return refused("envelope.schema", "metadata.in_reply_to is not the intent in the payload");
-  }
-  const owner = owners.get(intentId);
-  if (owner === undefined) return undefined;
-  const own =
-    owner.workspace_id === metadata.workspace_id &&
-    owner.identity_id === metadata.identity_id &&
-    owner.service === service;
-  return own ? undefined : refused("envelope.wrong_issuer", "the intent was given to another identity");
 }
 
 /** The conversation is one of this workspace and service, and no other account's private one. */
@@ -226,7 +219,8 @@ function switchedOff(opened: Opened, enabled: ConnectorSwitch): FabricError | un
 async function identitiesIn(on: Queryable, batch: readonly Admitted[]): Promise<Map<string, Identity>> {
   const ids = new Set<string>();
   for (const item of batch) {
-    for (const id of [accountNamed(item), ...conversationsIn(item).map(privateOwnerOf)]) {
+    const named = [...accountsNamed(item), ...conversationsIn(item).map(privateOwnerOf)];
+    for (const id of named) {
       if (id !== undefined) ids.add(id);
     }
   }
@@ -238,7 +232,8 @@ async function identitiesIn(on: Queryable, batch: readonly Admitted[]): Promise<
 async function ownersIn(on: Queryable, batch: readonly Admitted[]): Promise<Map<string, IntentOwner>> {
   const ids = batch
     .filter(({ opened }) => claimOf(opened.action.canonical) === "outcome")
-    .map(({ opened }) => String(opened.envelope.payload.intent_id));
+    .flatMap(({ opened }) => reportsIn(opened.envelope))
+    .map(({ status, deferred }) => (status ?? deferred).intent_id);
   if (ids.length === 0) return new Map();
   return new Map((await intentOwners(on, ids)).map((owner) => [owner.id, owner]));
 }
@@ -262,6 +257,12 @@ function workspacesOfEvents(batch: readonly Admitted[]): string[] {
 function accountNamed({ opened, event }: Admitted): string | undefined {
   const { account } = event?.payload ?? opened.envelope.payload;
   return typeof account === "string" ? account : opened.envelope.metadata.identity_id;
+}
+
+function accountsNamed(item: Admitted): (string | undefined)[] {
+  const { action, envelope } = item.opened;
+  if (action.canonical !== "delivery_statuses") return [accountNamed(item)];
+  return reportsIn(envelope).map(({ identityId }) => identityId);
 }
 
 function conversationsIn({ opened, event }: Admitted): string[] {

@@ -1,5 +1,5 @@
 /**
- * One transaction for what several partitions hand in at the same moment.
+ * One transaction for what several partitions, or several requests, hand in at the same moment.
  *
  * Each partition waits for its own batch before it hands in the next, so its order is kept whatever company
  * a batch has. While one transaction runs, others gather for the next. A group that fails is taken apart and
@@ -18,13 +18,22 @@ interface Waiting<T, R> {
 export class GroupCommit<T, R> {
   readonly #commit: (items: readonly T[]) => Promise<R>;
   readonly #maxItems: number;
+  readonly #mayPart: (error: unknown) => boolean;
   #waiting: Waiting<T, R>[] = [];
   #running = false;
 
-  /** @param commit stores all of it or rejects and stores nothing; called one after the other */
-  constructor(commit: (items: readonly T[]) => Promise<R>, maxItems = 1_000) {
+  /**
+   * @param commit stores all of it or rejects and stores nothing; called one after the other
+   * @param mayPart whether a group that failed with this is taken apart; otherwise all of it fails. Default: always
+   */
+  constructor(
+    commit: (items: readonly T[]) => Promise<R>,
+    maxItems = 1_000,
+    mayPart: (error: unknown) => boolean = () => true,
+  ) {
     this.#commit = commit;
     this.#maxItems = maxItems;
+    this.#mayPart = mayPart;
   }
 
   /**
@@ -69,7 +78,7 @@ export class GroupCommit<T, R> {
       const result = await this.#commit(group.flatMap(({ items }) => items));
       for (const { resolve } of group) resolve(result);
     } catch (error) {
-      if (group.length === 1) group[0]?.reject(error);
+      if (group.length === 1 || !this.#mayPart(error)) for (const one of group) one.reject(error);
       else for (const one of group) await this.#together([one]);
     }
   }

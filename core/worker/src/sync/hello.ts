@@ -27,7 +27,8 @@ import { POLICY_HASH } from "../policy/decide.ts";
 export const LEASE_TTL_MS = 6_000;
 /** A holder that knows two ends stays this long on its platform, mute, while it cannot reach the core. */
 export const LEASE_STAY_MS = 300_000;
-export const VERSION = "0.1.0";
+/** Told in `hello`. From 0.2 on a daemon may ask `attempt` for many parts, and report `delivery_statuses`. */
+export const VERSION = "0.2.0";
 
 /** @throws FabricError `envelope.wrong_issuer` when the sender is no daemon */
 export async function answerHello(
