@@ -1,5 +1,6 @@
 /** Questions to the core and the vault: signed, answered by a reply that is verified like any envelope. */
 import {
+  type AttemptAnswers,
   type AttemptReply,
   type CheckoutReply,
   decode,
@@ -20,7 +21,7 @@ import type { Clock } from "./clock.ts";
 export interface Replies {
   readonly hello: HelloReply;
   readonly resume: ResumeReply;
-  readonly attempt: AttemptReply;
+  readonly attempt: AttemptReply | AttemptAnswers;
   readonly checkout: CheckoutReply;
   readonly renew: RenewReply;
   readonly release: Readonly<Record<string, never>>;

@@ -10,6 +10,7 @@ import { Author } from "./author.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Connector } from "./connector.ts";
 import { CoreCalls } from "./core-calls.ts";
+import { takesMany } from "./core-version.ts";
 import { vaultSealKeyOf, withCoreKeys } from "./core-keys.ts";
 import { Carried } from "./identity/carried.ts";
 import { RefuseToRun, serveTerms } from "./lease.ts";
@@ -57,6 +58,8 @@ export interface DaemonContext extends Required<Omit<DaemonOptions, "keys" | "ge
   readonly tuning: Tuning;
   readonly vaultSealKey: () => Uint8Array | undefined;
   readonly keysChanged: () => void;
+  /** Whether the core takes many questions or statuses in one envelope, as it said last. */
+  readonly coreTakesMany: () => boolean;
 }
 
 export interface Daemon extends AsyncDisposable {
@@ -118,6 +121,7 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
 
   /** Questions since the last answer: each of them may have been granted the lease. */
   let unanswered = 0;
+  let coreVersion: string | undefined;
   const sayHello = async (epoch: number | undefined, leaving = false): Promise<LeaseAnswer> => {
     const author = new Author({ ...options, clock, ...(epoch !== undefined && { epoch }) });
     const hello = {
@@ -132,6 +136,7 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
     unanswered += 1;
     const reply = await calls.call("core", "hello", hello, to);
     unanswered = 0;
+    coreVersion = reply.version;
     refuseOtherNamespace(reply, options);
     withCoreKeys(keyRing, reply.keys, log);
     return leaseOf(reply);
@@ -147,6 +152,7 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
     memory: new Memory(),
     carried: new Carried(),
     vaultSealKey: () => vaultSealKeyOf(keyRing),
+    coreTakesMany: () => takesMany(coreVersion),
     keysChanged: () => {
       sayHello(standing.epoch).catch((error: unknown) => log.warn({ event: "hello.unanswered", err: error }));
     },

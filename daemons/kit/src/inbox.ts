@@ -10,7 +10,9 @@ import type { DaemonContext } from "./daemon.ts";
 import type { Identities } from "./identity/identities.ts";
 import { laneOf, refusal, type Verified } from "./intake.ts";
 import { Jobs, type Work } from "./jobs.ts";
+import { Asks } from "./sending/asks.ts";
 import { attemptNamed } from "./sending/attempt-number.ts";
+import { Reports } from "./sending/reports.ts";
 import { sendIntent } from "./sending/send.ts";
 
 export interface InboxOptions {
@@ -33,10 +35,15 @@ export class Inbox {
   readonly #options: InboxOptions;
   readonly #jobs: Jobs;
   readonly #requests = new Set<Promise<void>>();
+  readonly #asks: Asks;
+  readonly #reports: Reports;
 
   constructor(options: InboxOptions) {
-    const { daemon, signal } = options;
+    const { daemon, author, calls, publish, signal } = options;
+    const { clock, log, coreTakesMany: takesMany } = daemon;
     this.#options = options;
+    this.#asks = new Asks({ calls, clock, signal, takesMany });
+    this.#reports = new Reports({ author, publish, clock, log, signal, takesMany });
     this.#jobs = new Jobs({ clock: daemon.clock, log: daemon.log, signal });
   }
 
@@ -82,7 +89,8 @@ export class Inbox {
     const { metadata } = value.envelope;
     const { keyRing: keys, signer, clock, log, memory } = daemon;
     const keeperOf = (id: string) => identities.get(id);
-    const context = { ...shared, keys, kid: signer.kid, keeperOf, memory, clock, log };
+    const sending = { asks: this.#asks, reports: this.#reports };
+    const context = { ...shared, ...sending, keys, kid: signer.kid, keeperOf, memory, clock, log };
     return {
       key: `${metadata.message_id}.${attemptNamed(metadata.ticket)}`,
       run: () => sendIntent(value, context),

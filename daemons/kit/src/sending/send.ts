@@ -12,20 +12,22 @@ import type { Author } from "../author.ts";
 import { backoffMs } from "../backoff.ts";
 import type { Clock } from "../clock.ts";
 import type { Part } from "../connector.ts";
-import type { CoreCalls } from "../core-calls.ts";
 import type { GuardedConnection, Keeper } from "../identity/keeper.ts";
 import { soundParts } from "../sound.ts";
 import { Answers } from "./answers.ts";
+import type { Asks } from "./asks.ts";
 import { attemptNamed } from "./attempt-number.ts";
 import { outboundOf, partKey, proveTicket } from "./intent.ts";
 import type { Memory } from "./memory.ts";
 import { type PartEnd, sayPart } from "./part.ts";
+import type { Reports } from "./reports.ts";
 
 export interface SendContext {
   readonly keys: KeyRing;
   readonly kid: string;
   readonly author: Author;
-  readonly calls: CoreCalls;
+  readonly asks: Asks;
+  readonly reports: Reports;
   readonly publish: (message: Outgoing) => Promise<void>;
   readonly keeperOf: (identityId: string) => Keeper | undefined;
   readonly memory: Memory;
