@@ -85,7 +85,14 @@ describeWithServers(["postgres"], "many at once", () => {
   test("each is answered for itself, in order; asked again with the same bytes, each the same", async () => {
     const [a, b, zoe] = [await published("a"), await published("b", "anna"), await published("z", "zoe")];
     await database.query("UPDATE intents SET expires_at = now() - interval '1 s' WHERE id = 'b'");
-    const asks = [question(zoe), question(a), question("nobody's"), question(a), question(b), question(a, 0, 2)];
+    const asks = [
+      question(zoe),
+      question(a),
+      question("nobody's"),
+      question(a),
+      question(b),
+      question(a, 0, 2),
+    ];
     const wanted = [
       "envelope.wrong_issuer",
       "go",

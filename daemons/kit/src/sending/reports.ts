@@ -3,7 +3,13 @@
  * an envelope; each keeps the key that it has alone. They go by the partition of their identities, so that what is told
  * of one identity stays in order, alone or among others.
  */
-import { answerId, type DeliveryStatus, type Envelope, LIMITS, type ReportedStatus } from "@linkspan/envelopes";
+import {
+  answerId,
+  type DeliveryStatus,
+  type Envelope,
+  LIMITS,
+  type ReportedStatus,
+} from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
 import type { Logger } from "pino";
 import type { Author } from "../author.ts";

@@ -3,6 +3,7 @@
  * round. A round that takes long holds nobody up: after a while the next one starts beside it.
  */
 import { type Clock, pause } from "../clock.ts";
+import { childOf } from "../signals.ts";
 
 /** How long a round has before the next may start beside it, milliseconds. */
 const ROUND_MS = 500;
@@ -24,7 +25,10 @@ interface Waiting<T, R> {
 }
 
 export class Together<T, R> {
-  readonly #round: (members: readonly T[], underWay: () => void) => Promise<readonly PromiseSettledResult<R>[]>;
+  readonly #round: (
+    members: readonly T[],
+    underWay: () => void,
+  ) => Promise<readonly PromiseSettledResult<R>[]>;
   readonly #options: TogetherOptions<T>;
   #waiting: Waiting<T, R>[] = [];
   #running = false;
@@ -54,10 +58,10 @@ export class Together<T, R> {
     const { clock, signal } = this.#options;
     this.#running = true;
     while (this.#waiting.length > 0) {
-      const over = new AbortController();
+      const over = childOf(signal);
       const free = Promise.withResolvers<void>();
       void this.#together(this.#take(), () => free.resolve()).finally(() => free.resolve());
-      await Promise.race([free.promise, pause(clock, ROUND_MS, AbortSignal.any([over.signal, signal]))]);
+      await Promise.race([free.promise, pause(clock, ROUND_MS, over.signal)]);
       over.abort();
     }
     this.#running = false;
