@@ -1,14 +1,15 @@
 /**
- * Disconnecting from a Redis server that is away.
+ * Disconnecting from a Redis server that cannot be reached.
  *
- * ioredis that is told to disconnect between two tries to connect drops its timer and never emits `end`. BullMQ waits
- * for `end` before it goes on closing. So here the next try is waited for, and it is made the last one.
+ * When ioredis is told to disconnect between two connection attempts, it drops its timer and never emits
+ * `end`. BullMQ waits for `end` before it continues closing. So this function waits for the next attempt and
+ * makes it the last one.
  */
 import { once } from "node:events";
 import type { EventEmitter } from "node:events";
 import { createRedisBackend, type RedisConnection, type RedisQueueBackend } from "bullmq";
 
-/** What is used of an ioredis client. */
+/** The part of an ioredis client that is used here. */
 interface Client extends EventEmitter {
   readonly status: string;
   readonly options: { retryStrategy: ((times: number) => number | null) | undefined };
@@ -28,7 +29,7 @@ function endWhileAway(connection: RedisConnection): void {
     const { retryStrategy } = client.options;
     client.options.retryStrategy = () => null;
     try {
-      // Within the longest time between two tries: `connecting` comes, then whether there is a server.
+      // This takes at most the longest delay between two attempts: `connecting` is emitted, then the result.
       while (client.status === "reconnecting") await once(client, "connecting");
       await disconnect(wait);
     } finally {
