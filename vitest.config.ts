@@ -6,14 +6,15 @@ import { SlowestReporter } from "./tests/reporter/slowest.ts";
 const results = process.env["LINKSPAN_TEST_RESULTS"];
 
 /**
- * Suites that measure times or memory, load the machine, count its processes or shared memory, or kill what they
- * started in many places. They run one at a time and with nothing beside them.
+ * Suites that measure times or memory, hold a wait to a few seconds, load the machine, count its processes or shared
+ * memory, or kill what they started in many places. They run one at a time and with nothing beside them.
  */
 const ALONE = [
   "core/store/src/server/*.server.test.ts",
   "tests/chaos/*.server.test.ts",
   "tests/compose/{ending,up}.server.test.ts",
-  "tests/contract/broker-silence.server.test.ts",
+  "tests/api/{events,keys}.server.test.ts",
+  "tests/contract/{broker-silence,broker-topology,bus-amqp-broker,closing-while-away}.server.test.ts",
   "tests/hostile/*.server.test.ts",
   "tests/outage/*.server.test.ts",
   "tests/servers/*.server.test.ts",
@@ -67,7 +68,6 @@ export default defineConfig({
           exclude: NOT_OURS,
           ...server,
           maxWorkers: 1,
-          maxConcurrency: 2,
           sequence: { groupOrder: 2 },
         },
       },
