@@ -68,6 +68,7 @@ export default defineConfig({
           exclude: NOT_OURS,
           ...server,
           maxWorkers: 1,
+          maxConcurrency: 2,
           sequence: { groupOrder: 2 },
         },
       },

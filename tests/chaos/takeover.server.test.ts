@@ -33,8 +33,9 @@ describeWithServers(["ngircd", "postgres", "rabbitmq"], "one instance, two proce
     irc = stack.use(await startNgircd());
     peer = stack.use(await IrcPeer.connect({ port: irc.port, nick: "peer" }));
     await peer.join(CHANNEL);
-    const postgres = stack.use(await startPostgres());
-    const rabbitmq = stack.use(await startRabbitmq());
+    const [postgres, rabbitmq] = await Promise.all([startPostgres(), startRabbitmq()]);
+    stack.use(postgres);
+    stack.use(rabbitmq);
     const url = await rabbitmq.vhost("main");
     fabric = stack.use(await startCluster(url, await postgres.createDatabase("takeover")));
     second = stack.use(await newDaemon(fabric.client, fabric.data, { LINKSPAN_AMQP_URL: url }));

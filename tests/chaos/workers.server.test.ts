@@ -12,9 +12,10 @@ import { startRabbitmq } from "../servers/rabbitmq.ts";
 import { until } from "../servers/until.ts";
 import { answers, type CoreWorker, newDaemon, type Process, startCoreWorker } from "./fabric.ts";
 import { type Away, checkIn, checkOut } from "./histories.ts";
+import { SHORT } from "./length.ts";
 import { backendTalks, type Linked, linkIrc, outcomes, peerTalks } from "./talk.ts";
 
-const COUNT = Math.ceil(Number(process.env.CHAOS_MESSAGES ?? 1_000) / 2);
+const COUNT = Math.ceil(SHORT / 2);
 const PARTITIONS = 8;
 const PEER_EVERY_MS = 20;
 const MINUTES = 60_000;
@@ -52,8 +53,9 @@ describeWithServers(["ngircd", "postgres", "rabbitmq"], "three workers, two daem
     irc = stack.use(await startNgircd());
     peer = stack.use(await IrcPeer.connect({ port: irc.port, nick: "peer" }));
     for (const { channels } of PEOPLE) for (const channel of channels) await peer.join(channel);
-    const postgres = stack.use(await startPostgres());
-    const rabbitmq = stack.use(await startRabbitmq());
+    const [postgres, rabbitmq] = await Promise.all([startPostgres(), startRabbitmq()]);
+    stack.use(postgres);
+    stack.use(rabbitmq);
     const url = await rabbitmq.vhost("main");
     const databaseUrl = await postgres.createDatabase("workers");
     const first = stack.use(await startCoreWorker(url, databaseUrl));
