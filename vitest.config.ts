@@ -1,15 +1,19 @@
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
+import { SlowestReporter } from "./tests/reporter/slowest.ts";
 
 /** A directory that gets a JSON report of each run, for `.ci/run` to count. */
 const results = process.env["LINKSPAN_TEST_RESULTS"];
 
+const json = (directory: string): ["json", { outputFile: string }] => [
+  "json",
+  { outputFile: join(directory, `${process.pid}.json`) },
+];
+
 /** `unit` runs anywhere in seconds; `servers` starts real brokers, databases and chat servers, one file at a time. */
 export default defineConfig({
   test: {
-    reporters: results
-      ? ["default", ["json", { outputFile: join(results, `${process.pid}.json`) }]]
-      : ["default"],
+    reporters: ["default", new SlowestReporter(), ...(results ? [json(results)] : [])],
     projects: [
       {
         test: {
@@ -18,6 +22,7 @@ export default defineConfig({
           exclude: ["**/node_modules/**", "**/*.server.test.ts"],
           // Ends what hangs. It is no measure: a slow machine must not reach it.
           testTimeout: 30_000,
+          maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },
       },

@@ -55,6 +55,13 @@ const SETTINGS = {
     z.enum(["required", "optional"]).default("required"),
     "optional takes unsigned envelopes of foreign daemons",
   ],
+  foreign_workspace: [
+    z
+      .string()
+      .regex(/^[A-Za-z0-9_-]{1,64}$/)
+      .default("default"),
+    "With optional signatures: workspace of foreign daemons' envelopes that name none",
+  ],
   database_url: [
     url("postgres:", "postgresql:").optional(),
     "PostgreSQL 15 or newer; absent: brings its own",

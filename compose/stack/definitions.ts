@@ -18,14 +18,20 @@ import { actionsOf, PRIMARY } from "@linkspan/envelopes";
 export interface Participant {
   readonly user: string;
   readonly password: string;
-  /** The core, or the one instance that a daemon's user may be. */
-  readonly role: { readonly kind: "core" } | Daemon;
+  /** The core, the one instance that a daemon's user may be, or a backend. */
+  readonly role: { readonly kind: "core" } | Daemon | Backend;
 }
 
 export interface Daemon {
   readonly kind: "daemon";
   readonly service: string;
   readonly instance: string;
+}
+
+export interface Backend {
+  readonly kind: "backend";
+  /** As in `backend:<name>`. */
+  readonly name: string;
 }
 
 interface Rights {
@@ -66,7 +72,8 @@ export function definitions(vhost: string, participants: readonly Participant[])
 }
 
 export function rightsOf(role: Participant["role"]): Rights {
-  return role.kind === "core" ? coreRights() : daemonRights(role);
+  if (role.kind === "core") return coreRights();
+  return role.kind === "daemon" ? daemonRights(role) : backendRights(role);
 }
 
 const PARTITION = "p[0-9]{2}";
@@ -114,6 +121,18 @@ function daemonRights({ service, instance }: Daemon): Rights {
       "core\\.\\*\\.changed\\.\\*",
       `reply\\.${service}\\.${shard}\\.${BOOT}`,
     ),
+  };
+}
+
+/** It submits intents, and hears the answers to them. */
+function backendRights({ name }: Backend): Rights {
+  const own = `reply\\.backend\\.${name}\\..+`;
+  return {
+    configure: oneOf(own),
+    write: oneOf("bridge", own),
+    read: oneOf("bridge", own),
+    publishes: oneOf("core\\._\\.submit_intent\\.p00"),
+    binds: oneOf(`reply\\.backend\\.${name}\\.${BOOT}`),
   };
 }
 

@@ -253,8 +253,26 @@ describe("the broker's permissions", () => {
     expect(new RegExp(irc.binds).test("bridge.dead.*.*")).toBe(false);
   });
 
+  test.each([
+    ["core._.submit_intent.p00", true],
+    ["core._.hello.p00", false],
+    ["core._.attempt.p00", false],
+    ["vault._.checkout.p00", false],
+    ["irc._.inbound_event.p00", false],
+    ["irc._.outbound_message.p00", false],
+    ["reply.core._.boot-1", false],
+    ["bridge.dead.core._", false],
+  ])("a backend publishes %s: %s", (key, may) => {
+    const shop = rightsOf({ kind: "backend", name: "shop" });
+    expect(new RegExp(shop.publishes).test(key)).toBe(may);
+    expect(new RegExp(shop.binds).test("reply.backend.shop.boot-1")).toBe(true);
+    expect(new RegExp(shop.binds).test("reply.backend.shop2.boot-1")).toBe(false);
+    expect(new RegExp(shop.binds).test("core.*.changed.*")).toBe(false);
+  });
+
   test("nobody may write to the default exchange", () => {
-    for (const role of [{ kind: "core" }, { kind: "daemon", service: "irc", instance: "eu-1" }] as const) {
+    const daemon = { kind: "daemon", service: "irc", instance: "eu-1" } as const;
+    for (const role of [{ kind: "core" }, daemon, { kind: "backend", name: "shop" }] as const) {
       expect(new RegExp(rightsOf(role).write).test("")).toBe(false);
       expect(new RegExp(rightsOf(role).write).test("amq.default")).toBe(false);
     }

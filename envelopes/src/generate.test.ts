@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { actionsOf, SERVICES } from "./actions.ts";
-import { CODES } from "./errors.ts";
+import { actionsOf, SERVICES } from "./names/actions.ts";
+import { CODES } from "./errors/errors.ts";
 import { GENERATED, generate } from "./generate.ts";
 
 const files = generate();

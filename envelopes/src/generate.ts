@@ -6,8 +6,8 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
-import { actionsOf, SERVICES } from "./actions.ts";
-import { EnvelopeSchema } from "./envelope.ts";
+import { actionsOf, SERVICES } from "./names/actions.ts";
+import { EnvelopeSchema } from "./codec/envelope.ts";
 import { KeyRecordSchema } from "./payloads/core.ts";
 import { reference } from "./reference.ts";
 

@@ -1,8 +1,8 @@
 /** The reference page: topics, envelope, actions with the members of their payloads, errors. */
 import { z } from "zod";
-import { type ActionDef, actionsOf, SERVICES } from "./actions.ts";
-import { EnvelopeSchema } from "./envelope.ts";
-import { CODES } from "./errors.ts";
+import { type ActionDef, actionsOf, SERVICES } from "./names/actions.ts";
+import { EnvelopeSchema } from "./codec/envelope.ts";
+import { CODES } from "./errors/errors.ts";
 
 export function reference(): string {
   const sections = [

@@ -1,10 +1,10 @@
 /** Envelopes, keys and a clock for the tests of this package. */
 import type { Envelope, KeyRecord, Metadata } from "./index.ts";
-import { encode, type Signed, type Signer, signerFromSeed } from "./sign.ts";
-import { canonical } from "./canonical.ts";
-import { FabricError } from "./errors.ts";
-import { ENVELOPE_TYPE } from "./pae.ts";
-import { toBase64url } from "./base64url.ts";
+import { encode, type Signed, type Signer, signerFromSeed } from "./codec/sign.ts";
+import { canonical } from "./codec/canonical.ts";
+import { FabricError } from "./errors/errors.ts";
+import { ENVELOPE_TYPE } from "./codec/pae.ts";
+import { toBase64url } from "./codec/base64url.ts";
 
 export const NOW = new Date("2026-11-20T12:00:00.000Z");
 export const daemon = signerFromSeed(new Uint8Array(32).fill(7));

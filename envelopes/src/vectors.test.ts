@@ -23,7 +23,7 @@ import {
   validatePublicKey,
 } from "./index.ts";
 import type { Envelope, KeyRecord } from "./index.ts";
-import { ENVELOPE_TYPE } from "./pae.ts";
+import { ENVELOPE_TYPE } from "./codec/pae.ts";
 
 interface Valid {
   readonly name: string;

@@ -20,7 +20,7 @@ import {
 import { CREDENTIAL } from "@linkspan/vault";
 import { recordIntent } from "@linkspan/worker";
 import { startPostgres } from "../servers/postgres.ts";
-import { openWorld, type World, WORKSPACE } from "../spine/world.ts";
+import { openWorld, type World, WORKSPACE } from "../worker/world.ts";
 import { corpus, signer } from "./corpus.ts";
 
 const { values } = parseArgs({

@@ -10,7 +10,7 @@ import { channelRef } from "@linkspan/envelopes";
 import { recordIntent } from "@linkspan/worker";
 import { startPostgres } from "../servers/postgres.ts";
 import { until } from "../servers/until.ts";
-import { openWorld, WORKSPACE } from "../spine/world.ts";
+import { openWorld, WORKSPACE } from "../worker/world.ts";
 
 const count = Number(process.argv[2] ?? 600);
 const callers = Number(process.argv[3] ?? 32);

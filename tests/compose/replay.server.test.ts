@@ -16,7 +16,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
 import { until } from "../servers/until.ts";
-import { openWorld, type World, WORKSPACE } from "../spine/world.ts";
+import { openWorld, type World, WORKSPACE } from "../worker/world.ts";
 
 describeWithServers(["postgres"], "replay", () => {
   let server: PostgresServer;

@@ -115,7 +115,7 @@ describeWithServers(["inspircd", "atheme"], "irc with services", () => {
     await linked.say(linked.channel(room), "back again");
   });
 
-  test("a nickname that services take away is followed, told and asked back when there is a login", async () => {
+  test("a nickname that services take away is followed and reported, and asked back when there is a login", async () => {
     const { nick, room, port } = await registered();
     await using owner = await IrcPeer.connect({ port, nick: `owner${count}` });
     owner.write(`PRIVMSG NickServ :IDENTIFY ${nick} ${PASSWORD}`);

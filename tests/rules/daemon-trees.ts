@@ -15,6 +15,12 @@ const FILES = [
   "src/errors.ts",
 ] as const;
 
+/** The mappings have one name in all daemons. */
+const EXPORTS = [
+  ["src/inbound.ts", "toEvents"],
+  ["src/outbound.ts", "toParts"],
+] as const;
+
 const MAIN_MAX_LINES = 40;
 
 /** @returns what differs from the tree, a line each */
@@ -31,6 +37,12 @@ export function daemonTreeFaults(root: string): string[] {
         ? readFileSync(join(root, main), "utf8").trimEnd().split("\n").length
         : 0;
       if (lines > MAIN_MAX_LINES) faults.push(`${main} has ${lines} lines, more than ${MAIN_MAX_LINES}`);
+      for (const [file, mapping] of EXPORTS) {
+        const source = join(root, directory, file);
+        const declared = new RegExp(`^export (?:function|const) ${mapping}\\b`, "m");
+        if (existsSync(source) && !declared.test(readFileSync(source, "utf8")))
+          faults.push(`${join(directory, file)} exports no ${mapping}`);
+      }
       return faults;
     });
 }

@@ -97,10 +97,10 @@ export function assertAllRead(files: readonly string[], read: ReadonlySet<string
   throw new Error(`dependency-cruiser read ${read.size} modules but not these sources: ${unread.join(", ")}`);
 }
 
-/** The shortest way from one file to another along imports that run; undefined when there is none. */
+/** The shortest way from one file to another along imports of any sort; undefined when there is none. */
 export function wayBetween(edges: readonly Edge[], from: string, to: string): string[] | undefined {
   const next = Map.groupBy(
-    edges.filter(({ kind, typeOnly }) => kind === "local" && !typeOnly),
+    edges.filter(({ kind }) => kind === "local"),
     (edge) => edge.from,
   );
   const cameFrom = new Map<string, string | undefined>([[from, undefined]]);

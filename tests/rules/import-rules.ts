@@ -107,8 +107,8 @@ function checkEdge(workspace: Workspace, edge: Edge): Violation[] {
   });
 }
 
-/** The composition roots: the command's, and each daemon's own for running by itself. */
-const COMPOSES = /^(?:compose\/|daemons\/[a-z]+\/src\/main\.ts$)/;
+/** The composition roots: the command's, each daemon's own for running by itself, and the examples, which are whole programs. */
+const COMPOSES = /^(?:compose\/|examples\/|daemons\/[a-z]+\/src\/main\.ts$)/;
 
 /** Drivers are constructed only in composition roots, and in tests. */
 function checkDrivers(root: string, files: readonly string[]): Violation[] {
@@ -123,10 +123,13 @@ function checkDrivers(root: string, files: readonly string[]): Violation[] {
     );
 }
 
-/** No file waits for itself to load, however far around; types do not load. */
+/**
+ * No file imports itself, however far around. Imports of types count too: they do not run, but files that need
+ * each other to be understood are one file in several pieces.
+ */
 function checkCycles(edges: readonly Edge[]): Violation[] {
-  return edges.flatMap(({ from, specifier, to, kind, typeOnly }) => {
-    const around = kind === "local" && !typeOnly ? wayBetween(edges, to, from) : undefined;
+  return edges.flatMap(({ from, specifier, to, kind }) => {
+    const around = kind === "local" ? wayBetween(edges, to, from) : undefined;
     if (around === undefined) return [];
     return [{ rule: "cycle", from, detail: `${specifier}: goes around: ${around.join(" → ")}` }];
   });

@@ -23,6 +23,7 @@ export const LAYERS: Readonly<Record<string, Row>> = {
   "core/worker": { may: ["envelopes", "core/fabric", "core/store", "core/jobs", "vault"] },
   "core/api": { may: ["envelopes", "core/fabric", "core/store", "vault", "core/worker"] },
   compose: { may: ["envelopes", "core/*", "vault", "daemons/*"] },
+  examples: { may: ["envelopes", "core/fabric", "daemons/kit"] },
   tests: { may: ["envelopes", "core/*", "vault", "daemons/*", "compose"] },
 };
 

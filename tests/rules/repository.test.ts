@@ -21,6 +21,15 @@ test("a daemon with a missing file or a long main.ts is found", () => {
   expect(faults.join("\n")).not.toContain("kit");
 });
 
+test("a mapping of another name is found", () => {
+  using scratch = scratchRepository();
+  scratch.write("daemons/fax/src/inbound.ts", "export function toEvent() {}\n// toEvents\n");
+  scratch.write("daemons/fax/src/outbound.ts", "export const toParts = () => [];\n");
+  const faults = daemonTreeFaults(scratch.root);
+  expect(faults).toContain("daemons/fax/src/inbound.ts exports no toEvents");
+  expect(faults.join("\n")).not.toContain("toParts");
+});
+
 test("this repository has no forbidden marks", () => {
   expect(forbiddenMarks(ROOT)).toEqual([]);
 });

@@ -14,7 +14,7 @@ import { describeWithServers } from "../servers/available.ts";
 import { startFaultProxy } from "../servers/fault-proxy.ts";
 import { startPostgres } from "../servers/postgres.ts";
 import { until } from "../servers/until.ts";
-import { openWorld, type World, WORKSPACE } from "../spine/world.ts";
+import { openWorld, type World, WORKSPACE } from "../worker/world.ts";
 
 const room = channelRef(WORKSPACE, "echo", ["room"]);
 

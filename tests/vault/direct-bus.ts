@@ -39,6 +39,7 @@ export class DirectBus implements Pick<Bus, "subscribe" | "reply"> {
       sig,
       messageId,
       inReplyTo: undefined,
+      correlationId: undefined,
       replyTo: "reply.here",
       traceparent: undefined,
       redelivered: attempt > 1,

@@ -1,5 +1,5 @@
 import { FabricError, isFabricError } from "@linkspan/envelopes";
-import type { Transaction } from "./transaction.ts";
+import type { Transaction } from "./store/transaction.ts";
 
 /** What the vault has done or refused. Names and numbers only; never a field of a credential. */
 export interface VaultAuditEntry {

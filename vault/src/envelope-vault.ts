@@ -1,14 +1,14 @@
 import { type CredentialFields, FabricError } from "@linkspan/envelopes";
 import { type Audit, audited, type VaultAuditEntry } from "./audit.ts";
-import { CredentialLeases } from "./credential-leases.ts";
-import { CredentialVersions } from "./credential-versions.ts";
-import { DataKeys } from "./data-keys.ts";
-import { type CredentialRef, dataKeyContext } from "./envelope-encryption.ts";
-import type { KeyBackend } from "./key-backend.ts";
-import { LEASE_TERMS, type LeaseSelection, type LeaseTerms } from "./leases.ts";
+import { CredentialLeases } from "./leases/credential-leases.ts";
+import { CredentialVersions } from "./store/credential-versions.ts";
+import { DataKeys } from "./keys/data-keys.ts";
+import { type CredentialRef, dataKeyContext } from "./keys/envelope-encryption.ts";
+import type { KeyBackend } from "./keys/key-backend.ts";
+import { LEASE_TERMS, type LeaseSelection, type LeaseTerms } from "./leases/leases.ts";
 import type { Secret } from "./secret.ts";
-import type { Head, SecretStore, StoreTransaction } from "./secret-store.ts";
-import { Unsealing } from "./unsealing.ts";
+import type { Head, SecretStore, StoreTransaction } from "./store/secret-store.ts";
+import { Unsealing } from "./keys/unsealing.ts";
 import { MAX_HAND_OVER_MS, type Vault, type VaultHealth } from "./vault.ts";
 
 export interface EnvelopeVaultOptions {

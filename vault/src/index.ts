@@ -1,9 +1,9 @@
 export type { Audit, VaultAuditEntry } from "./audit.ts";
-export type { CheckedOut, Checkout, CredentialLeases, WriteBack } from "./credential-leases.ts";
-export type { CredentialRef } from "./envelope-encryption.ts";
+export type { CheckedOut, Checkout, CredentialLeases, WriteBack } from "./leases/credential-leases.ts";
+export type { CredentialRef } from "./keys/envelope-encryption.ts";
 export { EnvelopeVault, type EnvelopeVaultOptions } from "./envelope-vault.ts";
-export { FileKeyBackend, type FileKeyOptions } from "./file-key-backend.ts";
-export type { KeyBackend, KeyBackendHealth, WrappedKey } from "./key-backend.ts";
+export { FileKeyBackend, type FileKeyOptions } from "./keys/file-key-backend.ts";
+export type { KeyBackend, KeyBackendHealth, WrappedKey } from "./keys/key-backend.ts";
 export {
   LEASE_TERMS,
   type Lease,
@@ -13,16 +13,16 @@ export {
   type LeaseSelection,
   type LeaseTerm,
   type LeaseTerms,
-} from "./leases.ts";
-export { PgSecretStore } from "./pg-secret-store.ts";
+} from "./leases/leases.ts";
+export { PgSecretStore } from "./store/pg-secret-store.ts";
 export { Secret } from "./secret.ts";
-export type { SecretStore } from "./secret-store.ts";
+export type { SecretStore } from "./store/secret-store.ts";
 export {
   type AuthorityClaim,
   serveVault,
   VAULT_REQUESTS,
   type VaultLog,
   type VaultServiceOptions,
-} from "./service.ts";
-export type { Pool, Transaction } from "./transaction.ts";
+} from "./service/service.ts";
+export type { Pool, Transaction } from "./store/transaction.ts";
 export { CREDENTIAL, MAX_HAND_OVER_MS, type Vault, type VaultHealth } from "./vault.ts";

@@ -5,8 +5,8 @@
  * answers `health` and `unseal`, and everything else with `vault.sealed`.
  */
 import type { CredentialFields } from "@linkspan/envelopes";
-import type { CredentialRef } from "./envelope-encryption.ts";
-import type { LeaseSelection } from "./leases.ts";
+import type { CredentialRef } from "./keys/envelope-encryption.ts";
+import type { LeaseSelection } from "./leases/leases.ts";
 import type { Secret } from "./secret.ts";
 
 /** The kind of credential that daemons check out. */

@@ -1,4 +1,4 @@
-/** `linkspan daemon enrol`, `keys`, `revoke`, `rotate`: which daemons the core believes. */
+/** `linkspan daemon enrol`, `backend enrol`, `daemon keys`, `revoke`, `rotate`: whom the core believes. */
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { FabricError } from "@linkspan/envelopes";
 import type { Client } from "../client.ts";
@@ -24,6 +24,22 @@ export async function enrolDaemon(client: Client, out: Output, enrolment: Enrolm
   );
 }
 
+export interface BackendEnrolment {
+  readonly workspaces: readonly string[];
+  readonly tokenFile?: string;
+}
+
+export async function enrolBackend(
+  client: Client,
+  out: Output,
+  backend: string,
+  { workspaces, tokenFile }: BackendEnrolment,
+): Promise<void> {
+  await handOver(out, tokenFile, () =>
+    client.send<Issued>("POST", "/v1/enrolment-tokens", { backend, workspaces }),
+  );
+}
+
 /** Shows the token, or writes it where only its owner reads it. */
 async function handOver(
   out: Output,
@@ -34,7 +50,7 @@ async function handOver(
     const issued = await issue();
     out.result(
       issued,
-      `Give the daemon this token before ${issued.expires_at}; it is good once:\n  ${issued.token}\n${pinOf(issued)}`,
+      `Hand over this token before ${issued.expires_at}; it is good once:\n  ${issued.token}\n${pinOf(issued)}`,
     );
     return;
   }
@@ -53,7 +69,7 @@ async function handOver(
 }
 
 function pinOf({ core_kid }: Issued): string {
-  return `It names the core's key, which the daemon pins: ${core_kid}`;
+  return `It names the core's key, which whoever enrols pins: ${core_kid}`;
 }
 
 async function create(path: string): Promise<FileHandle> {
@@ -71,6 +87,7 @@ async function create(path: string): Promise<FileHandle> {
 interface KeyView {
   readonly kid: string;
   readonly issuers: readonly string[];
+  readonly workspaces: readonly string[];
   readonly state: string;
   readonly not_after: string;
 }
@@ -81,7 +98,10 @@ export async function listKeys(client: Client, out: Output): Promise<void> {
     const page: { keys: KeyView[]; next_after?: string } = await client.get(`/v1/keys${query}`);
     for (const key of page.keys) {
       const state = key.state === "in_force" ? out.good(key.state) : out.bad(key.state);
-      out.result(key, `${key.kid}  ${key.issuers.join(",")}  ${state}  until ${key.not_after}`);
+      out.result(
+        key,
+        `${key.kid}  ${key.issuers.join(",")}  for ${key.workspaces.join(",")}  ${state}  until ${key.not_after}`,
+      );
     }
     after = page.next_after;
   }

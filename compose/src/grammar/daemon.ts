@@ -1,8 +1,8 @@
-/** `daemon`: enrolling daemons, and what becomes of their keys. */
+/** `daemon` and `backend`: enrolling them, and what becomes of their keys. */
 import type { Command } from "commander";
 import type { Rotation } from "../commands/daemon-keys.ts";
 import type { Tools } from "../tools.ts";
-import { position } from "./values.ts";
+import { list, position } from "./values.ts";
 
 const work = () => import("../commands/daemon-keys.ts");
 const TOKEN_FILE = "--token-file <path>";
@@ -42,5 +42,22 @@ export function daemonCommands(program: Command, tools: Tools): void {
     .action(async (kid: string, options: Rotation) => {
       const { rotateKey } = await work();
       await rotateKey(await tools.client(), tools.out(), kid, options);
+    });
+
+  program
+    .command("backend")
+    .description("backends that submit intents on the bus; their keys are listed and ended under daemon")
+    .command("enrol <name>")
+    .description("issue a one-time token with which a backend registers its key")
+    .requiredOption(
+      "--for <workspaces>",
+      "workspaces that it submits intents for, with commas; * for all",
+      list,
+    )
+    .option(TOKEN_FILE, ABOUT_TOKEN_FILE)
+    .action(async (name: string, options: { for: readonly string[]; tokenFile?: string }) => {
+      const { enrolBackend } = await work();
+      const { for: workspaces, ...rest } = options;
+      await enrolBackend(await tools.client(), tools.out(), name, { workspaces, ...rest });
     });
 }

@@ -19,6 +19,13 @@ export function cursor(text: string): number | "latest" {
   return text === "latest" ? text : position(text);
 }
 
+/** With commas. */
+export function list(text: string): readonly string[] {
+  const items = text.split(",").map((item) => item.trim());
+  if (items.includes("")) throw new InvalidArgumentError("A name is empty.");
+  return items;
+}
+
 /** `name=value`, repeatable. */
 export function pairs(text: string, before: readonly (readonly [string, string])[]) {
   const at = text.indexOf("=");

@@ -89,6 +89,7 @@ export async function openCore(
       name: config.namespace,
       ...namespace,
       signatures: config.signatures,
+      foreignWorkspace: config.foreign_workspace,
       fanOut: config.fan_out === "on",
     },
     wakes,

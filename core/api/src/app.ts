@@ -22,6 +22,7 @@ import { healthRoutes } from "./routes/health.ts";
 import { identities } from "./routes/identities.ts";
 import { intents } from "./routes/intents.ts";
 import { keys } from "./routes/keys.ts";
+import { problems } from "./routes/problems.ts";
 import { quarantine } from "./routes/quarantine.ts";
 import { replays } from "./routes/replays.ts";
 import { stuck } from "./routes/stuck.ts";
@@ -33,6 +34,7 @@ const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
 const ROUTES: readonly Routes[] = [
   healthRoutes,
   document,
+  problems,
   intents,
   events,
   replays,

@@ -1,11 +1,23 @@
-/** The document as a file, made without a core: routes are registered, none is asked. */
+/** What is generated from the routes and the table of codes, made without a core: routes are registered, none is asked. */
 import type { Core } from "@linkspan/worker";
 import { Registry } from "prom-client";
 import { buildApp } from "./app.ts";
 import type { Readers } from "./events/readers.ts";
+import { httpReference, type OpenApi } from "./http-reference.ts";
 import { Admission } from "./limits/admission.ts";
 import { DEFAULT_LIMITS } from "./limits/limits.ts";
 import { httpMetrics } from "./metrics.ts";
+import { problemsMarkdown } from "./problem-pages.ts";
+
+/** Path from the root of the repository to content. */
+export async function generatedFiles(): Promise<ReadonlyMap<string, string>> {
+  const openApi = await openApiText();
+  return new Map([
+    ["core/api/generated/openapi.json", openApi],
+    ["docs/http.md", httpReference(JSON.parse(openApi) as OpenApi)],
+    ["docs/problems.md", problemsMarkdown()],
+  ]);
+}
 
 export async function openApiText(): Promise<string> {
   const registry = new Registry();

@@ -1,12 +1,21 @@
 /** The shapes that Msgr's clients read: catalogue entries and link sessions, each within `data`. */
-import type { AuthSession } from "@linkspan/store";
-import type { LinkField } from "@linkspan/envelopes";
-import type { CatalogEntry } from "@linkspan/worker";
+import type { AuthSession, Identity } from "@linkspan/store";
+import type { LinkDeclaration, LinkField } from "@linkspan/envelopes";
+import { type CatalogEntry, callbackPath } from "@linkspan/worker";
 import { z } from "zod";
 import { Open, Written } from "./schemas.ts";
+import { present } from "./views.ts";
 
-const METHOD = "password";
-const SURFACE = "native_form";
+type Method = NonNullable<LinkDeclaration["method"]>;
+
+/** Where Msgr's clients let a person sign in. */
+const SURFACES: Readonly<Record<Method, string>> = {
+  password: "native_form",
+  oauth: "embedded_browser",
+  device_link: "external_device",
+};
+/** What is known of a connector that says nothing of messages. */
+const MESSAGING = { directions: ["inbound", "outbound"], media: ["text"] };
 
 const FieldView = z.object({
   name: z.string(),
@@ -15,6 +24,19 @@ const FieldView = z.object({
   optional: z.boolean(),
   placeholder: z.string().optional(),
 });
+
+const Connection = z.object({
+  identity_id: z.string(),
+  service: z.string(),
+  instance: z.string(),
+  display_name: z.string().optional(),
+  external_id: z.string().optional(),
+  linked_at: Written,
+});
+
+const LinkView = z
+  .object({ ...Connection.shape, status: z.literal("linked"), connections: z.array(Connection) })
+  .meta({ description: "the user's newest account, and all of them" });
 
 export const CatalogView = z
   .object({
@@ -27,12 +49,18 @@ export const CatalogView = z
       method: z.string(),
       auth_surface: z.string(),
       form: z.object({ fields: z.array(FieldView) }),
+      status: z
+        .enum(["linked", "not_linked"])
+        .optional()
+        .meta({ description: "of the user; in the catalogue" }),
+      linked_at: Written.optional(),
     }),
     capabilities: Open,
     categories: z.array(z.string()),
     prerequisites: z.array(z.string()),
     tags: z.array(z.string()),
     auth_paths: z.object({ start: z.string(), callback: z.string() }),
+    link: LinkView.nullish().meta({ description: "null: the user has no account there; in the catalogue" }),
   })
   .meta({ id: "CatalogEntry" });
 
@@ -60,7 +88,37 @@ export const SessionView = z
   })
   .meta({ id: "LinkSession" });
 
+/** @param accounts the user's linked accounts, of any service */
+export function linkedCatalogView(
+  entry: CatalogEntry,
+  accounts: readonly Identity[],
+): z.output<typeof CatalogView> {
+  const view = catalogView(entry);
+  const connections = accounts
+    .filter(({ service }) => service === entry.service)
+    .toSorted((a, b) => b.created_at.getTime() - a.created_at.getTime())
+    .map(connectionOf);
+  const [newest] = connections;
+  if (newest === undefined) return { ...view, auth: { ...view.auth, status: "not_linked" }, link: null };
+  return {
+    ...view,
+    auth: { ...view.auth, status: "linked", linked_at: newest.linked_at },
+    link: { ...newest, status: "linked", connections },
+  };
+}
+
+function connectionOf({ id, service, instance, name, remote, created_at }: Identity) {
+  return {
+    identity_id: id,
+    service,
+    instance,
+    ...present({ display_name: name, external_id: remote }),
+    linked_at: created_at.toISOString(),
+  };
+}
+
 export function catalogView(entry: CatalogEntry): z.output<typeof CatalogView> {
+  const method = entry.method ?? "password";
   return {
     id: entry.service,
     service: entry.service,
@@ -68,17 +126,17 @@ export function catalogView(entry: CatalogEntry): z.output<typeof CatalogView> {
     description: entry.description,
     status: "available",
     auth: {
-      method: METHOD,
-      auth_surface: SURFACE,
+      method,
+      auth_surface: SURFACES[method],
       form: { fields: entry.fields.filter(({ advanced }) => advanced !== true).map(fieldView) },
     },
-    capabilities: { messaging: { directions: ["inbound", "outbound"], media: ["text"] } },
+    capabilities: { messaging: MESSAGING, ...entry.capabilities },
     categories: [],
     prerequisites: [],
-    tags: [METHOD],
+    tags: [method],
     auth_paths: {
       start: `/api/bridges/${entry.service}/sessions`,
-      callback: credentialsPath(entry.service, ":session_id"),
+      callback: endPath(method, { service: entry.service, id: ":session_id" }),
     },
   };
 }
@@ -89,21 +147,22 @@ export function sessionView(
   entry: CatalogEntry | undefined,
 ): z.output<typeof SessionView> {
   const changed = session.changed_at.toISOString();
+  const method = entry?.method ?? "password";
   return {
     id: session.id,
     account_id: session.user_id,
     identity_id: session.identity_id,
     service: session.service,
     state: session.state,
-    login_method: METHOD,
-    auth_surface: SURFACE,
-    client_context: {},
+    login_method: method,
+    auth_surface: SURFACES[method],
+    client_context: session.client_context,
     metadata: session.step,
     catalog_snapshot: entry === undefined ? {} : catalogView(entry),
     expires_at: session.expires_at.toISOString(),
     last_transition_at: changed,
     authorization_path: `/api/bridges/sessions/${session.id}`,
-    callback_path: credentialsPath(session.service, session.id),
+    callback_path: endPath(method, session),
     inserted_at: session.created_at.toISOString(),
     updated_at: changed,
   };
@@ -119,6 +178,8 @@ function fieldView(field: LinkField): z.output<typeof FieldView> {
   };
 }
 
-function credentialsPath(service: string, session: string): string {
-  return `/api/bridges/${service}/sessions/${session}/credentials`;
+/** Where what the person gave is handed in. */
+function endPath(method: Method, session: Pick<AuthSession, "service" | "id">): string {
+  if (method === "oauth") return callbackPath(session);
+  return `/api/bridges/${session.service}/sessions/${session.id}/credentials`;
 }

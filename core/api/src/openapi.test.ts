@@ -1,10 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { PERMISSIONS } from "./auth/permissions.ts";
-import { openApiText } from "./generate.ts";
+import { generatedFiles } from "./generate.ts";
 
 interface Document {
   readonly paths: Record<string, Record<string, Operation>>;
+  readonly components: { readonly schemas: Record<string, object> };
 }
 interface Operation {
   readonly operationId?: string;
@@ -12,8 +13,9 @@ interface Operation {
   readonly responses: Record<string, object>;
 }
 
-const text = await openApiText();
-const { paths } = JSON.parse(text) as Document;
+const files = await generatedFiles();
+const text = files.get("core/api/generated/openapi.json") ?? "";
+const { paths, components } = JSON.parse(text) as Document;
 const operations = Object.entries(paths).flatMap(([path, methods]) =>
   Object.entries(methods).map(([method, operation]) => ({
     route: `${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ":$1")}`,
@@ -21,9 +23,17 @@ const operations = Object.entries(paths).flatMap(([path, methods]) =>
   })),
 );
 
-test("the committed document is the one that the routes make", async () => {
-  const committed = await readFile(new URL("../generated/openapi.json", import.meta.url), "utf8");
-  expect(committed, "run: npx node core/api/src/write-openapi.ts").toBe(text);
+test.each([...files.keys()])("%s is the one that the routes and codes make", async (path) => {
+  const committed = await readFile(new URL(`../../../${path}`, import.meta.url), "utf8");
+  expect(committed, "run: npx node core/api/src/write-openapi.ts").toBe(files.get(path));
+});
+
+test("the HTTP reference has every route and every schema", () => {
+  const reference = files.get("docs/http.md") ?? "";
+  const titles = reference.split("\n").filter((line) => line.startsWith("### "));
+  const routes = operations.map(({ route }) => route.replace(/:(\w+)/g, "{$1}"));
+  expect(titles).toEqual(expect.arrayContaining(routes.map((route) => `### ${route}`)));
+  expect(titles).toHaveLength(routes.length + Object.keys(components.schemas).length);
 });
 
 test("every route that somebody may ask exists, and is described", () => {

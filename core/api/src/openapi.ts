@@ -31,14 +31,17 @@ export async function describeApi(app: FastifyInstance): Promise<void> {
 
 type Document = ReturnType<typeof jsonSchemaTransformObject>;
 
-/** Each named schema comes in two forms, as asked and as answered; most are only answered. */
+/**
+ * Each named schema comes in two forms, as asked and as answered; most are only answered. By name: otherwise the
+ * order would be that in which the modules happened to be loaded.
+ */
 function withoutUnused(document: Document): Document {
   if (!("components" in document)) return document;
   const paths = JSON.stringify(document.paths);
   const schemas = Object.fromEntries(
-    Object.entries(document.components?.schemas ?? {}).filter(
-      ([name]) => !name.endsWith("Input") || paths.includes(`"#/components/schemas/${name}"`),
-    ),
+    Object.entries(document.components?.schemas ?? {})
+      .filter(([name]) => !name.endsWith("Input") || paths.includes(`"#/components/schemas/${name}"`))
+      .toSorted(([a], [b]) => (a < b ? -1 : 1)),
   );
   return { ...document, components: { ...document.components, schemas } } as Document;
 }

@@ -15,7 +15,7 @@ test("every code has a status that says whose turn it is", () => {
 test("a problem carries the code, its help and what happened", () => {
   const problem = problemOf(new FabricError("intent.conflict", "used before"), "r1");
   expect(ProblemSchema.parse(problem)).toEqual({
-    type: "urn:linkspan:error:intent.conflict",
+    type: "/problems/intent.conflict",
     code: "intent.conflict",
     title: CODES["intent.conflict"].help,
     detail: "used before",

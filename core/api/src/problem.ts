@@ -12,7 +12,7 @@ export const PROBLEM_TYPE = "application/problem+json";
 
 export const ProblemSchema = z
   .object({
-    type: z.string().meta({ description: "the code as a URN" }),
+    type: z.string().meta({ description: "path of the page about the code, at the API that answered" }),
     code: z.enum(Object.keys(CODES) as [ErrorCode, ...ErrorCode[]]),
     title: z.string().meta({ description: "what to do about errors of this code" }),
     detail: z.string().meta({ description: "what happened this time" }),
@@ -92,9 +92,14 @@ export function statusOf(code: ErrorCode): number {
   return STATUS[code];
 }
 
+/** The page about a code: a reference relative to the API's own address. */
+export function problemPath(code: ErrorCode): string {
+  return `/problems/${code}`;
+}
+
 export function problemOf(error: FabricError, requestId: string): Problem {
   return {
-    type: `urn:linkspan:error:${error.code}`,
+    type: problemPath(error.code),
     code: error.code,
     title: CODES[error.code].help,
     detail: error.message,

@@ -1,5 +1,5 @@
 /** What requests are made of. Everything that reaches a table is free of NUL and bounded. */
-import { SERVICES } from "@linkspan/envelopes";
+import { isConnector } from "@linkspan/envelopes";
 import { z } from "zod";
 import { ProblemSchema, PROBLEM_TYPE } from "./problem.ts";
 
@@ -15,10 +15,7 @@ export const Name = z
 /** `_` is the namespace's own. */
 export const WORKSPACE = /^(?!_$)[A-Za-z0-9_-]{1,64}$/;
 export const Workspace = z.string().regex(WORKSPACE, "not a workspace id");
-export const Service = z
-  .string()
-  .max(32)
-  .refine((name) => SERVICES.includes(name), "no such service");
+export const Service = z.string().max(32).refine(isConnector, "not the name of a service");
 export const Instance = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, "not an instance name");
 
 export const limitOf = (standard: number, largest: number) =>

@@ -10,6 +10,7 @@ const at = new Date("2026-11-20T12:00:00.000Z");
 const field = { label: "x", required: false, syntax: "line", max_bytes: 100 } as const;
 const irc: CatalogEntry = {
   service: "irc",
+  capabilities: {},
   name: "IRC",
   description: "",
   fields: [
@@ -116,6 +117,7 @@ test("a session of a service that left the catalogue is still shown", () => {
     identity_id: "i1",
     state: "failed",
     step: { code: "platform.unavailable" },
+    client_context: {},
     created_at: at,
     changed_at: at,
     expires_at: at,

@@ -101,13 +101,19 @@ export const EventView = z
       .string()
       .optional()
       .meta({ description: `signature over the canonical form of envelope as ${ENVELOPE_TYPE}` }),
-    envelope: Open.meta({ description: "the envelope as it was received" }),
+    batch: z.string().optional().meta({
+      description: "of a member of a history: message_id of the batch, whose signature proves it",
+    }),
+    envelope: Open.meta({
+      description:
+        "the envelope as it was received; of a member of a history, as it was taken out of its batch",
+    }),
   })
   .meta({ id: "Event" });
 
 /** One line of JSON that holds the stored bytes themselves: what is verified is never written anew. */
 export function eventJson(event: StoredEvent): string {
-  const { conversation, senderIdentity: sender_identity, kid, sig } = event;
+  const { conversation, senderIdentity: sender_identity, kid, sig, batchId: batch } = event;
   const head = JSON.stringify({
     position: event.position,
     message_id: event.messageId,
@@ -118,6 +124,7 @@ export function eventJson(event: StoredEvent): string {
     ...(sender_identity !== undefined && { sender_identity }),
     ...(kid !== undefined && { kid }),
     ...(sig !== undefined && { sig }),
+    ...(batch !== undefined && { batch }),
   });
   return `${head.slice(0, -1)},"envelope":${envelopeJson(event)}}`;
 }

@@ -1,5 +1,7 @@
-/** Writes generated/openapi.json; run it after changing a route or a view. */
+/** Writes generated/openapi.json, docs/http.md and docs/problems.md; run it after changing a route, a view or a code. */
 import { writeFile } from "node:fs/promises";
-import { openApiText } from "./generate.ts";
+import { generatedFiles } from "./generate.ts";
 
-await writeFile(new URL("../generated/openapi.json", import.meta.url), await openApiText());
+for (const [path, text] of await generatedFiles()) {
+  await writeFile(new URL(`../../../${path}`, import.meta.url), text);
+}

@@ -5,13 +5,13 @@ export interface Backoff {
   readonly maxMs: number;
 }
 
-/** Doubles with every failure up to the cap; the upper half of it is drawn, so that peers spread out. */
+/** Doubles with every failure up to the cap; the upper half of it is random, so that peers do not retry at the same time. */
 export function backoffMs({ minMs, maxMs }: Backoff, failures: number, random: Random): number {
   const full = Math.min(maxMs, minMs * 2 ** Math.min(failures - 1, 30));
   return full * (0.5 + random() / 2);
 }
 
-/** What a message that fails alone with an unknown error must show before it is dead-lettered: see intake/proof.ts. */
+/** Conditions on which a message that fails alone with an unknown error is dead-lettered: see intake/proof.ts. */
 export interface Proof {
   /** Failures, each after a success of another message. */
   readonly failures: number;

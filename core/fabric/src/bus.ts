@@ -1,5 +1,5 @@
 /**
- * The bus: what every part of Linkspan knows of the message broker.
+ * The bus: the interface through which every part of Linkspan uses the message broker.
  *
  * Obligations that each driver fulfils, and the contract suite proves:
  *
@@ -12,7 +12,7 @@
  *   requeue is never used to retry.
  * - A handler that rejects gets the same batch again after a backoff, then halves of it. Only a message
  *   alone in flight can be given up, and only for an error that its own content causes (`blameOf` of the table
- *   of codes). Everything else is waited out, ever more slowly; the message holds only its own key meanwhile.
+ *   of codes). Everything else is tried again at growing intervals; the message holds only its own key meanwhile.
  *   An error that is no FabricError counts against the message only while others succeed: after 50 failures
  *   alone over at least ten minutes, each after a success of another message since the failure before, it goes
  *   to the dead letters as `internal`. Any failure that the surroundings cause starts that count again.
@@ -35,6 +35,11 @@ export interface Outgoing {
   readonly messageId: string;
   /** `message_id` that this answers; how a reply finds its request. */
   readonly inReplyTo?: string;
+  /**
+   * Of an answer: what its request carried, repeated. Default of a request: its `messageId`; of anything else:
+   * `inReplyTo`.
+   */
+  readonly correlationId?: string | undefined;
   /** Where an answer goes; set by `request`. */
   readonly replyTo?: ReplyAddress;
   /**
@@ -59,6 +64,8 @@ export interface Delivery {
   readonly sig: string | undefined;
   readonly messageId: string | undefined;
   readonly inReplyTo: string | undefined;
+  /** What the sender relates it to; an answer repeats that of its request. */
+  readonly correlationId: string | undefined;
   readonly replyTo: ReplyAddress | undefined;
   readonly traceparent: string | undefined;
   /** True when a consumer may have seen it before. */
@@ -75,7 +82,7 @@ export interface Death {
   readonly queue: string;
 }
 
-/** What a handler decided. The bus settles the delivery once, from this value. */
+/** The decision of a handler. The bus settles the delivery once, from this value. */
 export type Verdict =
   | { readonly do: "ack" }
   | { readonly do: "retry"; readonly afterMs: number }
@@ -164,7 +171,8 @@ export interface Bus extends AsyncDisposable {
   ): Promise<Subscription>;
 
   /**
-   * Publishes and waits for the one answer whose `inReplyTo` is this `messageId`.
+   * Publishes and waits for the one answer whose `inReplyTo` is this `messageId`, or that has none and repeats it as
+   * its `correlationId`.
    *
    * @throws FabricError `bus.timeout`, `bus.unroutable`, `bus.unavailable`
    */
@@ -192,7 +200,7 @@ export interface BusHealth {
   /** `degraded`: connected, but something that this client consumes or declared is missing; it is mended by itself. */
   readonly state: "up" | "degraded" | "blocked" | "reconnecting" | "closed";
   readonly reason?: string;
-  /** What fails alone again and again; each subscription lists at most 100. Absent: nothing does. */
+  /** Messages that fail alone again and again; each subscription lists at most 100. Absent: nothing does. */
   readonly stuck?: readonly StuckMessage[];
 }
 

@@ -1,10 +1,10 @@
 import { FabricError } from "@linkspan/envelopes";
 
-/** Time and chance as the bus needs them; both come in from outside, so that a simulation can own them. */
+/** Time and random numbers as the bus needs them; both come in from outside, so that a simulation can control them. */
 export interface Clock {
   /** Monotonic milliseconds from an arbitrary start. */
   now(): number;
-  /** Runs once, at least that much later and never at once. @returns what calls it off */
+  /** Runs once, at least that much later and never at once. @returns cancels it */
   after(afterMs: number, run: () => void): () => void;
 }
 
@@ -78,7 +78,7 @@ export function sleep(clock: Clock, afterMs: number, signal?: AbortSignal): Prom
   });
 }
 
-/** What the broker never answers must not be waited for. @throws FabricError (rejects) `bus.timeout` */
+/** Fails when the work takes longer, as a broker may never answer. @throws FabricError (rejects) `bus.timeout` */
 export function within<T>(clock: Clock, timeoutMs: number, what: string, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const cancel = clock.after(timeoutMs, () =>

@@ -1,4 +1,4 @@
-/** What a bus tells its owner, to be logged: names and counts, never contents. */
+/** Events of a bus for its owner to log: names and counts, never contents. */
 import type { ErrorCode } from "@linkspan/envelopes";
 
 /** Publishing and consuming have connections of their own; the embedded bus has one. */

@@ -18,6 +18,10 @@ const TRACEPARENT = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 /** A broker takes no longer one: 2^32 − 1 ms. */
 const MAX_TTL_MS = 4_294_967_295;
 
+/** A sender's own word, which is only repeated: any characters but controls, as long as AMQP allows. */
+const CORRELATION = /^[\x20-\x7e]{1,255}$/;
+
+export const asCorrelationId = (value: unknown): string | undefined => matching(CORRELATION, value);
 export const asId = (value: unknown): string | undefined => matching(ID, value);
 export const asSignature = (value: unknown): string | undefined => matching(SIGNATURE, value);
 export const asTraceparent = (value: unknown): string | undefined => matching(TRACEPARENT, value);
@@ -33,9 +37,17 @@ export function asPlainText(value: unknown, max: number): string {
   return cut.replace(/[\p{Cc}\u2028\u2029]/gu, "\ufffd");
 }
 
+/** What a message travels with: its sender's own, else its id where it asks for an answer, else what it answers. */
+export function correlationOf(
+  message: Pick<Outgoing, "correlationId" | "replyTo" | "messageId" | "inReplyTo">,
+): string | undefined {
+  const own = message.correlationId ?? (message.replyTo === undefined ? undefined : message.messageId);
+  return own === undefined || own === "" ? message.inReplyTo : own;
+}
+
 /** @throws FabricError `envelope.too_large`, `envelope.schema` (its detail names the member) */
 export function checkOutgoing(message: Omit<Outgoing, "route">): void {
-  const { body, kid, sig, messageId, inReplyTo, traceparent, ttlMs } = message;
+  const { body, kid, sig, messageId, inReplyTo, correlationId, traceparent, ttlMs } = message;
   if (body.length > MAX_BODY_BYTES) {
     throw new FabricError("envelope.too_large", `a message of ${body.length} bytes`);
   }
@@ -44,6 +56,7 @@ export function checkOutgoing(message: Omit<Outgoing, "route">): void {
     (kid !== undefined && asId(kid) === undefined && "kid") ||
     (sig !== undefined && asSignature(sig) === undefined && "sig") ||
     (inReplyTo !== undefined && asId(inReplyTo) === undefined && "inReplyTo") ||
+    (correlationId !== undefined && asCorrelationId(correlationId) === undefined && "correlationId") ||
     (traceparent !== undefined && asTraceparent(traceparent) === undefined && "traceparent") ||
     (ttlMs !== undefined && !(ttlMs >= 0 && ttlMs <= MAX_TTL_MS) && "ttlMs");
   if (faulty !== false) throw new FabricError("envelope.schema", `${faulty} is outside its bounds`);

@@ -61,7 +61,7 @@ function bench(acquire: (epoch: number | undefined, clock: VirtualClock) => Prom
   return { clock, stop, tenures, done };
 }
 
-test("renews at a third of the time and holds until told to stop", async () => {
+test("renews at a third of the time and holds until it is stopped", async () => {
   const asked: [number, number | undefined][] = [];
   const { clock, stop, tenures, done } = bench(async (epoch, ticking) => {
     asked.push([ticking.now(), epoch]);
@@ -153,7 +153,7 @@ test("ends the tenure at once when the authority says so, and asks again", async
   await done;
 });
 
-test("asks ever more slowly while the authority cannot be reached, and stops at once when told to", async () => {
+test("asks at growing intervals while the authority cannot be reached, and stops at once when it is stopped", async () => {
   const asked: number[] = [];
   const { clock, stop, done } = bench(async (_, ticking) => {
     asked.push(ticking.now());

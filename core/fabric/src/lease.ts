@@ -1,11 +1,11 @@
 /**
  * The holder's side of an instance lease. The authority is elsewhere and numbers each tenure with an
- * epoch; here is only the discipline of a holder: it renews at a third of the time, and stops thinking of
- * itself as the holder before anybody else may, counted on its own monotonic clock from before it asked,
+ * epoch; the holder renews after a third of the time, and stops acting as the
+ * holder before anybody else may start, counted on its own monotonic clock from before it asked,
  * whether or not an answer ever comes.
  *
  * A lease has two ends. After the first the holder acts no more, but a renewal in the same epoch gives it back: an
- * outage of the authority mutes holders. After the second, or when somebody else is said to hold it, it is lost.
+ * outage of the authority suspends holders. After the second, or when somebody else is said to hold it, it is lost.
  */
 import { FabricError } from "@linkspan/envelopes";
 import { backoffMs } from "./backoff.ts";

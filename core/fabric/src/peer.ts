@@ -1,4 +1,4 @@
-/** Who a bus client is, and the return address that follows from it. */
+/** The identity of a bus client, and its reply address. */
 import { FabricError, PRIMARY } from "@linkspan/envelopes";
 import type { ReplyAddress } from "./bus.ts";
 

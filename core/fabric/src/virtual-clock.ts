@@ -1,7 +1,7 @@
 /**
  * A clock whose time passes only in `run`: it lets every promise settle, then jumps to the next thing
- * that is due. Things due at the same instant run in an order drawn from the seed, so that one seed is
- * one history. It cannot wait for real input and output.
+ * that is due. Things due at the same instant run in an order that the seed decides, so that a seed
+ * always gives the same run. It cannot wait for real input and output.
  */
 import type { Clock, Random } from "./clock.ts";
 import { Heap } from "./heap.ts";

@@ -98,6 +98,7 @@ export interface Tables {
     identity_id: string;
     state: AuthSessionState;
     step: JsonDefault;
+    client_context: JsonDefault;
     created_at: Now;
     changed_at: Now;
     expires_at: Date;

@@ -39,6 +39,8 @@ export interface Namespace {
   readonly partitions: number;
   /** `optional` takes unsigned envelopes of foreign daemons; for development only. */
   readonly signatures: "required" | "optional";
+  /** Workspace of unsigned envelopes that name none. Default that of the namespace, `_`, which nobody reads. */
+  readonly foreignWorkspace?: string;
   /** Whether committed events also go to subscribers on the bus. */
   readonly fanOut: boolean;
 }

@@ -1,9 +1,9 @@
 export { requireAuthority, speakerOf } from "./authority.ts";
 export type { Core, Metrics, Namespace } from "./core.ts";
 export { ALL_WORKSPACES, switchConnector } from "./flags/switch.ts";
-export { type CatalogEntry, catalog, InstanceCatalog, isLinkable, sessionEntry } from "./identity/catalog.ts";
+export { type CatalogEntry, catalog, InstanceCatalog, sessionEntry } from "./identity/catalog.ts";
 export { sweepCredentials } from "./identity/credential.ts";
-export { cancelSession, openSession, readSession, submitCredentials } from "./identity/link.ts";
+export { callbackPath, cancelSession, openSession, readSession, submitCredentials } from "./identity/link.ts";
 export { unlink } from "./identity/unlink.ts";
 export {
   announceKeys,

@@ -74,7 +74,7 @@ export async function revokeKey(core: Core, { kid, why, actor }: Revocation): Pr
     await audit(client, {
       workspaceId: "_",
       actor,
-      action: "daemon.key_revoked",
+      action: `${known.issuers[0]?.split(":", 1)[0] ?? "daemon"}.key_revoked`,
       subject: kid,
       detail: { issuers: known.issuers, why },
     });

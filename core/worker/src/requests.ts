@@ -6,13 +6,12 @@ import {
   isFabricError,
   NAMESPACE_WORKSPACE,
   type Opened,
-  type SubmitIntent,
 } from "@linkspan/envelopes";
 import { ACK, type Outgoing, type Prepared, type Subscription } from "@linkspan/fabric";
 import type { Core } from "./core.ts";
 import { type Verified, verify } from "./inbound/intake.ts";
 import { answerAttempt } from "./outbound/attempt.ts";
-import { recordIntent } from "./outbound/record.ts";
+import { answerSubmit } from "./outbound/submit.ts";
 import { answerTo, refusal } from "./send.ts";
 import { answerHello } from "./sync/hello.ts";
 import { answerResume } from "./sync/resume.ts";
@@ -46,9 +45,10 @@ async function serve(core: Core, { delivery, value }: Prepared<Verified>): Promi
     return;
   }
   const payload = await answerOrRefusal(core, value);
-  if (delivery.replyTo === undefined) return;
+  const { replyTo, correlationId } = delivery;
+  if (replyTo === undefined) return;
   try {
-    await core.bus.reply(delivery.replyTo, answerOf(core, value.envelope, payload));
+    await core.bus.reply(replyTo, { ...answerOf(core, value.envelope, payload), correlationId });
   } catch (error) {
     core.log.debug(
       { event: "reply.dropped", action: delivery.route.action, err: error },
@@ -102,26 +102,4 @@ function answer(core: Core, { action, envelope, kid }: Opened): Promise<object> 
     default:
       throw new FabricError("action.unsupported", `the core does not serve ${action.name}`);
   }
-}
-
-/** A backend's own signed intent; `envelope.wrong_issuer` for anyone else. */
-async function answerSubmit(core: Core, envelope: Envelope) {
-  const { issuer, workspace_id, user_id } = envelope.metadata;
-  const wanted = envelope.payload as SubmitIntent;
-  if (!issuer.startsWith("backend:"))
-    throw new FabricError("envelope.wrong_issuer", "only a backend submits intents");
-  if (user_id === undefined) throw new FabricError("request.invalid", "metadata.user_id is missing");
-  const { intent } = await recordIntent(core, {
-    workspaceId: workspace_id,
-    userId: user_id,
-    identityId: wanted.identity_id,
-    action: wanted.action,
-    payload: wanted.payload,
-    idempotencyKey: wanted.idempotency_key,
-    traceId: envelope.trace_id,
-    actor: issuer,
-    ...(wanted.conversation !== undefined && { conversation: wanted.conversation }),
-    ...(wanted.expires_at !== undefined && { expiresAt: new Date(wanted.expires_at) }),
-  });
-  return { intent_id: intent.id, state: intent.state };
 }

@@ -5,6 +5,7 @@
 import type { Subscription } from "@linkspan/fabric";
 import type { Core } from "./core.ts";
 import { startIntake } from "./inbound/intake.ts";
+import { endUnsigned } from "./inbound/unsigned-instances.ts";
 import { runReleases } from "./inbound/releases.ts";
 import { runSequencer } from "./inbound/sequencer.ts";
 import { type PumpOptions, runPump } from "./outbound/pump.ts";
@@ -20,6 +21,7 @@ export interface Worker extends AsyncDisposable {
 export async function startWorker(core: Core, options: PumpOptions = {}): Promise<Worker> {
   const stop = new AbortController();
   await using begun = new AsyncDisposableStack();
+  await endUnsigned(core);
   const deadLetters = begun.use(await startDeadLetterReader(core));
   const requests = begun.use(await startRequests(core));
   const intake = begun.use(await startIntake(core));

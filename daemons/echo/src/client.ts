@@ -1,13 +1,13 @@
 /**
- * The platform: a chat network in this process, with one inhabitant who repeats whatever is said to it.
+ * The platform: a chat network in this process whose only other user repeats every message that it gets.
  *
  * It keeps what a real one keeps: an ordered log per account, the ids it gave, and the idempotency keys it saw. It
  * outlives connections, so a daemon that comes back reads on from its cursor.
  */
 import { EventEmitter } from "node:events";
 
-/** What somebody did in a channel; fields are absent where they make no sense. */
-export interface Deed {
+/** An activity in a channel; fields that do not apply to its kind are absent. */
+export interface Activity {
   readonly kind: "message" | "edit" | "delete" | "reaction" | "typing" | "receipt" | "membership";
   readonly channel: string;
   readonly text?: string;
@@ -16,24 +16,24 @@ export interface Deed {
   readonly entities?: readonly unknown[];
 }
 
-/** A deed as an account sees it. */
+/** An activity as an account sees it. */
 export interface Entry {
   /** Place in that account's log, from 1. */
   readonly seq: number;
   readonly id: string;
   readonly from: string;
   readonly at: Date;
-  readonly deed: Deed;
+  readonly activity: Activity;
 }
 
 interface Account {
   readonly log: Entry[];
   readonly said: Map<string, { readonly id: string; readonly at: Date }>;
-  /** Echoes kept back until the next one has gone past. */
-  held: Deed[];
+  /** Echoes held back until the next one is delivered. */
+  held: Activity[];
 }
 
-interface Happenings {
+interface PlatformEvents {
   /** Something was added to an account's log. */
   entry: [account: string];
   /** An account's connections are cut. */
@@ -42,7 +42,7 @@ interface Happenings {
 
 export const PEER = "echo";
 
-export class EchoPlatform extends EventEmitter<Happenings> {
+export class EchoPlatform extends EventEmitter<PlatformEvents> {
   readonly #accounts = new Map<string, Account>();
   readonly #now: () => Date;
   #ids = 0;
@@ -53,23 +53,23 @@ export class EchoPlatform extends EventEmitter<Happenings> {
     this.setMaxListeners(0);
   }
 
-  /** Does what an account asks, once per key; the peer answers in kind. */
+  /** Performs the activity of an account once per key; the peer repeats it. */
   perform(
     account: string,
     key: string,
-    deed: Deed,
-    manner: Manner = {},
+    activity: Activity,
+    style: EchoStyle = {},
   ): { readonly id: string; readonly at: Date } {
     const { said } = this.#account(account);
     const before = said.get(key);
     if (before !== undefined) return before;
     const done = { id: this.#newId(), at: this.#now() };
     said.set(key, done);
-    this.#echo(account, deed.kind === "message" ? { ...deed, replyTo: done.id } : deed, manner);
+    this.#echo(account, activity.kind === "message" ? { ...activity, replyTo: done.id } : activity, style);
     return done;
   }
 
-  /** What was done under a key, as an archive would tell. */
+  /** The activity that was performed under a key. */
   find(account: string, key: string): { readonly id: string; readonly at: Date } | undefined {
     return this.#account(account).said.get(key);
   }
@@ -80,9 +80,9 @@ export class EchoPlatform extends EventEmitter<Happenings> {
   }
 
   /** Somebody does something that the account sees. */
-  happen(account: string, deed: Deed, from: string = PEER, id: string = this.#newId()): Entry {
+  happen(account: string, activity: Activity, from: string = PEER, id: string = this.#newId()): Entry {
     const { log } = this.#account(account);
-    const entry: Entry = { seq: log.length + 1, id, from, at: this.#now(), deed };
+    const entry: Entry = { seq: log.length + 1, id, from, at: this.#now(), activity };
     log.push(entry);
     this.emit("entry", account);
     return entry;
@@ -95,21 +95,21 @@ export class EchoPlatform extends EventEmitter<Happenings> {
 
   /** Channels that the account has seen anything in. */
   channelsOf(account: string): readonly string[] {
-    return [...new Set(this.#account(account).log.map(({ deed }) => deed.channel))];
+    return [...new Set(this.#account(account).log.map(({ activity }) => activity.channel))];
   }
 
   drop(account: string): void {
     this.emit("drop", account);
   }
 
-  #echo(account: string, deed: Deed, { twice = false, late = false }: Manner): void {
+  #echo(account: string, activity: Activity, { twice = false, late = false }: EchoStyle): void {
     const state = this.#account(account);
     if (late) {
-      state.held.push(deed);
+      state.held.push(activity);
       return;
     }
-    const entry = this.happen(account, deed);
-    if (twice) this.happen(account, deed, PEER, entry.id);
+    const entry = this.happen(account, activity);
+    if (twice) this.happen(account, activity, PEER, entry.id);
     for (const held of state.held.splice(0)) this.happen(account, held);
   }
 
@@ -128,7 +128,7 @@ export class EchoPlatform extends EventEmitter<Happenings> {
 }
 
 /** How the peer answers. */
-export interface Manner {
+export interface EchoStyle {
   /** The same event comes two times. */
   readonly twice?: boolean;
   /** It comes only after the next one. */

@@ -8,10 +8,10 @@ async function setUp(service: string): Promise<ConnectorFixture> {
   const platform = new EchoPlatform();
   const heard: string[] = [];
   const perform = platform.perform.bind(platform);
-  platform.perform = (account, key, deed) => {
-    if (platform.find(account, key) === undefined && deed.text !== undefined) heard.push(deed.text);
+  platform.perform = (account, key, activity) => {
+    if (platform.find(account, key) === undefined && activity.text !== undefined) heard.push(activity.text);
     // The peer of this suite only listens: what it says, it says itself.
-    return perform(account, key, deed, { late: true });
+    return perform(account, key, activity, { late: true });
   };
   const identity: LinkedIdentity = {
     identityId: "id-1",

@@ -1,6 +1,6 @@
 /**
  * The echo connector. One connection reads its account's log from the checkpoint on, one event at a time, and says
- * parts once per key. When the platform drops it, it is away for a moment and comes back by itself.
+ * parts once per key. When the platform drops it, it reconnects after a moment.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import type {
@@ -20,8 +20,8 @@ import { channelRef, FabricError, parseRef } from "@linkspan/envelopes";
 import { CAPABILITIES, DECLARATION } from "./capabilities.ts";
 import type { EchoPlatform } from "./client.ts";
 import { failureOf, uncertainty } from "./errors.ts";
-import { type Self, seqOf, toEvent } from "./inbound.ts";
-import { type EchoPart, plan } from "./outbound.ts";
+import { type Self, seqOf, toEvents } from "./inbound.ts";
+import { type EchoPart, toParts } from "./outbound.ts";
 
 export interface EchoOptions {
   readonly platform: EchoPlatform;
@@ -122,11 +122,11 @@ class EchoConnection implements Connection {
   }
 
   plan(action: Parameters<Connection["plan"]>[0]): readonly Part[] {
-    return plan(action, this.#settings);
+    return toParts(action, this.#settings);
   }
 
   async perform(part: Part, key: string, window: Window): Promise<Said> {
-    const { deed, order } = part.data as EchoPart;
+    const { activity, order } = part.data as EchoPart;
     if (order.slowMs > 0) await Promise.race([delay(order.slowMs), aborted(window.signal)]);
     const failure = failureOf(order);
     if (failure !== undefined) throw failure;
@@ -134,8 +134,8 @@ class EchoConnection implements Connection {
       throw new FabricError("platform.unavailable", "the window closed before it was said");
     if (!this.#up) throw new FabricError("platform.unavailable", "the echo platform is away");
     if (order.lost) throw uncertainty();
-    const manner = { twice: order.duplicate, late: order.reorder };
-    const { id, at } = this.#platform.perform(this.#self.account, key, deed, manner);
+    const style = { twice: order.duplicate, late: order.reorder };
+    const { id, at } = this.#platform.perform(this.#self.account, key, activity, style);
     if (order.drop) this.#platform.drop(this.#self.account);
     if (order.uncertain) throw uncertainty();
     return { remoteId: id, at };
@@ -153,8 +153,8 @@ class EchoConnection implements Connection {
     for (let seq = seqOf(after); left > 0; seq++) {
       const entry = this.#platform.after(this.#self.account, seq);
       if (entry === undefined || entry.seq > this.#seq) return;
-      if (entry.deed.channel !== channel) continue;
-      await this.#host.event(toEvent(entry, this.#self));
+      if (entry.activity.channel !== channel) continue;
+      for (const event of toEvents(entry, this.#self)) await this.#host.event(event);
       left -= 1;
     }
   }
@@ -182,7 +182,7 @@ class EchoConnection implements Connection {
     this.#up = false;
     this.#host.state({
       state: "transient_disconnect",
-      message: "The echo platform hung up; it is called again.",
+      message: "The echo platform closed the connection; it is connected again.",
     });
     setTimeout(
       this.#host.guard(() => this.#comeUp()),
@@ -209,7 +209,7 @@ class EchoConnection implements Connection {
         continue;
       }
       try {
-        await this.#host.event(toEvent(entry, this.#self));
+        for (const event of toEvents(entry, this.#self)) await this.#host.event(event);
         this.#seq = entry.seq;
       } catch (error) {
         if (!this.#host.signal.aborted) this.#host.log.error({ event: "echo.unread", err: error });

@@ -1,4 +1,4 @@
-/** What can go wrong on this platform, as our codes. */
+/** Failures of this platform as our codes. */
 import { UncertainSend } from "@linkspan/daemon-kit";
 import { CODES, FabricError, isErrorCode, type ErrorCode } from "@linkspan/envelopes";
 import type { Order } from "./outbound.ts";

@@ -11,26 +11,24 @@ export interface Self {
   readonly name: string;
 }
 
-export function toEvent(entry: Entry, self: Self): PlatformEvent {
-  const { id, at, seq, from, deed } = entry;
+/** @returns one event; an entry concerns one conversation */
+export function toEvents(entry: Entry, self: Self): readonly PlatformEvent[] {
+  const { id, at, seq, from, activity } = entry;
   const payload: InboundEvent = {
-    kind: deed.kind,
+    kind: activity.kind,
     remote_id: id,
     revision: "0",
     account: self.account,
     sender: { ref: identityRef(self.service, [from]), name: from, is_self: from === self.name },
     sent_at: timestamp(at),
-    ...(deed.text !== undefined && { text: deed.text }),
-    ...(deed.entities !== undefined && { entities: deed.entities as Entity[] }),
-    ...(deed.replyTo !== undefined && { reply_to: deed.replyTo }),
-    ...(deed.target !== undefined && { target: deed.target }),
+    ...(activity.text !== undefined && { text: activity.text }),
+    ...(activity.entities !== undefined && { entities: activity.entities as Entity[] }),
+    ...(activity.replyTo !== undefined && { reply_to: activity.replyTo }),
+    ...(activity.target !== undefined && { target: activity.target }),
     cursor: { seq },
   };
-  return {
-    conversation: channelRef(self.workspaceId, self.service, deed.channel.split("/")),
-    occurredAt: at,
-    payload,
-  };
+  const conversation = channelRef(self.workspaceId, self.service, activity.channel.split("/"));
+  return [{ conversation, occurredAt: at, payload }];
 }
 
 /** Where to read on. */

@@ -1,9 +1,9 @@
-/** Outbound actions of every service → deeds, and the orders that a text or the settings give to the fake. Pure. */
+/** Outbound actions of every service → activities, and the orders that a text or the settings give to the fake. Pure. */
 import type { OutboundAction, Part } from "@linkspan/daemon-kit";
 import { FabricError, parseRef } from "@linkspan/envelopes";
-import type { Deed } from "./client.ts";
+import type { Activity } from "./client.ts";
 
-/** What the fake is told to do with one action. */
+/** Faults that the fake is to cause with one action. */
 export interface Order {
   readonly slowMs: number;
   /** An error code to fail with, before anything is said. */
@@ -18,7 +18,7 @@ export interface Order {
 }
 
 export interface EchoPart {
-  readonly deed: Deed;
+  readonly activity: Activity;
   readonly order: Order;
 }
 
@@ -35,12 +35,15 @@ const NO_ORDER: Order = {
 };
 
 /** @throws FabricError `platform.unsupported`, `platform.not_found` */
-export function plan(action: OutboundAction, settings: Readonly<Record<string, unknown>>): readonly Part[] {
-  const deed = deedOf(action);
-  const order = orderOf(deed.text ?? "", settings);
-  const texts = deed.kind === "message" ? split(deed.text ?? "", MAX_PART_BYTES) : [deed.text];
+export function toParts(
+  action: OutboundAction,
+  settings: Readonly<Record<string, unknown>>,
+): readonly Part[] {
+  const activity = activityOf(action);
+  const order = orderOf(activity.text ?? "", settings);
+  const texts = activity.kind === "message" ? split(activity.text ?? "", MAX_PART_BYTES) : [activity.text];
   return texts.map((text, index) => {
-    const data: EchoPart = { deed: text === undefined ? deed : { ...deed, text }, order };
+    const data: EchoPart = { activity: text === undefined ? activity : { ...activity, text }, order };
     return { index, data, cost: 1 };
   });
 }
@@ -71,7 +74,7 @@ function standing({ slow_ms, fail, duplicate, reorder }: Readonly<Record<string,
   };
 }
 
-function deedOf(action: OutboundAction): Deed {
+function activityOf(action: OutboundAction): Activity {
   const { payload } = action;
   const channel = channelOf(action);
   const target = stringOf(payload.target ?? payload.message_id ?? firstOf(payload.message_ids));

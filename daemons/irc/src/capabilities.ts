@@ -1,11 +1,11 @@
-/** What users may expect of IRC. What only some servers offer is not promised here. */
+/** Capabilities of IRC. A feature that only some servers offer is not promised here. */
 import type { Capabilities } from "@linkspan/daemon-kit";
 import type { LinkDeclaration, LinkField } from "@linkspan/envelopes";
 import { textBytes } from "./wire/line-bytes.ts";
 
 /**
- * Lines per second and at once that every server in use bears from one client. The measure of `Part.cost`: a
- * network with another pace makes its parts cheaper or dearer.
+ * Lines per second and at once that every server in use accepts from one client. The unit of `Part.cost`: on a
+ * network with another pace a part costs more or less.
  */
 export const PACE = { perSecond: 1, burst: 8 } as const;
 
@@ -78,8 +78,8 @@ export const DECLARATION: LinkDeclaration = {
     advanced("nickserv.service", "Name of the nickname service", "word"),
     advanced("nickserv.account", "Account name for the nickname service", "word"),
     advanced("nickserv.recover", "How a taken nickname is asked back", "word"),
-    advanced("pace.perSecond", "Lines per second that the network bears", "integer"),
-    advanced("pace.burst", "Lines at once that the network bears", "integer"),
+    advanced("pace.perSecond", "Lines per second that the network accepts", "integer"),
+    advanced("pace.burst", "Lines at once that the network accepts", "integer"),
     advanced("withoutCaps", "IRCv3 capabilities not to be used", "list", { max_bytes: 2_048 }),
     advanced("membership", "Whose joins, parts and quits are events: all, own or none", "word"),
     advanced("encoding", "Encoding of lines that are not UTF-8, such as windows-1251", "word"),

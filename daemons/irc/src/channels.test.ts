@@ -196,7 +196,7 @@ test.each(["#club", "#café"])(
   },
 );
 
-test("a key that the vault does not take is told, and the channel is joined", async () => {
+test("a key that the vault does not take is reported, and the channel is joined", async () => {
   await using server = await ScriptedServer.listen(locked);
   await using kept = await Kept.open({ port: server.port });
   await kept.becomes("connected");

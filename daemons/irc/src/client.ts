@@ -52,7 +52,7 @@ const CAPS: readonly string[] = [
   "draft/event-playback",
 ];
 
-/** What the library handles; the rest is ours. */
+/** Commands that the library handles; we handle the others. */
 const LIBRARY: ReadonlySet<string> = new Set(
   "CAP AUTHENTICATE 001 900 901 902 903 904 905 906 907 908".split(" "),
 );
@@ -113,7 +113,7 @@ export class IrcClient {
     return this.#library.network.cap.isEnabled(cap);
   }
 
-  /** What the mappings must know of the server. */
+  /** Facts about the server that the mappings need. */
   get facts(): ServerFacts {
     return this.#facts;
   }
@@ -123,7 +123,7 @@ export class IrcClient {
     return this.has("draft/chathistory") || this.has("chathistory");
   }
 
-  /** What the server says of itself. */
+  /** The ISUPPORT tokens of the server. */
   get isupport(): Isupport {
     return this.#isupport;
   }

@@ -92,7 +92,7 @@ const Known = z.strictObject({
   pace: z
     .strictObject({ perSecond: z.number().min(0.01).max(100_000), burst: z.number().min(2).max(100_000) })
     .default({ ...PACE })
-    .describe("lines that the network bears"),
+    .describe("lines that the network accepts"),
   withoutCaps: z.array(word(60)).max(100).default([]).describe("IRCv3 capabilities not to be used"),
   membership: z
     .enum(["all", "own", "none"])
@@ -112,7 +112,7 @@ const Known = z.strictObject({
 });
 
 /**
- * What a person typed into a form arrives as text: numbers, yes and no, lists with commas. Msgr's
+ * Input of a form arrives as text: numbers, yes and no, lists with commas. Msgr's
  * `configure_identity` says `nickname`, and brings the user and what the vault has taken.
  */
 export const SettingsSchema = z.preprocess((given) => {
@@ -182,7 +182,7 @@ export const IrcConfigSchema = DaemonConfigSchema.extend({
     .int()
     .min(1)
     .default(2)
-    .describe("connections to one host in the making at once"),
+    .describe("connections to one host that are being made at once"),
 });
 
 export type IrcConfig = z.output<typeof IrcConfigSchema>;

@@ -1,13 +1,14 @@
 /**
- * One linked identity's connection, kept for as long as somebody wants it.
+ * Connection supervisor of one linked identity: connects, and connects again until it is disposed.
  *
  *   wait for a place at the host → connect → welcome → until it ends → wait → again
  *
  * The wait doubles from seconds to minutes and is partly random. An ending that only a person can change is
- * reported and not tried again; one by which the network asks for distance waits much longer.
+ * reported and not tried again; one by which the network asks us to stay away waits much longer.
  */
 import {
   backoffMs,
+  type Clock,
   type Connection,
   type HistoryRequest,
   type IdentityHost,
@@ -17,7 +18,6 @@ import {
   pause,
   type RosterEntry,
   type Said,
-  systemClock,
   type Window,
 } from "@linkspan/daemon-kit";
 import { FabricError } from "@linkspan/envelopes";
@@ -27,7 +27,7 @@ import type { Self } from "./conversation.ts";
 import { broken, type Ending } from "./errors.ts";
 import type { Hosts } from "./hosts.ts";
 import type { Networks } from "./networks.ts";
-import { type Write, writesOf } from "./outbound.ts";
+import { toParts, type Write } from "./outbound.ts";
 import { textOf } from "./secrets.ts";
 import { ChannelKeys } from "./session/channel-keys.ts";
 import { Memory } from "./session/memory.ts";
@@ -40,11 +40,12 @@ const LATE = { firstMs: 600_000, maxMs: 21_600_000 } as const;
 /** A connection that lived this long was a good one. */
 const GOOD_MS = 60_000;
 
-/** What all connections of a daemon share, and what is special to a link. */
+/** Options that all connections of a daemon share, and those of a link. */
 export interface ConnectionContext {
   /** Servers on loopback and private addresses are connected to. */
   readonly privateHosts: boolean;
   readonly patience: Patience;
+  readonly clock: Clock;
   readonly hosts: Hosts;
   readonly networks: Networks;
   /** Waiting time before another try, milliseconds. */
@@ -78,6 +79,7 @@ export class IrcConnection implements Connection {
     this.#memory = new Memory({
       ...settings,
       identityId: identity.identityId,
+      clock: context.clock,
       keyOf: (name) => this.#keys.of(name),
       checkpoint: identity.checkpoint,
     });
@@ -98,12 +100,11 @@ export class IrcConnection implements Connection {
 
   plan(action: OutboundAction): readonly Part[] {
     const { pace, maxLines } = this.#settings;
-    const lines = this.#session?.linesPerText ?? 2;
-    return writesOf(action, this.#self(), maxLines).map((write, index) => ({
-      index,
-      data: write,
-      cost: ((write.do === "say" ? lines : 1) * PACE.perSecond) / pace.perSecond,
-    }));
+    return toParts(action, this.#self(), {
+      maxParts: maxLines,
+      linesPerText: this.#session?.linesPerText ?? 2,
+      costPerLine: PACE.perSecond / pace.perSecond,
+    });
   }
 
   async perform(part: Part, key: string, window: Window): Promise<Said> {
@@ -151,7 +152,7 @@ export class IrcConnection implements Connection {
 
   /** One connection. @returns undefined when it was never made because we are closing */
   async #once(signal: AbortSignal): Promise<{ ending: Ending | undefined; livedMs: number }> {
-    const { hosts, patience } = this.#context;
+    const { hosts, patience, clock } = this.#context;
     const { host: address } = this.#settings;
     const { workspaceId } = this.#identity;
     const host = this.#host;
@@ -162,7 +163,7 @@ export class IrcConnection implements Connection {
       if (signal.aborted) return { ending: undefined, livedMs: 0 };
       throw error;
     }
-    const beganMs = performance.now();
+    const beganMs = clock.monotonicMs();
     host.state({ state: "connecting", message: `Connecting to ${address}.` });
     try {
       const [identity, settings, memory] = [this.#identity, this.#settings, this.#memory];
@@ -177,6 +178,7 @@ export class IrcConnection implements Connection {
         host,
         memory,
         patience,
+        clock,
         secret,
         keepKey,
         linking,
@@ -190,7 +192,7 @@ export class IrcConnection implements Connection {
       const ending = await session.ended;
       signal.removeEventListener("abort", close);
       host.log.info({ event: "irc.disconnected", state: ending.state, code: ending.code });
-      return { ending, livedMs: performance.now() - beganMs };
+      return { ending, livedMs: clock.monotonicMs() - beganMs };
     } finally {
       this.#session = undefined;
       place.leave();
@@ -205,12 +207,13 @@ export class IrcConnection implements Connection {
       this.#host.state({ state, message, code });
       return false;
     }
+    const { clock } = this.#context;
     const waitMs = backoffMs(failures, retry === "late" ? LATE : this.#context.retry);
-    this.#host.state({ state, message, code, retryAt: new Date(Date.now() + waitMs) });
+    this.#host.state({ state, message, code, retryAt: new Date(clock.now().getTime() + waitMs) });
     if (flooded === true || code === "platform.rate_limited") {
       this.#host.throttle({ reason: message, retryAfterMs: waitMs });
     }
-    await pause(systemClock, waitMs, signal);
+    await pause(clock, waitMs, signal);
     return true;
   }
 

@@ -1,5 +1,12 @@
 /** IRC as a connector: what is given is checked, a link is a login and nothing else, and identities are kept. */
-import type { Connector, IdentityHost, LinkedIdentity, LinkOutcome } from "@linkspan/daemon-kit";
+import {
+  type Clock,
+  type Connector,
+  type IdentityHost,
+  type LinkedIdentity,
+  type LinkOutcome,
+  systemClock,
+} from "@linkspan/daemon-kit";
 import { CAPABILITIES, DECLARATION } from "./capabilities.ts";
 import { parseSettings, type Settings } from "./config.ts";
 import { type ConnectionContext, IrcConnection } from "./connection.ts";
@@ -14,11 +21,13 @@ export interface IrcConnectorOptions {
   readonly privateHosts?: boolean;
   /** Identities connected to one host at once. Default 100. */
   readonly connectionsPerHost?: number;
-  /** Connections to one host in the making at once. Default 2. */
+  /** Connections to one host that are being made at once. Default 2. */
   readonly attemptsPerHost?: number;
   readonly patience?: Partial<Patience>;
   /** Waiting time before another try, milliseconds. Default 2,000 doubling to 300,000. */
   readonly retry?: { readonly firstMs: number; readonly maxMs: number };
+  /** Time of every connection, but for the socket's own deadline. Default the system's. */
+  readonly clock?: Clock;
 }
 
 const PATIENCE: Patience = {
@@ -40,6 +49,7 @@ export function ircConnector(options: IrcConnectorOptions = {}): Connector {
   const context: ConnectionContext = {
     privateHosts,
     retry,
+    clock: options.clock ?? systemClock,
     hosts,
     networks: new Networks(),
     patience: { ...PATIENCE, ...options.patience },
@@ -60,7 +70,7 @@ export function ircConnector(options: IrcConnectorOptions = {}): Connector {
 function settingsOf({ settings: given }: LinkedIdentity, { secrets }: IdentityHost): Settings {
   const settings = parseSettings(given);
   checkSecrets(secrets);
-  // A password without a word on what it is for is the account's, which is called like the nickname.
+  // A password without a setting that says what it is for is the account's, whose name is the nickname.
   const isBare = settings.sasl === undefined && settings.nickserv === undefined;
   if (!isBare || textOf(secrets, "password") === undefined) return settings;
   return { ...settings, sasl: { mechanism: "PLAIN", account: settings.nick } };

@@ -1,11 +1,11 @@
 /**
- * Where something is said: a channel, which all its members share, or a private query, which only its account
+ * Conversations of IRC: a channel, which all its members share, or a private query, which only its account
  * can see. The second starts with `~<account>` (contract section 6).
  */
 import { channelRef, FabricError, identityRef, parseRef } from "@linkspan/envelopes";
 import { type CaseMapping, fold } from "./wire/casemapping.ts";
 
-/** What the mappings must know of a server. */
+/** Facts about a server that the mappings need. */
 export interface ServerFacts {
   readonly caseMapping: CaseMapping;
   /** ISUPPORT `CHANTYPES`, such as `#&`. */
@@ -16,7 +16,7 @@ export interface ServerFacts {
   readonly serverName?: string;
 }
 
-/** What the mappings must know of the account and its server. */
+/** Facts about the account and its server that the mappings need. */
 export interface Self extends ServerFacts {
   readonly workspaceId: string;
   readonly identityId: string;

@@ -193,7 +193,7 @@ test.each([
   expect(again.texts()).toEqual(["from my phone", "from bob"]);
 });
 
-test("a bouncer that replays at once what was said before is recognised, and the same words said now are news", async () => {
+test("a bouncer that replays at once what was said before is recognised, and the same words said now are an event", async () => {
   const { server, after } = await crashed(["server-time", "batch"], () => "");
   await using _server = server;
   await using again = await Kept.open({ port: server.port, checkpoint: after });
@@ -225,7 +225,7 @@ test("the mark of one identity is not another's", async () => {
   });
 });
 
-test("an echo that comes from afar, behind the proof that the text was taken, is no news; said again by another, it is", async () => {
+test("an echo that comes late, after the confirmation of the text, is no event; said again by another client, it is one", async () => {
   await using server = await ScriptedServer.listen({
     caps: ["echo-message"],
     on: (line) => line.startsWith("PRIVMSG bob"),

@@ -1,28 +1,16 @@
 /**
- * What IRC says when it refuses, as our codes and as sentences for people.
+ * Refusals of IRC as our codes and as sentences for people.
  *
- * Numerics and FAIL codes are branched on (`numerics.ts`, `refusals.ts`, `logins.ts`). ERROR lines, which end a connection, have nothing but their words; the
- * one table of those words is here, and what it does not know is an ordinary disconnect.
+ * Numerics and FAIL codes are branched on (`numerics.ts`, `refusals.ts`, `logins.ts`). ERROR lines, which end a
+ * connection, have only their text; the one table of such texts is here, and a text that it does not know is an
+ * ordinary disconnect.
  */
-import type { ErrorCode } from "@linkspan/envelopes";
-import type { BridgeStateName } from "@linkspan/daemon-kit";
+import type { Ending } from "./ending.ts";
 import type { Line } from "./inbound.ts";
 import { loginRefused } from "./logins.ts";
 import { quoted } from "./wire/formatting.ts";
 
-/** Why a connection ended or was never made, and what to do about it. */
-export interface Ending {
-  readonly state: BridgeStateName;
-  readonly code: ErrorCode;
-  /** A sentence for a person. */
-  readonly message: string;
-  /** `soon`: with the usual backoff. `late`: the network asked for distance. `never`: a person must act. */
-  readonly retry: "soon" | "late" | "never";
-  /** Why the account could not log in, where that is the reason. */
-  readonly login?: string;
-  /** The server threw us out for writing too fast. */
-  readonly flooded?: boolean;
-}
+export type { Ending } from "./ending.ts";
 
 interface Words {
   readonly pattern: RegExp;
@@ -70,7 +58,7 @@ const CLOSINGS: readonly Words[] = [
 ];
 
 /**
- * What the text of an ERROR line means.
+ * The ending that the text of an ERROR line means.
  *
  * @param refused what a numeric said right before; it decides, and the ERROR tells why
  */
@@ -205,7 +193,7 @@ function wrongPassword(reason: string): Ending {
   };
 }
 
-/** What stands in `Closing Link: nick[host] (reason)` and its many spellings; never the address. */
+/** The reason in `Closing Link: nick[host] (reason)` and its many spellings; never the address. */
 function reasonIn(text: string): string {
   const rest = text.replace(/^closing link:?\s*/i, "");
   const [, inner = rest] = /^\S+\s+[([](.*)[)\]]\s*$/.exec(rest) ?? [];

@@ -1,15 +1,15 @@
 /**
- * Networks limit how many connections, and how many attempts, come from one address; whoever ignores that is
- * banned, and all identities with it. So connections to one host are made a few at a time, first come first
+ * Networks limit how many connections, and how many attempts, come from one address; an address that ignores that
+ * is banned, and all identities with it. So connections to one host are made a few at a time, first come first
  * served, and no more are kept than the operator says.
  *
  * A host is counted once, however it is spelled and whatever the port: the network counts addresses. Workspaces take
- * turns: a free place goes to the one that has the fewest, so that whoever fills a queue waits in it alone.
+ * turns: a free place goes to the one that has the fewest, so that a workspace that fills the queue delays only itself.
  */
 export interface HostLimits {
   /** Connections kept to one host. */
   readonly connections: number;
-  /** Connections in the making. */
+  /** Connections that are being made. */
   readonly attempts: number;
 }
 
@@ -27,7 +27,7 @@ interface Waiting {
   readonly position: (ahead: number) => void;
 }
 
-/** What one workspace has at a host. */
+/** Connections and attempts of one workspace at a host. */
 interface Share {
   attempts: number;
   connections: number;

@@ -4,7 +4,7 @@ import { InboundEventSchema } from "@linkspan/envelopes";
 import { expect, test } from "vitest";
 import { parseLine } from "./client.ts";
 import type { Self } from "./conversation.ts";
-import { eventsOf, type Line, type Seen, serverTime, splitEvent } from "./inbound.ts";
+import { toEvents, type Line, type Seen, serverTime, splitEvent } from "./inbound.ts";
 import type { CaseMapping } from "./wire/casemapping.ts";
 
 const RECEIVED = new Date("2026-11-20T12:00:00.000Z");
@@ -26,7 +26,7 @@ const seen = (number: number): Seen => ({ connection: "conn", line: number, rece
 function told(server: string, caseMapping: CaseMapping): string[] {
   const lines = readFileSync(join(import.meta.dirname, `../fixtures/${server}.txt`), "utf8").split("\n");
   return lines.filter(Boolean).flatMap((raw, index) =>
-    eventsOf(line(raw), self(caseMapping), seen(index + 1), ["#room"]).map(({ conversation, payload }) => {
+    toEvents(line(raw), self(caseMapping), seen(index + 1), ["#room"]).map(({ conversation, payload }) => {
       InboundEventSchema.parse(payload);
       const { sender, kind, text, remote_id, sent_at } = payload;
       const where = conversation.replace("msgr://channels/ws/bridge/irc/testnet/", "");
@@ -49,7 +49,7 @@ test.each([
 test("formatting becomes entities, replies and accounts are kept, the cursor can be resumed from", () => {
   const raw =
     "@time=2026-11-20T11:34:58.123Z;msgid=abc;account=bobby;+draft/reply=xyz :bob!b@h PRIVMSG #Room :\x02hi\x02 there";
-  const [event, ...more] = eventsOf(line(raw), self(), seen(7));
+  const [event, ...more] = toEvents(line(raw), self(), seen(7));
   expect(more).toEqual([]);
   expect(event).toEqual({
     conversation: "msgr://channels/ws/bridge/irc/testnet/%23room",
@@ -83,7 +83,7 @@ test("formatting becomes entities, replies and accounts are kept, the cursor can
 });
 
 test("without an id a line is named by its connection and number, and dated when it came", () => {
-  const [event] = eventsOf(line(":bob!b@h PRIVMSG #room :hi"), self(), seen(12));
+  const [event] = toEvents(line(":bob!b@h PRIVMSG #room :hi"), self(), seen(12));
   expect(event?.payload.remote_id).toBe("conn.12");
   expect(event?.payload.sent_at).toBe("2026-11-20T12:00:00.000Z");
 });
@@ -106,13 +106,13 @@ test.each([
   [":B[o]b!b@h PRIVMSG alice :folded", "~id-1/b%7Bo%7Db"],
   [":bob!b@h PRIVMSG $$* :to everybody", "~id-1/bob"],
 ])("%s is said in %s", (raw, where) => {
-  const [event] = eventsOf(line(raw), self(), seen(1));
+  const [event] = toEvents(line(raw), self(), seen(1));
   expect(event?.conversation).toBe(`msgr://channels/ws/bridge/irc/testnet/${where}`);
 });
 
 test("what the same account says under another nickname is its own", () => {
   const mine = { ...self(), account: "Alice-Account" };
-  const [event] = eventsOf(line("@account=alice-account :alice2!a@h PRIVMSG #room :hi"), mine, seen(1));
+  const [event] = toEvents(line("@account=alice-account :alice2!a@h PRIVMSG #room :hi"), mine, seen(1));
   expect(event?.payload.sender.is_self).toBe(true);
 });
 
@@ -122,7 +122,7 @@ test("typing, reactions and deletions are understood", () => {
     "@msgid=2;+draft/react=👍;+draft/reply=abc :bob!b@h TAGMSG #room",
     "@msgid=3 :bob!b@h REDACT #room abc :spam",
     "@msgid=4;+example=1 :bob!b@h TAGMSG #room",
-  ].flatMap((raw) => eventsOf(line(raw), self(), seen(1)));
+  ].flatMap((raw) => toEvents(line(raw), self(), seen(1)));
   expect(kinds.map(({ payload: { kind, text, target } }) => [kind, text, target])).toEqual([
     ["typing", "active", undefined],
     ["reaction", "👍", "abc"],
@@ -131,7 +131,7 @@ test("typing, reactions and deletions are understood", () => {
 });
 
 test("a quit is one event per shared channel, each with an id of its own", () => {
-  const events = eventsOf(line("@msgid=q :bob!b@h QUIT :bye"), self(), seen(3), ["#a", "#b"]);
+  const events = toEvents(line("@msgid=q :bob!b@h QUIT :bye"), self(), seen(3), ["#a", "#b"]);
   expect(events.map(({ payload }) => payload.remote_id)).toEqual(["q:#a", "q:#b"]);
 });
 
@@ -156,5 +156,5 @@ test.each([
   ":bob!b@h MODE #room +o carol",
   "PING :abc",
 ])("%s is no event", (raw) => {
-  expect(eventsOf(line(raw), self(), seen(1), ["#room"])).toEqual([]);
+  expect(toEvents(line(raw), self(), seen(1), ["#room"])).toEqual([]);
 });

@@ -1,5 +1,5 @@
 /**
- * What a line of the server says, as events. Pure: who we are, where the line stands in its connection and when
+ * Lines of the server as events. Pure: our own names, the position of the line in its connection and the time when
  * it came are arguments.
  */
 import { type Entity, type EventKind, type InboundEvent, timestamp } from "@linkspan/envelopes";
@@ -34,7 +34,7 @@ export interface Seen {
  * @param channels channels of ours that the line's nick is in, folded; what QUIT and NICK do not say themselves
  * @returns one event per conversation that the line concerns; none for what is no event
  */
-export function eventsOf(
+export function toEvents(
   line: Line,
   self: Self,
   seen: Seen,
@@ -86,7 +86,7 @@ export function eventsOf(
   }
 }
 
-/** What a netsplit took from a channel, or gave back: one event, however many it were. */
+/** The event of a netsplit or netjoin in one channel, whatever the number of users. */
 export function splitEvent(
   change: "netsplit" | "netjoin",
   channel: string,

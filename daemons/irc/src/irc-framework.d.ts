@@ -1,4 +1,4 @@
-/** What `client.ts` uses of irc-framework 4, which brings no types. */
+/** The part of irc-framework 4 that `client.ts` uses; the library brings no types. */
 declare module "irc-framework" {
   import type { EventEmitter } from "node:events";
 

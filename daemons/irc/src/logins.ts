@@ -1,5 +1,5 @@
 /** How logins fail, and what that means: only what is proven wrong asks a person. */
-import type { Ending } from "./errors.ts";
+import type { Ending } from "./ending.ts";
 import { quoted } from "./wire/formatting.ts";
 import type { Line } from "./inbound.ts";
 import { numericOf } from "./numerics.ts";
@@ -68,7 +68,7 @@ const UNAVAILABLE_SERVICES =
 const REFUSED_BY_NICKSERV =
   /(?:invalid|incorrect|wrong) (?:password|credentials)|password (?:is )?(?:incorrect|invalid|wrong)|authentication failed|access denied|not (?:a )?registered|isn't (?:a )?registered|frozen|suspended/i;
 
-/** What services say to whoever takes a nickname that is somebody's, unasked: no answer to a login. */
+/** The reminder that services send to a client that takes a registered nickname: no answer to a login. */
 export function isReminder(text: string): boolean {
   return /nick(?:name)? is (?:registered|owned|protected)|please (?:choose|identify|log ?in)|msg \S+ identify|seconds? to (?:identify|change|comply)/i.test(
     text,

@@ -6,7 +6,7 @@ import { ScriptedServer } from "./testing/scripted-server.ts";
 
 const QUICK = { patience: { askNickMs: 20 } };
 
-test("a nickname that services force on us is followed, told and asked back", async () => {
+test("a nickname that services force on us is followed and reported, and ours is asked back", async () => {
   let isHeld = true;
   await using server = await ScriptedServer.listen({
     on: (line, client) => {

@@ -8,7 +8,7 @@
  */
 import type { ErrorCode } from "@linkspan/envelopes";
 
-/** What is refused: this message, being in this channel, a nickname, this identity for a while, or the connection. */
+/** The scope of a refusal: this message, being in this channel, a nickname, this identity for a while, or the connection. */
 export type Scope = "message" | "channel" | "nickname" | "identity" | "connection";
 /** Commands of ours that a numeric can answer; `other`: one that we never write. */
 export type Answered = "say" | "join" | "part" | "nick" | "register" | "monitor" | "other";
@@ -321,7 +321,7 @@ const UNKNOWN: Numeric = {
   join: { sentence: "the server refuses it" },
 };
 
-/** What a numeric refuses; undefined for one that is no error. */
+/** The refusal that a numeric means; undefined for one that is no error. */
 export function numericOf(numeric: string): Numeric | undefined {
   return TABLE.get(numeric) ?? (ERROR.test(numeric) ? UNKNOWN : undefined);
 }

@@ -1,9 +1,10 @@
+import type { OutboundAction } from "@linkspan/daemon-kit";
 import type { Entity } from "@linkspan/envelopes";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { CAPABILITIES } from "./capabilities.ts";
 import type { Self } from "./conversation.ts";
-import { type Write, writesOf } from "./outbound.ts";
+import { toParts, type Write } from "./outbound.ts";
 import { MAX_LINE_BYTES, SOURCE_BYTES, textBytes } from "./wire/line-bytes.ts";
 
 const self: Self = {
@@ -15,6 +16,7 @@ const self: Self = {
   channelTypes: "#",
   statusPrefixes: "@+",
 };
+const BOUNDS = { maxParts: 40, linesPerText: 2, costPerLine: 0.5 };
 const ROOM = "msgr://channels/ws/bridge/irc/testnet/%23room";
 
 function plan(
@@ -22,7 +24,11 @@ function plan(
   action = "outbound_message",
   conversation?: string,
 ): readonly Write[] {
-  return writesOf({ action, conversation: conversation ?? ROOM, payload }, self, 40);
+  return writesOf({ action, conversation: conversation ?? ROOM, payload });
+}
+
+function writesOf(action: OutboundAction): readonly Write[] {
+  return toParts(action, self, BOUNDS).map(({ data }) => data as Write);
 }
 
 const said = (writes: readonly Write[]): string[] =>
@@ -34,6 +40,18 @@ test("a message is a PRIVMSG to the conversation, a reply knows its target", () 
   ]);
   const query = "msgr://channels/ws/bridge/irc/testnet/~id-1/bob";
   expect(said(plan({ text: "psst" }, "outbound_message", query))).toEqual(["PRIVMSG bob psst"]);
+});
+
+test("each line is a part, and a text costs the lines that it takes", () => {
+  const costs = (action: OutboundAction) =>
+    toParts(action, self, BOUNDS).map(({ index, cost }) => [index, cost]);
+  const action = { action: "outbound_message", conversation: ROOM, payload: { text: "one\ntwo" } };
+  expect(costs(action)).toEqual([
+    [0, 1],
+    [1, 1],
+  ]);
+  const join = { action: "join_channel", conversation: undefined, payload: { channel: "#new" } };
+  expect(costs(join)).toEqual([[0, 0.5]]);
 });
 
 test("/me is an action, in each of its lines, and its styles keep their words", () => {
@@ -105,7 +123,7 @@ test.each(["", "\n\n", "   ", "\x02\x03"])("there is nothing to say in %j", (tex
 
 test("channels are joined and left by name; a name that is two is none", () => {
   const join = (channel: string, key?: string) =>
-    writesOf({ action: "join_channel", conversation: undefined, payload: { channel, key } }, self, 40);
+    writesOf({ action: "join_channel", conversation: undefined, payload: { channel, key } });
   expect(join("#new", "sesame")).toEqual([{ do: "join", channel: "#new", key: "sesame" }]);
   for (const channel of ["new", "#a,#b", "#a b", "#a\r\nQUIT", "0", ""]) {
     expect(() => join(channel)).toThrow(expect.objectContaining({ code: "platform.not_found" }));
@@ -114,24 +132,20 @@ test("channels are joined and left by name; a name that is two is none", () => {
     expect(() => join("#new", key)).toThrow(expect.objectContaining({ code: "platform.not_found" }));
   }
   expect(() =>
-    writesOf({ action: "join_channel", conversation: ROOM, payload: { channel: "#other" } }, self, 40),
+    writesOf({ action: "join_channel", conversation: ROOM, payload: { channel: "#other" } }),
   ).toThrow(expect.objectContaining({ code: "platform.forbidden" }));
   expect(
-    writesOf(
-      { action: "leave_channel", conversation: ROOM, payload: { channel: "#Room", reason: "a\r\nb" } },
-      self,
-      40,
-    ),
+    writesOf({
+      action: "leave_channel",
+      conversation: ROOM,
+      payload: { channel: "#Room", reason: "a\r\nb" },
+    }),
   ).toEqual([{ do: "leave", channel: "#Room", reason: "ab" }]);
 });
 
 test("a reason and a key are bounded by bytes, and cut between characters", () => {
   const leave = (reason: string) =>
-    writesOf(
-      { action: "leave_channel", conversation: undefined, payload: { channel: "#room", reason } },
-      self,
-      40,
-    );
+    writesOf({ action: "leave_channel", conversation: undefined, payload: { channel: "#room", reason } });
   const family = "👩‍👩‍👧‍👦";
   const [write] = leave(family.repeat(100_000));
   expect(write).toEqual({ do: "leave", channel: "#room", reason: family.repeat(6) });
@@ -142,7 +156,7 @@ test("a reason and a key are bounded by bytes, and cut between characters", () =
     conversation: undefined,
     payload: { channel: "#room", key: "k".repeat(101) },
   };
-  expect(() => writesOf(join, self, 40)).toThrow(expect.objectContaining({ code: "platform.not_found" }));
+  expect(() => writesOf(join)).toThrow(expect.objectContaining({ code: "platform.not_found" }));
 });
 
 test("whatever is said fits a line, with the longest address before it, and is one line", () => {

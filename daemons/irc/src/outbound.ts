@@ -1,5 +1,5 @@
 /**
- * What an action becomes on the wire. Pure, and the same in every process: a split message is resumed by the
+ * Actions as lines of IRC. Pure, and the same in every process: a split message is resumed by the
  * numbers of its parts, so nothing that a server tells us enters the split.
  */
 import {
@@ -9,13 +9,23 @@ import {
   type Media,
   type OutboundMessage,
 } from "@linkspan/envelopes";
-import type { OutboundAction } from "@linkspan/daemon-kit";
+import type { OutboundAction, Part } from "@linkspan/daemon-kit";
 import { checkedChannel, type Place, placeOf, sameName, type Self } from "./conversation.ts";
 import { isChannelKey } from "./secrets.ts";
 import { withoutControls } from "./wire/formatting.ts";
 import { textBytes } from "./wire/line-bytes.ts";
 import { spelledOut } from "./wire/spelling.ts";
 import { shortened, splitText } from "./wire/splitting.ts";
+
+/** Bounds and costs of the parts of an action on one connection. */
+export interface Bounds {
+  /** More lines than this are refused, not sent. */
+  readonly maxParts: number;
+  /** Lines that one text takes: two where it is confirmed by a PING behind it. */
+  readonly linesPerText: number;
+  /** `Part.cost` of one line. */
+  readonly costPerLine: number;
+}
 
 /** One thing to write; what `Part.data` holds. */
 export type Write =
@@ -33,10 +43,19 @@ export type Write =
 const ACTION_BYTES = "\x01ACTION \x01".length;
 
 /**
- * @param maxParts more lines than this are refused, not poured out
+ * @returns parts whose `data` is a {@link Write}
  * @throws FabricError `platform.too_long`, `platform.unsupported`, `platform.not_found`, `platform.forbidden`
  */
-export function writesOf(action: OutboundAction, self: Self, maxParts: number): readonly Write[] {
+export function toParts(action: OutboundAction, self: Self, bounds: Bounds): readonly Part[] {
+  const { maxParts, linesPerText, costPerLine } = bounds;
+  return writesOf(action, self, maxParts).map((write, index) => ({
+    index,
+    data: write,
+    cost: (write.do === "say" ? linesPerText : 1) * costPerLine,
+  }));
+}
+
+function writesOf(action: OutboundAction, self: Self, maxParts: number): readonly Write[] {
   switch (action.action) {
     case "outbound_message":
       return say(spokenOf(action), placeIn(action, self), self, maxParts);

@@ -1,11 +1,11 @@
-/** What servers answer to a command that they refuse, as our codes, with how far the refusal goes. */
+/** Refusals of servers as our codes, with their scope. */
 import { type ErrorCode, FabricError } from "@linkspan/envelopes";
 import { isChannelName } from "./conversation.ts";
 import { quoted } from "./wire/formatting.ts";
 import type { Line } from "./inbound.ts";
 import { isKnownNumeric, type Numeric, numericOf, type Scope } from "./numerics.ts";
 
-/** A refusal that a server answered, and how far it goes. */
+/** A refusal that a server answered, with its scope. */
 export class Refusal extends FabricError {
   readonly scope: Scope;
 
@@ -20,7 +20,7 @@ const TEXTS: ReadonlySet<string> = new Set(["PRIVMSG", "NOTICE", "TAGMSG"]);
 const NAMES_COMMAND: ReadonlySet<string> = new Set(["400", "421", "449", "461", "517", "972"]);
 
 /**
- * What a numeric or FAIL says of a text that was being said; undefined when it says nothing against it.
+ * The refusal of a text that a numeric or FAIL expresses; undefined when it expresses none.
  *
  * @param isLabelled the line carries the text's label: whatever it refuses is the text
  */
@@ -59,7 +59,7 @@ export interface JoinRefusal {
 }
 
 /**
- * What a numeric or FAIL says of a channel that was being joined.
+ * The refusal of a JOIN that a numeric or FAIL expresses.
  *
  * @param isJoining whether a JOIN of this name waits for an answer
  */

@@ -49,7 +49,7 @@ test.each([
   expect(faults).not.toContain(value.slice(0, 20).trim() || "never");
 });
 
-test("all faults are told at once, and what IRC can carry is none", () => {
+test("all faults are named at once, and a value that IRC can carry is none", () => {
   expect(faultsOf({ server_password: "a\n", password: "b\0" })).toMatch(/server_password: .*; password: /);
   expect(
     faultsOf({
@@ -114,7 +114,7 @@ test("a credential that becomes unwritable while it is kept fails its own identi
   await other.say("undisturbed");
 });
 
-test("a fault in a timer ends its own connection with a code, and the kit is told, which opens it again", async () => {
+test("a fault in a timer ends its own connection with a code, and the kit, which is notified, opens it again", async () => {
   await using server = await ScriptedServer.listen({
     // Services that never answer, so that a timer asks them again.
     on: (line) => line.startsWith("PRIVMSG NickServ"),
@@ -138,7 +138,7 @@ test("a fault in a timer ends its own connection with a code, and the kit is tol
     .toMatchObject({ state: "unknown_error", code: "internal" });
 });
 
-test("a fault while it connects again is told to the kit, too: it does not stay down unseen", async () => {
+test("a fault while it connects again is reported to the kit, too", async () => {
   await using server = await ScriptedServer.listen();
   await using kept = await Kept.open({ port: server.port, secrets: { server_password: "sesame" } });
   await kept.becomes("connected");

@@ -8,7 +8,7 @@ import type { Settings } from "./config.ts";
 import { isChannelName } from "./conversation.ts";
 import { textBytes } from "./wire/line-bytes.ts";
 
-/** What `IdentityHost.secrets` gives: fields by name, as bytes. */
+/** Credential fields by name, as bytes, as `IdentityHost.secrets` gives them. */
 export interface SecretFields {
   readonly names: readonly string[];
   get(name: string): Uint8Array | undefined;

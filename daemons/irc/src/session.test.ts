@@ -165,7 +165,7 @@ test("echoes without labels are matched though the server altered them; another 
   });
 });
 
-test("a text that the server asks to put off is a limit, and the kit is told", async () => {
+test("a text that the server asks to send later is a limit, and the kit is notified", async () => {
   await using server = await ScriptedServer.listen({
     on: (line, client) => {
       if (line.includes("PRIVMSG"))
@@ -234,7 +234,7 @@ test("a window that the pace does not fit into is not used", async () => {
   expect(server.client.lines.filter((line) => line.startsWith("PRIVMSG"))).toEqual(["PRIVMSG #room :one"]);
 });
 
-test("a netsplit and its healing are one event each, and messages come through in between", async () => {
+test("a netsplit and its netjoin are one event each, and messages come through in between", async () => {
   const users = Array.from({ length: 300 }, (_, index) => `user${index}`);
   await using server = await ScriptedServer.listen();
   await using kept = await Kept.open({ port: server.port, connector: { patience: { splitMs: 30 } } });
@@ -307,7 +307,7 @@ test("channels joined and left on request are so after a restart, too", async ()
   expect(server.client.lines).toContain("JOIN #room,#new");
 });
 
-test("a channel that refuses is told, and does not keep the rest from working", async () => {
+test("a channel that refuses is reported, and the others work", async () => {
   await using server = await ScriptedServer.listen({
     on: (line, client) => {
       if (line.startsWith("JOIN")) {
@@ -325,7 +325,7 @@ test("a channel that refuses is told, and does not keep the rest from working", 
   });
 });
 
-test("a topic is news when it is set, and when it changed while we were away", async () => {
+test("a topic is an event when it is set, and when it changed while we were away", async () => {
   let topic = "first";
   await using server = await ScriptedServer.listen({
     on: (line, client) => {

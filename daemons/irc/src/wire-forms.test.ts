@@ -213,7 +213,7 @@ test("lines up to the limits of tags are served, whatever their length", async (
   expect(kept.texts()[0]).toHaveLength(20_000);
 });
 
-test("joins and parts told in words by a service of a history are no chat, and are asked for as lines", async () => {
+test("joins and parts that a history service describes in messages are no chat, and are asked for as lines", async () => {
   await using server = await ScriptedServer.listen({
     caps: ["message-tags", "server-time", "batch", "draft/chathistory", "draft/event-playback"],
     on: (line, client) => {
@@ -247,7 +247,7 @@ test("joins and parts told in words by a service of a history are no chat, and a
   expect(told.every(({ conversation }) => conversation === ROOM)).toBe(true);
 });
 
-test("what a bouncer says of its replay is no chat; its modules and people called alike are", async () => {
+test("messages of a bouncer about its replay are no chat; those of its modules and of people with such names are", async () => {
   await using server = await ScriptedServer.listen({ caps: ["message-tags", "server-time", "batch"] });
   await using kept = await Kept.open({ port: server.port });
   await kept.becomes("connected");

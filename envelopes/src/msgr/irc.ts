@@ -2,11 +2,11 @@
  * IRC's `inbound_message` as Msgr writes it. Network and channel stand in the payload or in the metadata; no
  * channel means a private query, which only its account sees.
  */
-import type { CanonicalEvent, EventContext } from "../canonical-event.ts";
+import type { CanonicalEvent, EventContext } from "../codec/event-context.ts";
 import type { MsgrIrcInbound } from "../payloads/msgr.ts";
-import { channelRef, identityRef } from "../refs.ts";
-import { readInstant } from "../time.ts";
-import { textOf } from "../members.ts";
+import { channelRef, identityRef } from "../names/refs.ts";
+import { readInstant } from "../codec/time.ts";
+import { textOf } from "../payloads/members.ts";
 
 export function fromIrc(message: MsgrIrcInbound, context: EventContext): CanonicalEvent {
   const network = message.network ?? textOf(context.metadata?.network) ?? context.instance;

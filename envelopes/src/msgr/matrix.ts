@@ -1,9 +1,9 @@
 /** Matrix's `inbound_event` as Msgr writes it: {event_id, room_id, sender, body}. */
-import type { CanonicalEvent, EventContext } from "../canonical-event.ts";
+import type { CanonicalEvent, EventContext } from "../codec/event-context.ts";
 import type { Media } from "../payloads/events.ts";
 import type { MsgrMatrixEvent } from "../payloads/msgr.ts";
-import { channelRef, identityRef } from "../refs.ts";
-import { type Members, membersOf, optional, textOf } from "../members.ts";
+import { channelRef, identityRef } from "../names/refs.ts";
+import { type Members, membersOf, optional, textOf } from "../payloads/members.ts";
 
 const MEDIA: Readonly<Record<string, Media["kind"]>> = {
   "m.image": "image",

@@ -3,11 +3,11 @@
  * channel's; ids are written with their peer type (`user:1`, `chat:2`, `channel:3`), and `peer:4` where Msgr
  * lost it.
  */
-import type { CanonicalEvent, EventContext } from "../canonical-event.ts";
+import type { CanonicalEvent, EventContext } from "../codec/event-context.ts";
 import type { Entity, Media } from "../payloads/events.ts";
 import type { MsgrTelegramUpdate } from "../payloads/msgr.ts";
-import { channelRef, identityRef } from "../refs.ts";
-import { type Members, membersOf, optional, textOf } from "../members.ts";
+import { channelRef, identityRef } from "../names/refs.ts";
+import { type Members, membersOf, optional, textOf } from "../payloads/members.ts";
 
 const ENTITIES: Readonly<Record<string, Entity["type"]>> = {
   MessageEntityBold: "bold",

@@ -3,12 +3,12 @@
  * room; any other conversation is one that only its account sees.
  */
 import { createHash } from "node:crypto";
-import type { CanonicalEvent, EventContext } from "../canonical-event.ts";
+import type { CanonicalEvent, EventContext } from "../codec/event-context.ts";
 import type { MsgrXmppInbound } from "../payloads/msgr.ts";
-import { channelRef, identityRef } from "../refs.ts";
-import { readInstant } from "../time.ts";
+import { channelRef, identityRef } from "../names/refs.ts";
+import { readInstant } from "../codec/time.ts";
 import { readMessageStanza } from "./stanza.ts";
-import { membersOf, optional, textOf } from "../members.ts";
+import { membersOf, optional, textOf } from "../payloads/members.ts";
 
 export function fromXmpp(inbound: MsgrXmppInbound, context: EventContext): CanonicalEvent {
   const read = contentOf(inbound);

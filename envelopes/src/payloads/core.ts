@@ -1,8 +1,8 @@
 /** The fabric's own requests: `bridge/core/...`. */
 import { z } from "zod";
-import { Digest, Instant } from "../envelope.ts";
-import { ACTION, INSTANCE, SERVICE, WORKSPACE } from "../grammar.ts";
-import { LIMITS } from "../limits.ts";
+import { Digest, Instant } from "../codec/envelope.ts";
+import { ACTION, INSTANCE, SERVICE, WORKSPACE } from "../names/grammar.ts";
+import { LIMITS } from "./limits.ts";
 import {
   AttemptNumber,
   Base64url,

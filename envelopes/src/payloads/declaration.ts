@@ -14,21 +14,39 @@ export const FIELD_NAME = /^[a-z][A-Za-z0-9_]{0,63}(?:\.[a-z][A-Za-z0-9_]{0,63})
  */
 export const FIELD_SYNTAX = ["word", "line", "text", "integer", "boolean", "list"] as const;
 
+/** What forms and terminals show: text without control characters. */
+const Shown = (maxBytes: number, minLength = 0) =>
+  limited(maxBytes, minLength).refine((text) => !CONTROLS.test(text), "holds control characters");
+const CONTROLS = /\p{Cc}|\p{Zl}|\p{Zp}/u;
+
+/** How a person proves whose account it is; `oauth` ends at the session's callback. */
+export const LINK_METHODS = ["password", "oauth", "device_link"] as const;
+
 export const LinkFieldSchema = z.strictObject({
   name: z.string().regex(FIELD_NAME),
-  label: limited(200, 1),
+  label: Shown(200, 1),
   required: z.boolean(),
   secret: z.boolean(),
   syntax: z.enum(FIELD_SYNTAX),
   max_bytes: Positive,
-  example: limited(200).exactOptional(),
+  example: Shown(200).exactOptional(),
   advanced: z.literal(true).exactOptional().meta({ description: "accepted, but not asked for in forms" }),
 });
 
 export const LinkDeclarationSchema = z.strictObject({
-  name: limited(100, 1).meta({ description: "of the platform, for people" }),
-  description: limited(1_000),
-  fields: z.array(LinkFieldSchema).max(128),
+  name: Shown(100, 1).meta({ description: "of the platform, for people" }),
+  description: Shown(1_000),
+  fields: z
+    .array(LinkFieldSchema)
+    .max(128)
+    .refine(
+      (fields) => new Set(fields.map(({ name }) => name)).size === fields.length,
+      "a name stands twice",
+    ),
+  method: z.enum(LINK_METHODS).exactOptional().meta({ description: "default password" }),
+  wants_context: z.literal(true).exactOptional().meta({
+    description: "link requests carry `client_context` and `callback`; absent: they carry neither",
+  }),
 });
 
 export type LinkField = PayloadOf<typeof LinkFieldSchema>;

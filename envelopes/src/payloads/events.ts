@@ -1,7 +1,7 @@
 /** What a daemon saw on the platform (contract section 6, `inbound_event`). */
 import { z } from "zod";
-import { Instant } from "../envelope.ts";
-import { LIMITS } from "../limits.ts";
+import { Instant } from "../codec/envelope.ts";
+import { LIMITS } from "./limits.ts";
 import {
   ChannelRef,
   Count,
@@ -93,7 +93,9 @@ export const InboundEventSchema = z.strictObject({
 export const HistoryBatchSchema = z.strictObject({
   account: Id,
   conversation: ChannelRef,
-  events: z.array(InboundEventSchema).max(LIMITS.historyEvents),
+  events: z.array(OpenObject).max(LIMITS.historyEvents).meta({
+    description: "payloads of inbound_event, oldest first; one that breaks its schema is refused alone",
+  }),
   complete: z.boolean().meta({ description: "false: more follows" }),
 });
 

@@ -1,6 +1,6 @@
 /** The Chorus federation and its Conductor. Bytes are hex, as their HTTP interfaces write them. */
 import { z } from "zod";
-import { LIMITS } from "../limits.ts";
+import { LIMITS } from "./limits.ts";
 import { Count, Id, type PayloadOf, Sentence, Word } from "./values.ts";
 
 const Hex = z

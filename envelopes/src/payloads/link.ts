@@ -1,7 +1,18 @@
 /** Linking an account: requests of the core to a daemon, and their answers. */
 import { z } from "zod";
-import { LIMITS } from "../limits.ts";
-import { Code, Id, Millis, Name, openObject, type PayloadOf, RemoteId, Sentence, Word } from "./values.ts";
+import { LIMITS } from "./limits.ts";
+import {
+  Code,
+  Id,
+  Millis,
+  Name,
+  openObject,
+  type PayloadOf,
+  RemoteId,
+  Sentence,
+  Url,
+  Word,
+} from "./values.ts";
 
 const Settings = openObject(LIMITS.settingsBytes);
 const Session = openObject(LIMITS.sessionBytes);
@@ -26,6 +37,12 @@ export const LinkRequestSchema = z.strictObject({
   identity_id: Id.exactOptional(),
   settings: Settings.exactOptional(),
   step: Word.exactOptional().meta({ description: "the step that is being answered" }),
+  client_context: openObject(LIMITS.contextBytes)
+    .exactOptional()
+    .meta({ description: "what the backend's client said of itself when it opened the session" }),
+  callback: Url.exactOptional().meta({
+    description: "path of the API where a sign-in page that redirects ends; what it carries comes as fields",
+  }),
 });
 
 const Linked = z.strictObject({
@@ -33,6 +50,7 @@ const Linked = z.strictObject({
   remote: RemoteId.meta({ description: "the platform's id of the account" }),
   name: Name,
   settings: Settings.exactOptional(),
+  capabilities: Settings.exactOptional().meta({ description: "of this account, where they differ" }),
 });
 
 const Awaiting = z.strictObject({
@@ -57,7 +75,9 @@ const MsgrLinked = z.strictObject({
 
 const MsgrCode = z.strictObject({
   status: z.enum(["code_required", "password_required"]),
-  phone_code_hash: RemoteId,
+  phone_code_hash: RemoteId.exactOptional().meta({ description: "the next request carries it in settings" }),
+  fields: z.array(Word).max(LIMITS.fields).exactOptional().meta({ description: "default: the declared one" }),
+  message: Sentence.exactOptional(),
 });
 
 const MsgrRefused = z.strictObject({ status: z.enum(["code_invalid", "auth_failed"]), reason: Sentence });

@@ -1,7 +1,7 @@
 /** Msgr's own payloads per service (contract section 6, "Per-service fields kept from Msgr"). */
 import { z } from "zod";
-import { AckSchema } from "./sync.ts";
-import { LIMITS } from "../limits.ts";
+import { AckedSchema, AckSchema } from "./sync.ts";
+import { LIMITS } from "./limits.ts";
 import {
   Anything,
   limited,
@@ -54,7 +54,8 @@ export const TelegramLink = z.strictObject({
   two_factor: z.strictObject({ password: Secret }).exactOptional(),
   ...lifted,
 });
-export const TelegramUpdate = z.strictObject({
+/** Inbound forms may have any further members, which their events keep in `native`. */
+export const TelegramUpdate = z.looseObject({
   update_id: PlatformId,
   chat_id: PlatformId,
   message: Text,
@@ -99,7 +100,7 @@ export const MatrixLink = z.strictObject({
   device_id: RemoteId.exactOptional(),
   ...lifted,
 });
-export const MatrixEventIn = z.strictObject({
+export const MatrixEventIn = z.looseObject({
   event_id: RemoteId,
   room_id: RemoteId,
   sender: RemoteId,
@@ -136,7 +137,7 @@ export const IrcIdentity = z.strictObject({
   auth: Settings.exactOptional(),
   ...lifted,
 });
-export const IrcInbound = z.strictObject({
+export const IrcInbound = z.looseObject({
   remote_id: RemoteId,
   sender_identity: RemoteId,
   timestamp: RemoteId,
@@ -169,7 +170,7 @@ export const XmppLink = z.strictObject({
   resource: RemoteId.exactOptional(),
   ...lifted,
 });
-export const XmppInbound = z.strictObject({
+export const XmppInbound = z.looseObject({
   stanza: Text,
   format: Word,
   sender_identity: Jid,
@@ -182,11 +183,16 @@ export const XmppAck = ack({ stanza_id: RemoteId }, { status: RemoteId.exactOpti
 
 type Shape = Readonly<Record<string, z.ZodType>>;
 
-/** The canonical ack with Msgr's fields beside it, or Msgr's fields alone, where `keys` must not be missing. */
+/**
+ * The canonical ack with Msgr's fields beside it and beside each message of it, or Msgr's fields alone, where `keys`
+ * must not be missing.
+ */
 function ack(keys: Shape, more: Shape): z.ZodType {
-  const beside = Object.fromEntries(Object.entries(keys).map(([name, key]) => [name, z.exactOptional(key)]));
+  const optional = Object.entries(keys).map(([name, key]) => [name, z.exactOptional(key)] as const);
+  const beside = { ...Object.fromEntries(optional), ...more };
+  const acked = z.array(z.strictObject({ ...beside, ...AckedSchema.shape })).max(LIMITS.acked);
   return z.union([
-    z.strictObject({ ...AckSchema.shape, ...beside, ...more }),
+    z.strictObject({ ...AckSchema.shape, acked, ...beside }),
     z.strictObject({ ...keys, ...more, ...whose, ...lifted }),
   ]);
 }

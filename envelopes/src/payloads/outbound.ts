@@ -1,8 +1,8 @@
 /** What a user wants said or done on the platform. The conversation is the envelope's. */
 import { z } from "zod";
 import { EntitySchema, MediaSchema } from "./events.ts";
-import { LIMITS } from "../limits.ts";
-import { type PayloadOf, RemoteId, Sentence, Text } from "./values.ts";
+import { LIMITS } from "./limits.ts";
+import { type PayloadOf, PlatformId, RemoteId, Sentence, Text, Word } from "./values.ts";
 
 export const OutboundMessageSchema = z.strictObject({
   text: Text,
@@ -36,6 +36,17 @@ export const ChannelSchema = z.strictObject({
   reason: Sentence.exactOptional(),
 });
 
+/** The answer of a daemon that reports nothing else of an intent. Further members are the platform's. */
+export const OutboundReplySchema = z
+  .looseObject({
+    status: Word.exactOptional(),
+    remote_id: RemoteId.exactOptional(),
+    event_id: RemoteId.exactOptional(),
+    message_id: PlatformId.exactOptional(),
+  })
+  .meta({ description: "`status: failed` and an error say that it was not said" });
+
+export type OutboundReply = PayloadOf<typeof OutboundReplySchema>;
 export type OutboundMessage = PayloadOf<typeof OutboundMessageSchema>;
 export type OutboundEdit = PayloadOf<typeof OutboundEditSchema>;
 export type OutboundDelete = PayloadOf<typeof OutboundDeleteSchema>;

@@ -1,7 +1,8 @@
 /** What a daemon reports of its sends, its connections and itself. */
 import { z } from "zod";
-import { Digest, Instant } from "../envelope.ts";
-import { LIMITS } from "../limits.ts";
+import { Digest, Instant } from "../codec/envelope.ts";
+import { LIMITS } from "./limits.ts";
+import { ACTION } from "../names/grammar.ts";
 import { LinkDeclarationSchema } from "./declaration.ts";
 import {
   AttemptNumber,
@@ -73,8 +74,26 @@ export const BridgeStateSchema = z.strictObject({
   retry_at: Instant.exactOptional(),
 });
 
+export const ServedActionSchema = z.strictObject({
+  name: z.string().regex(ACTION).meta({ description: "under which the daemon takes it" }),
+  form: z.enum(["canonical", "msgr"]).exactOptional().meta({
+    description: "of its payload; absent: canonical for a canonical name, Msgr's for one of Msgr's",
+  }),
+});
+
 export const CapabilitiesSchema = z.strictObject({
   capabilities: openObject(LIMITS.capabilitiesBytes),
+  actions: z.array(ServedActionSchema).max(LIMITS.actions).exactOptional().meta({
+    description: "what of the outbound actions it serves; absent: all of them",
+  }),
+  knows: z
+    .array(z.enum(["attempt", "delivery_status", "reply"]))
+    .max(LIMITS.actions)
+    .exactOptional()
+    .meta({
+      description:
+        "asks before it says a part; reports what became of it; answers the intent itself. Absent: the first two",
+    }),
   link: LinkDeclarationSchema.exactOptional().meta({ description: "absent: nothing can be linked here" }),
 });
 
@@ -90,5 +109,6 @@ export type Deferred = PayloadOf<typeof DeferredSchema>;
 export type Checkpoint = PayloadOf<typeof CheckpointSchema>;
 export type ThrottleNote = PayloadOf<typeof ThrottleSchema>;
 export type BridgeStateNote = PayloadOf<typeof BridgeStateSchema>;
+export type ServedAction = PayloadOf<typeof ServedActionSchema>;
 export type CapabilitiesNote = PayloadOf<typeof CapabilitiesSchema>;
 export type Health = PayloadOf<typeof HealthSchema>;

@@ -1,9 +1,9 @@
 /** The small schemas that payloads are made of. */
 import { z } from "zod";
-import { OpenObject } from "../envelope.ts";
-import { CODES, type ErrorCode } from "../errors.ts";
-import { LIMITS } from "../limits.ts";
-import { CHANNEL_REF, IDENTITY_REF } from "../refs.ts";
+import { OpenObject } from "../codec/envelope.ts";
+import { CODES, type ErrorCode } from "../errors/errors.ts";
+import { LIMITS } from "./limits.ts";
+import { CHANNEL_REF, IDENTITY_REF } from "../names/refs.ts";
 
 export { OpenObject };
 

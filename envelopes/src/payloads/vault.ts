@@ -1,6 +1,6 @@
 /** Leasing credentials: `bridge/vault/...`. Nothing in it is readable but by the daemon's seal key. */
 import { z } from "zod";
-import { LIMITS } from "../limits.ts";
+import { LIMITS } from "./limits.ts";
 import { Base64url, Count, Id, Millis, type PayloadOf, Positive, Ticket } from "./values.ts";
 
 export const SealedSchema = z

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import type { z } from "zod";
 import type { $ZodTypes } from "zod/v4/core";
-import { Instant, OpenObject } from "../envelope.ts";
+import { Instant, OpenObject } from "../codec/envelope.ts";
 
 const openObject = fc.dictionary(
   fc.string({ maxLength: 8 }),

@@ -1,8 +1,8 @@
 /** Values at the edge of what a schema accepts, and just beyond it: one for each place that has a bound. */
 import type { z } from "zod";
 import type { $ZodTypes } from "zod/v4/core";
-import { LIMITS } from "../limits.ts";
-import { CHANNEL_REF, IDENTITY_REF } from "../refs.ts";
+import { LIMITS } from "../payloads/limits.ts";
+import { CHANNEL_REF, IDENTITY_REF } from "../names/refs.ts";
 
 export interface Edge {
   /** Where, such as `entities[].offset`. */
@@ -116,10 +116,12 @@ function arrays(
   return [...inner, { at: `${at} (count)`, value: many(maximum), beyond: many(maximum + 1) }];
 }
 
-/** Rows with one key would not all be stored. */
+/** Rows with one key would not all be stored, and form fields with one name are refused. */
 function varied(item: unknown, index: number): unknown {
-  const isObject = typeof item === "object" && item !== null;
-  return isObject && "ref" in item && "kind" in item ? { ...item, ref: `${String(item.ref)}${index}` } : item;
+  if (typeof item !== "object" || item === null) return item;
+  if ("ref" in item && "kind" in item) return { ...item, ref: `${String(item.ref)}${index}` };
+  if ("name" in item && "label" in item) return { ...item, name: `${String(item.name)}${index}` };
+  return item;
 }
 
 /** The smallest value that a schema accepts. */

@@ -18,6 +18,7 @@ export type Allowed = "anyone" | readonly Role[];
 export const PERMISSIONS: Readonly<Record<string, Allowed>> = {
   "GET /": "anyone",
   "GET /openapi.json": "anyone",
+  "GET /problems/:code": "anyone",
   "GET /health/live": "anyone",
   "GET /health/ready": "anyone",
   "GET /metrics": "anyone",
@@ -38,6 +39,7 @@ export const PERMISSIONS: Readonly<Record<string, Allowed>> = {
   "POST /api/bridges/:id/sessions": SPEAKERS,
   "GET /api/bridges/sessions/:id": SPEAKERS,
   "POST /api/bridges/:id/sessions/:session_id/credentials": SPEAKERS,
+  "POST /api/bridges/:id/sessions/:session_id/callback": SPEAKERS,
   "DELETE /api/bridges/:id/sessions/:session_id": SPEAKERS,
   "DELETE /api/bridges/:id": SPEAKERS,
 

@@ -1,11 +1,10 @@
 /** Linking and unlinking accounts, as Msgr's clients call it. */
-import { FabricError } from "@linkspan/envelopes";
-import { identitiesOf } from "@linkspan/store";
+import { FabricError, isConnector, LIMITS } from "@linkspan/envelopes";
+import { identitiesOf, identityById } from "@linkspan/store";
 import {
   catalog,
   cancelSession,
   type Core,
-  isLinkable,
   openSession,
   readSession,
   sessionEntry,
@@ -16,7 +15,7 @@ import { z } from "zod";
 import { type Caller, callerOf } from "../auth/caller.ts";
 import type { Routes } from "../context.ts";
 import { BODY_BYTES } from "../limits/limits.ts";
-import { CatalogView, catalogView, SessionView, sessionView } from "../msgr-views.ts";
+import { CatalogView, linkedCatalogView, SessionView, sessionView } from "../msgr-views.ts";
 import { answers, Id, idParams, Instance, Name, Nothing } from "../schemas.ts";
 
 const tags = ["bridges"];
@@ -24,15 +23,25 @@ const Bridge = z.object({ id: Name.meta({ description: "a service of the catalog
 const BridgeSession = z.object({ ...Bridge.shape, session_id: Id });
 const Session = z.object({ data: SessionView });
 
-const Who = { user_id: Name.optional(), instance: Instance.optional() };
+const ClientContext = z
+  .record(z.string(), z.unknown())
+  .refine((context) => Buffer.byteLength(JSON.stringify(context)) <= LIMITS.contextBytes, "too large")
+  .meta({ description: "what the client says of itself; shown with the session, and told to the connector" });
+const Asked = {
+  user_id: Name.optional(),
+  instance: Instance.optional(),
+  client_context: ClientContext.optional(),
+};
 const NewSession = z
-  .looseObject({ ...Who, session: z.looseObject(Who).optional() })
+  .looseObject({ ...Asked, session: z.looseObject(Asked).optional() })
   .nullish()
   .meta({ description: "members may stand in `session` or beside it" });
 
 const MAX_FIELDS = 64;
 /** Accounts of one user at one service that one request unlinks. */
 const MAX_UNLINKED = 100;
+/** Accounts of one user that the catalogue looks at. */
+const MAX_SHOWN = 200;
 const Credentials = z
   .record(z.string().max(64), z.unknown())
   .refine((fields) => Object.keys(fields).length <= MAX_FIELDS, `more than ${MAX_FIELDS} fields`)
@@ -46,13 +55,19 @@ export const bridges: Routes = (app, { core }) => {
         operationId: "listBridges",
         tags,
         summary: "What can be linked, and what a person is asked for",
-        querystring: z.object({ status: z.enum(["available", "coming_soon"]).optional() }),
+        querystring: z.object({
+          status: z.enum(["available", "coming_soon"]).optional(),
+          user_id: Name.optional().meta({ description: "whose links are shown; default: the token's name" }),
+        }),
         response: answers({ 200: z.object({ data: z.array(CatalogView) }) }),
       },
     },
     async (request) => {
-      const { status } = request.query;
-      const entries = (await catalog(core.database.pool)).map(catalogView);
+      const { status, user_id } = request.query;
+      const caller = callerOf(request);
+      const userId = userOf(caller, user_id);
+      const accounts = await linkedTo(core, caller.workspaceId, userId);
+      const entries = (await catalog(core.database.pool)).map((entry) => linkedCatalogView(entry, accounts));
       return { data: status === undefined ? entries : entries.filter((entry) => entry.status === status) };
     },
   );
@@ -73,12 +88,14 @@ export const bridges: Routes = (app, { core }) => {
       const caller = callerOf(request);
       const { session, ...flat } = request.body ?? {};
       const instance = flat.instance ?? session?.instance;
+      const clientContext = flat.client_context ?? session?.client_context;
       const opened = await openSession(core, {
         workspaceId: caller.workspaceId,
         userId: userOf(caller, flat.user_id ?? session?.user_id),
         service: request.params.id,
         actor: caller.actor,
         ...(instance !== undefined && { instance }),
+        ...(clientContext !== undefined && { clientContext }),
       });
       return { data: sessionView(opened, await sessionEntry(core.database.pool, opened)) };
     },
@@ -128,6 +145,36 @@ export const bridges: Routes = (app, { core }) => {
     },
   );
 
+  app.post(
+    "/api/bridges/:id/sessions/:session_id/callback",
+    {
+      bodyLimit: BODY_BYTES.credentials,
+      schema: {
+        operationId: "finishSignIn",
+        tags,
+        summary: "Hand over what a sign-in page redirected with, such as `code` and `state`; linking goes on",
+        description:
+          "As credentials: each is a field that the connector declared. The query, the body, or both.",
+        params: BridgeSession,
+        querystring: Credentials,
+        body: Credentials.nullish(),
+        response: answers({ 200: Session }),
+      },
+    },
+    async (request) => {
+      const caller = callerOf(request);
+      const { id, session_id } = request.params;
+      await requireSession(core, caller, id, session_id);
+      const session = await submitCredentials(core, {
+        workspaceId: caller.workspaceId,
+        sessionId: session_id,
+        fields: { ...request.query, ...fieldsOf(request.body ?? {}) },
+        actor: caller.actor,
+      });
+      return { data: sessionView(session, await sessionEntry(core.database.pool, session)) };
+    },
+  );
+
   app.delete(
     "/api/bridges/:id/sessions/:session_id",
     {
@@ -156,7 +203,12 @@ export const bridges: Routes = (app, { core }) => {
         tags,
         summary: "Unlink an identity, or the user's accounts at a service",
         params: z.object({ id: Name.meta({ description: "an identity, or a service" }) }),
-        querystring: z.object({ user_id: Name.optional().meta({ description: "with a service: whose" }) }),
+        querystring: z.object({
+          user_id: Name.optional().meta({ description: "with a service: whose" }),
+          instance: Instance.optional().meta({
+            description: "only what this instance serves; default: every instance",
+          }),
+        }),
         response: answers({ 204: Nothing }),
       },
     },
@@ -164,9 +216,13 @@ export const bridges: Routes = (app, { core }) => {
       const caller = callerOf(request);
       const { workspaceId, actor } = caller;
       const { id } = request.params;
-      const ids = isLinkable(id)
-        ? await accountsOf(core, workspaceId, id, userOf(caller, request.query.user_id))
-        : [id];
+      const { user_id, instance } = request.query;
+      const identity = await identityById(core.database.pool, id);
+      const isIdentity = identity?.workspace_id === workspaceId || !isConnector(id);
+      if (isIdentity && instance !== undefined && identity?.instance !== instance) throw notThere();
+      const ids = isIdentity
+        ? [id]
+        : await accountsOf(core, { workspaceId, service: id, userId: userOf(caller, user_id), instance });
       for (const identity of ids) await unlink(core, workspaceId, identity, actor);
       return reply.code(204).send();
     },
@@ -178,15 +234,27 @@ function userOf(caller: Caller, given: string | undefined): string {
   return given ?? caller.name;
 }
 
-async function accountsOf(
-  core: Core,
-  workspaceId: string,
-  service: string,
-  userId: string,
-): Promise<string[]> {
-  const found = await identitiesOf(core.database.pool, { workspaceId, service, userId, limit: MAX_UNLINKED });
-  if (found.length === 0) throw new FabricError("request.not_found", "the user has no account there");
+interface Accounts {
+  readonly workspaceId: string;
+  readonly service: string;
+  readonly userId: string;
+  readonly instance: string | undefined;
+}
+
+async function accountsOf(core: Core, { instance, ...of }: Accounts): Promise<string[]> {
+  const filter = { ...of, limit: MAX_UNLINKED, ...(instance !== undefined && { instance }) };
+  const found = await identitiesOf(core.database.pool, filter);
+  if (found.length === 0) throw notThere();
   return found.map((identity) => identity.id);
+}
+
+function notThere(): FabricError {
+  return new FabricError("request.not_found", "the user has no account there");
+}
+
+async function linkedTo(core: Core, workspaceId: string, userId: string) {
+  const found = await identitiesOf(core.database.pool, { workspaceId, userId, limit: MAX_SHOWN });
+  return found.filter(({ state }) => state === "linked");
 }
 
 /** The path must name the service that the session is for. */

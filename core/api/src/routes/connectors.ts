@@ -1,5 +1,5 @@
 /** Switching a connector off and on, with who and why. */
-import { SERVICES } from "@linkspan/envelopes";
+import { isConnector } from "@linkspan/envelopes";
 import { explainFlags } from "@linkspan/store";
 import { ALL_WORKSPACES, type Core, switchConnector } from "@linkspan/worker";
 import { z } from "zod";
@@ -11,7 +11,7 @@ const tags = ["connectors"];
 const params = z.object({
   service: z
     .string()
-    .refine((name) => name === "*" || SERVICES.includes(name), "no such service")
+    .refine((name) => name === "*" || isConnector(name), "not the name of a service")
     .meta({ description: "a service; * for every one, with a token for all workspaces" }),
 });
 

@@ -1,12 +1,16 @@
-/** Enrolling daemons (contract section 11): a one-time token, then two public keys for the core's. */
+/**
+ * Enrolling daemons and backends (contract section 11): a one-time token, then public keys for the core's. A daemon
+ * serves all workspaces and registers two keys; a backend submits intents for the workspaces that its token names, and
+ * needs no key to be sealed to.
+ */
 import {
   FabricError,
   fromBase64url,
   isFabricError,
   type KeyRecord,
   KeyRecordSchema,
+  LIMITS,
   seal,
-  SERVICES,
   signEnrolment,
   thumbprint,
   timestamp,
@@ -26,7 +30,8 @@ import { callerOf, requireUnbound } from "../auth/caller.ts";
 import { enrolmentTokenOf, hashToken, newEnrolmentToken } from "../auth/secrets.ts";
 import type { Routes } from "../context.ts";
 import { clientOf } from "../limits/client-address.ts";
-import { answers, Instance, Written } from "../schemas.ts";
+import { answers, Instance, Service, Workspace, Written } from "../schemas.ts";
+import { present } from "../views.ts";
 
 const tags = ["enrolment"];
 export const TOKEN_LIFE_MS = 60 * 60_000;
@@ -34,18 +39,56 @@ const KEY_LIFE_MS = 365 * 86_400_000;
 /** Clocks of core and daemon may differ. */
 const BACKDATED_MS = 60_000;
 
-const DAEMON_SERVICES = SERVICES.filter((service) => service !== "core" && service !== "vault");
 const Key = z.string().regex(/^[A-Za-z0-9_-]{43}$/, "not 32 bytes in base64url");
 
 export const Issued = z
   .object({
     token: z.string().meta({ description: "good once; shown once" }),
     core_kid: z.string().meta({ description: "the core's key; the token names it, and the daemon pins it" }),
-    service: z.string(),
-    instance: z.string(),
+    issuer: z.string().meta({ description: "whom the keys will speak for" }),
+    service: z.string().optional().meta({ description: "of a daemon" }),
+    instance: z.string().optional().meta({ description: "of a daemon" }),
+    backend: z.string().optional().meta({ description: "of a backend" }),
+    workspaces: z.array(z.string()).meta({ description: "* for all" }),
     expires_at: Written,
   })
   .meta({ id: "EnrolmentToken" });
+
+const Daemon = z.strictObject({ service: Service, instance: Instance.default("primary") });
+const Backend = z.strictObject({
+  backend: Instance.meta({ description: "the name in `backend:<name>`" }),
+  workspaces: z
+    .array(z.union([z.literal("*"), Workspace]))
+    .min(1)
+    .max(LIMITS.workspaces)
+    .meta({ description: "for which it may submit intents; * for all" }),
+});
+
+/** What an enrolment allows, and what is shown of it. */
+export interface Allows {
+  readonly issuers: string[];
+  readonly services: string[];
+  readonly workspaces: string[];
+}
+
+/** @param token as issued; shown once */
+export function issuedView(
+  token: string,
+  coreKid: string,
+  { issuers, workspaces }: Pick<Allows, "issuers" | "workspaces">,
+  expiresAt: Date,
+): z.output<typeof Issued> {
+  const [issuer = ""] = issuers;
+  const [kind, name = "", instance = ""] = issuer.split(":");
+  return {
+    token,
+    core_kid: coreKid,
+    issuer,
+    ...(kind === "backend" ? { backend: name } : { service: name, instance }),
+    workspaces: [...workspaces],
+    expires_at: expiresAt.toISOString(),
+  };
+}
 
 const Enrolled = z
   .object({
@@ -66,36 +109,31 @@ export const enrolments: Routes = (app, { core, admission }) => {
       schema: {
         operationId: "issueEnrolmentToken",
         tags,
-        summary: "Let one daemon register its keys; good once, for an hour",
-        description: "A daemon serves all workspaces, so the caller's token must be for all of them.",
-        body: z.strictObject({ service: z.enum(DAEMON_SERVICES), instance: Instance.default("primary") }),
+        summary: "Let one daemon or backend register its keys; good once, for an hour",
+        description:
+          "A daemon serves all workspaces, a backend those that are named; the caller's token must be for all of them.",
+        body: z.union([Daemon, Backend]),
         response: answers({ 201: Issued }),
       },
     },
     async (request, reply) => {
       const caller = callerOf(request);
       requireUnbound(caller);
-      const { service, instance } = request.body;
       const token = newEnrolmentToken(core.signer.kid);
-      const issuer = `daemon:${service}:${instance}`;
+      const allows = allowsOf(request.body);
       const expiresAt = new Date(core.now().getTime() + TOKEN_LIFE_MS);
       await core.database.transaction(async (client) => {
-        const allows = { issuers: [issuer], services: [service], workspaces: ["*"] };
         await insertEnrolment(client, hashToken(token), allows, expiresAt);
         await audit(client, {
           workspaceId: "_",
           actor: caller.actor,
           action: "enrolment.issued",
-          subject: issuer,
+          subject: allows.issuers[0] ?? "",
+          detail: { workspaces: allows.workspaces },
         });
       });
-      return reply.code(201).header("cache-control", "no-store").send({
-        token,
-        core_kid: core.signer.kid,
-        service,
-        instance,
-        expires_at: expiresAt.toISOString(),
-      });
+      const issued = issuedView(token, core.signer.kid, allows, expiresAt);
+      return reply.code(201).header("cache-control", "no-store").send(issued);
     },
   );
 
@@ -105,8 +143,12 @@ export const enrolments: Routes = (app, { core, admission }) => {
       schema: {
         operationId: "enrol",
         tags,
-        summary: "Register a daemon's keys with its one-time token",
-        body: z.strictObject({ token: z.string().max(128), public_key_b64u: Key, seal_b64u: Key }),
+        summary: "Register the keys of a daemon or a backend with its one-time token",
+        body: z.strictObject({
+          token: z.string().max(128),
+          public_key_b64u: Key,
+          seal_b64u: Key.optional().meta({ description: "a daemon's; a backend needs none" }),
+        }),
         response: answers({ 201: Enrolled }),
       },
     },
@@ -118,9 +160,9 @@ export const enrolments: Routes = (app, { core, admission }) => {
       });
       const publicKey = bytesOf(public_key_b64u);
       validatePublicKey(publicKey);
-      await requireSealable(bytesOf(seal_b64u));
+      if (seal_b64u !== undefined) await requireSealable(bytesOf(seal_b64u));
       const kid = thumbprint(publicKey);
-      await register(core, known, { kid, public_key_b64u, seal_b64u });
+      await register(core, known, { kid, public_key_b64u, ...present({ seal_b64u: seal_b64u ?? null }) });
       const { partitions, generation } = core.namespace;
       const core_keys = core.keys
         .records()
@@ -131,6 +173,15 @@ export const enrolments: Routes = (app, { core, admission }) => {
     },
   );
 };
+
+function allowsOf(wanted: z.output<typeof Daemon> | z.output<typeof Backend>): Allows {
+  if ("backend" in wanted) {
+    // It asks the core itself and nobody else.
+    return { issuers: [`backend:${wanted.backend}`], services: ["core"], workspaces: [...wanted.workspaces] };
+  }
+  const { service, instance } = wanted;
+  return { issuers: [`daemon:${service}:${instance}`], services: [service], workspaces: ["*"] };
+}
 
 /** Looked at before any arithmetic on the keys, which costs more. @throws FabricError `request.unauthorized` */
 async function openToken(core: Core, text: string): Promise<string> {
@@ -143,13 +194,17 @@ async function openToken(core: Core, text: string): Promise<string> {
 async function register(
   core: Core,
   token: string,
-  keys: Required<Pick<KeyRecord, "kid" | "public_key_b64u" | "seal_b64u">>,
+  keys: Pick<KeyRecord, "kid" | "public_key_b64u" | "seal_b64u">,
 ): Promise<void> {
   const now = core.now().getTime();
   await core.database.transaction(async (client) => {
     const allowed = await spendEnrolment(client, hashToken(token));
     if (allowed === undefined) throw notGood();
     const { issuers, services, workspaces, replaces } = allowed;
+    const [kind] = (issuers[0] ?? "").split(":");
+    if (kind === "daemon" && keys.seal_b64u === undefined) {
+      throw new FabricError("request.invalid", "body.seal_b64u: a daemon needs a key to be sealed to");
+    }
     // Whoever knows a public key could else take over its record, the core's included.
     if ((await lockKeyRecord(client, keys.kid)) !== undefined) {
       throw new FabricError("request.invalid", "body.public_key_b64u: this key was registered before");
@@ -167,7 +222,7 @@ async function register(
     await audit(client, {
       workspaceId: "_",
       actor: issuers[0] ?? "",
-      action: replaces === null ? "daemon.enrolled" : "daemon.key_rotated",
+      action: `${kind}.${replaces === null ? "enrolled" : "key_rotated"}`,
       subject: keys.kid,
       detail: { issuers, ...(replaces !== null && { replaces }) },
     });

@@ -1,4 +1,4 @@
-/** Keys of daemons: which are registered, end one now, replace one. For who answers for all workspaces. */
+/** Keys of daemons and backends: which are registered, end one now, replace one. For who answers for all workspaces. */
 import type { KeyRecord } from "@linkspan/envelopes";
 import { audit, insertEnrolment, listKeys } from "@linkspan/store";
 import { replaceableKey, revokeKey } from "@linkspan/worker";
@@ -8,7 +8,7 @@ import { hashToken, newEnrolmentToken } from "../auth/secrets.ts";
 import type { Routes } from "../context.ts";
 import { answers, limitOf, Name, Nothing, Written } from "../schemas.ts";
 import { present } from "../views.ts";
-import { Issued, TOKEN_LIFE_MS } from "./enrolments.ts";
+import { issuedView, Issued, TOKEN_LIFE_MS } from "./enrolments.ts";
 
 const tags = ["keys"];
 const MAX_GRACE_S = 7 * 86_400;
@@ -21,6 +21,7 @@ const KeyView = z
     kid: z.string(),
     issuers: z.array(z.string()).meta({ description: "whom it may speak for" }),
     services: z.array(z.string()),
+    workspaces: z.array(z.string()).meta({ description: "* for all" }),
     state: z.enum(["in_force", "not_yet", "run_out", "revoked"]),
     not_before: Written,
     not_after: Written,
@@ -66,7 +67,7 @@ export const keys: Routes = (app, { core }) => {
       schema: {
         operationId: "revokeKey",
         tags,
-        summary: "End a daemon's key now, in every process within a second; it stays ended",
+        summary: "End a key now, in every process within a second; it stays ended",
         params,
         body: z.strictObject({ why: Name }),
         response: answers({ 204: Nothing }),
@@ -87,7 +88,7 @@ export const keys: Routes = (app, { core }) => {
       schema: {
         operationId: "rotateKey",
         tags,
-        summary: "A one-time token with which a daemon registers a new key in place of this one",
+        summary: "A one-time token with which its daemon or backend registers a new key in place of this one",
         description: "The old key ends when the new one is registered, or so many seconds later.",
         params,
         body: z.strictObject({ grace_s: z.int().min(0).max(MAX_GRACE_S).default(0) }),
@@ -100,7 +101,7 @@ export const keys: Routes = (app, { core }) => {
       const { kid } = request.params;
       const token = newEnrolmentToken(core.signer.kid);
       const expiresAt = new Date(core.now().getTime() + TOKEN_LIFE_MS);
-      const issuer = await core.database.transaction(async (client) => {
+      const allowed = await core.database.transaction(async (client) => {
         const { issuers, services, workspaces } = await replaceableKey(client, kid);
         const holder = { issuers: [...issuers], services: [...services], workspaces: [...workspaces] };
         const enrolment = { ...holder, replaces: kid, grace_s: request.body.grace_s };
@@ -108,30 +109,25 @@ export const keys: Routes = (app, { core }) => {
         await audit(client, {
           workspaceId: "_",
           actor: caller.actor,
-          action: "daemon.rotation_issued",
+          action: `${holder.issuers[0]?.split(":", 1)[0] ?? "daemon"}.rotation_issued`,
           subject: kid,
           detail: { issuers, grace_s: request.body.grace_s },
         });
-        return issuers[0] ?? "";
+        return holder;
       });
-      const [, service = "", instance = ""] = issuer.split(":");
-      return reply.code(201).header("cache-control", "no-store").send({
-        token,
-        core_kid: core.signer.kid,
-        service,
-        instance,
-        expires_at: expiresAt.toISOString(),
-      });
+      const issued = issuedView(token, core.signer.kid, allowed, expiresAt);
+      return reply.code(201).header("cache-control", "no-store").send(issued);
     },
   );
 };
 
 function keyView(record: KeyRecord, registeredAt: Date, now: Date): z.output<typeof KeyView> {
-  const { kid, issuers, services, not_before, not_after, revoked_at } = record;
+  const { kid, issuers, services, workspaces, not_before, not_after, revoked_at } = record;
   return {
     kid,
     issuers: [...issuers],
     services: [...services],
+    workspaces: [...workspaces],
     state: stateOf(record, now),
     not_before,
     not_after,

@@ -4,7 +4,6 @@
  */
 import { FabricError, isReserved } from "@linkspan/envelopes";
 import type { ChannelModel } from "amqplib";
-import { backoffMs } from "../backoff.ts";
 import type {
   Bus,
   BusHealth,
@@ -22,7 +21,6 @@ import { limitsOf } from "../intake/options.ts";
 import { checkedAddress, replyAddress } from "../peer.ts";
 import { Requests } from "../requests.ts";
 import { BusTelemetry } from "../telemetry.ts";
-import { codeOf, openConfirmChannel } from "./channel.ts";
 import {
   type AmqpBusConfig,
   DEFAULT_CONFIRM_MS,
@@ -35,15 +33,15 @@ import {
 } from "./config.ts";
 import { Declarations } from "./declarations.ts";
 import { Link, type LinkOptions, textOf, unavailable } from "./link.ts";
-import { Publisher } from "./publisher.ts";
+import type { Publisher } from "./publisher.ts";
+import { PublishingSide } from "./publishing-side.ts";
 import { Replies } from "./replies.ts";
 import { type Replayed, type ReplayOptions, replayFrom } from "./replay.ts";
 import { AmqpSubscription } from "./subscription.ts";
 import { type Encoded, Wire } from "./wire.ts";
 
-/** How long closing waits for handlers and confirms together; after it comes only the farewell to the broker. */
+/** How long closing waits for handlers and confirms together; after it only the connections are closed. */
 const CLOSE_MS = 10_000;
-const REOPEN = { minMs: 100, maxMs: 10_000 };
 
 export class AmqpBus implements Bus {
   readonly #config: AmqpBusConfig;
@@ -55,13 +53,11 @@ export class AmqpBus implements Bus {
   readonly #requests: Requests;
   readonly #replies: Replies;
   readonly #publisher: Publisher;
-  readonly #publishing: Link;
+  readonly #publishing: PublishingSide;
   readonly #consuming: Link;
   readonly #subscriptions = new Set<AmqpSubscription<never>>();
   readonly #declarations: Declarations;
   readonly #timers: Timers;
-  #publishingTrouble: string | undefined;
-  #reopenings = 0;
   #consumingOn: ChannelModel | undefined;
   #closed: Promise<void> | undefined;
 
@@ -69,7 +65,7 @@ export class AmqpBus implements Bus {
   static async connect(config: AmqpBusConfig): Promise<AmqpBus> {
     const bus = new AmqpBus(config);
     try {
-      await Promise.all([bus.#publishing.start(), bus.#consuming.start()]);
+      await Promise.all([bus.#publishing.link.start(), bus.#consuming.start()]);
     } catch (error) {
       await bus[Symbol.asyncDispose]();
       throw unavailable(error);
@@ -102,19 +98,21 @@ export class AmqpBus implements Bus {
       checkMs: config.topologyCheckMs ?? DEFAULT_TOPOLOGY_CHECK_MS,
       rebind: () => this.#rebind(),
     });
-    this.#publisher = new Publisher({
-      ...DEFAULT_WINDOW,
-      ...config.window,
-      maxWaiting: config.maxWaiting ?? DEFAULT_WAITING,
-      maxWaitingBytes: config.maxWaitingBytes ?? DEFAULT_WAITING_BYTES,
-      confirmTimeoutMs: config.confirmTimeoutMs ?? DEFAULT_CONFIRM_MS,
-      ...shared,
-      onChannelLost: (reason) => this.#publishingLost(reason),
+    const publishing = new PublishingSide({
+      publisher: {
+        ...DEFAULT_WINDOW,
+        ...config.window,
+        maxWaiting: config.maxWaiting ?? DEFAULT_WAITING,
+        maxWaitingBytes: config.maxWaitingBytes ?? DEFAULT_WAITING_BYTES,
+        confirmTimeoutMs: config.confirmTimeoutMs ?? DEFAULT_CONFIRM_MS,
+        ...shared,
+      },
+      link: (rest) => this.#link("publish", rest),
+      timers: this.#timers,
+      onExchangeMissing: (reason) => this.#declarations.missing(reason),
     });
-    this.#publishing = this.#link("publish", {
-      setUp: (on, isCurrent) => this.#setUpPublishing(on, isCurrent),
-      onDown: () => this.#publisher.detach(),
-    });
+    this.#publishing = publishing;
+    this.#publisher = publishing.publisher;
     this.#consuming = this.#link("consume", {
       setUp: (on, isCurrent) => this.#setUpConsuming(on, isCurrent),
       onDown: () => {
@@ -195,7 +193,7 @@ export class AmqpBus implements Bus {
 
   health(): BusHealth {
     if (this.#closed !== undefined) return { state: "closed" };
-    if (!this.#publishing.isUp || !this.#consuming.isUp) return { state: "reconnecting" };
+    if (!this.#publishing.link.isUp || !this.#consuming.isUp) return { state: "reconnecting" };
     const stuck = [...this.#subscriptions].flatMap((subscription) => subscription.stuck);
     const found = stuck.length === 0 ? {} : { stuck };
     const blocked = this.#publisher.blocked;
@@ -252,45 +250,6 @@ export class AmqpBus implements Bus {
     }
   }
 
-  async #setUpPublishing(connection: ChannelModel, isCurrent: () => boolean): Promise<void> {
-    const { listener } = this.#config;
-    connection.on("blocked", (reason) => {
-      this.#publisher.pause(reason);
-      listener?.({ event: "bus.blocked", reason });
-    });
-    connection.on("unblocked", () => {
-      listener?.({ event: "bus.unblocked" });
-      this.#publisher.resume();
-    });
-    await this.#openPublishing(connection, isCurrent);
-  }
-
-  async #openPublishing(connection: ChannelModel, isCurrent: () => boolean): Promise<void> {
-    const channel = await openConfirmChannel(connection, this.#clock);
-    if (!isCurrent()) return;
-    this.#publishingTrouble = undefined;
-    this.#publisher.attach(channel);
-  }
-
-  /** An exchange that is gone closes the channel of whoever publishes to it. */
-  #publishingLost(reason: unknown): void {
-    if (codeOf(reason) === 404) {
-      this.#publishingTrouble = `cannot publish: ${textOf(reason)}`;
-      this.#declarations.missing(textOf(reason));
-    } else this.#reopenings = 0;
-    this.#reopenPublishing();
-  }
-
-  #reopenPublishing(): void {
-    this.#timers.after(backoffMs(REOPEN, Math.min(++this.#reopenings, 5), this.#random), () => {
-      if (!this.#publishing.isUp) return; // the connection's own recovery opens it
-      this.#publishing
-        .connection()
-        .then((connection) => this.#openPublishing(connection, () => this.#publishing.isUp))
-        .catch(() => this.#reopenPublishing());
-    });
-  }
-
   async #setUpConsuming(connection: ChannelModel, isCurrent: () => boolean): Promise<void> {
     await this.#declarations.restore(connection);
     await this.#replies.restore(connection);
@@ -305,7 +264,7 @@ export class AmqpBus implements Bus {
   }
 
   #trouble(): string | undefined {
-    const own = this.#declarations.trouble ?? this.#replies.trouble ?? this.#publishingTrouble;
+    const own = this.#declarations.trouble ?? this.#replies.trouble ?? this.#publishing.trouble;
     if (own !== undefined) return own;
     for (const { queue, trouble } of this.#subscriptions) {
       if (trouble !== undefined) return `${queue} is not consumed: ${trouble}`;
@@ -313,7 +272,7 @@ export class AmqpBus implements Bus {
     return undefined;
   }
 
-  /** What a silent broker never settles or confirms is given up after a while: it comes again, or was never confirmed. */
+  /** Settlements and confirms that a silent broker never answers are given up after a while. */
   async #close(): Promise<void> {
     this.#declarations.close();
     this.#replies.close();
@@ -327,6 +286,6 @@ export class AmqpBus implements Bus {
     this.#timers.end();
     this.#publisher.close(error);
     this.#requests.failAll(error);
-    await Promise.all([this.#publishing.close(), this.#consuming.close()]);
+    await Promise.all([this.#publishing.link.close(), this.#consuming.close()]);
   }
 }

@@ -1,11 +1,11 @@
-/** Channels whose every step has an end in time, and which leave nothing behind when one fails. */
+/** Opens and closes channels with a time limit on every step; a step that fails leaves nothing behind. */
 import { FabricError } from "@linkspan/envelopes";
 import type { Channel, ChannelModel, ConfirmChannel } from "amqplib";
 import { type Clock, within } from "../clock.ts";
 
 /** A quorum queue without a leader does not answer at all; a starting broker answers slowly. */
 export const CALL_MS = 10_000;
-/** A peer that does not answer a close must not keep us. */
+/** A peer that does not answer a close must not delay us. */
 const CLOSE_MS = 3_000;
 
 /** @throws FabricError `bus.timeout`; or what amqplib throws. One that opens too late is closed. */
@@ -30,7 +30,7 @@ async function opened<C extends Channel>(opening: Promise<C>, clock: Clock): Pro
   }
 }
 
-/** What is closed already throws, and is closed. */
+/** Closing a closed channel throws, which is ignored. */
 export async function closeChannel(channel: Channel, clock: Clock): Promise<void> {
   const closing = Promise.resolve().then(() => channel.close());
   await within(clock, CLOSE_MS, "closing", closing).catch(() => undefined);

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { AmqpBus } from "./bus.ts";
 
 /** A peer that is no broker. @param behave with each connection */
@@ -21,14 +21,6 @@ async function peer(behave: (socket: Socket) => void) {
       await new Promise((resolve) => server.close(resolve));
     },
   };
-}
-
-async function eventually(check: () => boolean): Promise<void> {
-  const deadline = performance.now() + 5_000;
-  while (!check()) {
-    if (performance.now() > deadline) expect.fail("waited in vain");
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 }
 
 const PEERS: Record<string, (socket: Socket) => void> = {
@@ -56,7 +48,7 @@ test.for(Object.entries(PEERS))(
       });
       await expect(connecting).rejects.toMatchObject({ name: "FabricError" });
       expect(performance.now() - startedAt).toBeLessThan(4_000);
-      await eventually(() => other.open.size === 0);
+      await vi.waitFor(() => expect(other.open.size).toBe(0), { timeout: 5_000, interval: 5 });
     }
   },
 );

@@ -1,4 +1,4 @@
-/** What was published on one channel and not confirmed yet, by delivery tag. */
+/** Messages that were published on one channel and are not confirmed yet, by delivery tag. */
 export class ConfirmWindow<T> {
   #slots: (T | undefined)[] = [];
   #head = 0;
@@ -26,6 +26,12 @@ export class ConfirmWindow<T> {
     }
     while (this.#head < this.#slots.length && this.#slots[this.#head] === undefined) this.#advance();
     this.#tidy();
+  }
+
+  /** The first that is not confirmed. */
+  get oldest(): T | undefined {
+    const [first] = this;
+    return first;
   }
 
   *[Symbol.iterator](): IterableIterator<T> {

@@ -1,5 +1,5 @@
 /**
- * What this client declared, and the care that it stays: somebody may delete a queue, a binding or the exchange
+ * Keeps what this client declared in place: somebody may delete a queue, a binding or the exchange
  * itself. All of it is declared again on a new connection, when a consumer loses its queue, when the exchange
  * proves to be gone, and every few seconds.
  */
@@ -46,7 +46,7 @@ export class Declarations {
     this.#timers = new Timers(options.clock);
   }
 
-  /** What could not be declared again. */
+  /** Why something could not be declared again. */
   get trouble(): string | undefined {
     return this.#trouble;
   }

@@ -6,35 +6,25 @@
  * confirmed. A refusal closes it: what was refused and all behind it waits, and is tried again.
  */
 import { Deque } from "../deque.ts";
-import type { Encoded } from "./wire.ts";
 
-export interface Sending extends Omit<Encoded, "content"> {
-  /** Nothing once nobody waits for it. */
-  content: Buffer;
-  /** Bytes that it counts for, whatever `content` is now. */
-  readonly size: number;
-  /** Rises with every publish. */
+/** What a lane looks at of a message. */
+interface Ordered {
+  /** In the order of publishing. */
   readonly order: number;
-  readonly lane: Lane;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
-  sentAt: number;
-  /** The broker had no queue for it. */
-  returned: boolean;
-  /** Its publisher does not wait any more. */
-  over: boolean;
+  /** Nobody waits for it any more. */
+  readonly over: boolean;
 }
 
-export class Lane {
+export class Lane<Message extends Ordered = Ordered> {
   readonly name: string;
   /** Behind what closed the lane. */
-  readonly parked = new Deque<Sending>();
+  readonly parked = new Deque<Message>();
   /** Refusals in a row. */
   failures = 0;
   #open = false;
   #resting = false;
   #inFlight = 0;
-  #refused: Sending[] = [];
+  #refused: Message[] = [];
 
   constructor(name: string) {
     this.name = name;
@@ -55,7 +45,7 @@ export class Lane {
   }
 
   /** @returns `go`: what is parked may go on; `rest`: try again later; `wait`: more is on the wire */
-  settled(sending: Sending, confirmed: boolean): "go" | "rest" | "wait" {
+  settled(sending: Message, confirmed: boolean): "go" | "rest" | "wait" {
     this.#inFlight--;
     if (!confirmed) {
       this.#open = false;
@@ -80,7 +70,7 @@ export class Lane {
   }
 
   /** The channel is gone. @returns what waits here, in no particular order */
-  reset(): Sending[] {
+  reset(): Message[] {
     const waiting = [...this.#refused, ...this.parked];
     this.parked.clear();
     this.#refused = [];

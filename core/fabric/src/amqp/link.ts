@@ -1,7 +1,7 @@
 /**
- * One connection that comes back. It is `up` once its set-up has run; losing it is told once, then it is
+ * One connection that comes back. It is `up` once its set-up has run; losing it is reported once, then it is
  * opened again after a capped, jittered backoff, for as long as it is not closed. An attempt that fails or is
- * closed in its middle leaves no socket; neither does a connection whose peer has become silent.
+ * closed before it has succeeded leaves no socket; neither does a connection whose peer has become silent.
  */
 import { FabricError } from "@linkspan/envelopes";
 import type { ChannelModel } from "amqplib";
@@ -27,7 +27,7 @@ export interface LinkOptions {
   readonly listener: BusListener | undefined;
 }
 
-/** A peer that does not answer a close must not keep us. */
+/** A peer that does not answer a close must not delay us. */
 const CLOSE_MS = 3_000;
 const SET_UP_MS = 15_000;
 /** How long a call waits for a connection that is being opened again. */
@@ -176,7 +176,7 @@ export function unavailable(cause: unknown): FabricError {
   return new FabricError("bus.unavailable", `the broker cannot be used: ${textOf(cause)}`, { cause });
 }
 
-/** Whoever awaits it handles it; alone it is no unhandled rejection. */
+/** Its awaiter handles a rejection; without one it is no unhandled rejection. */
 function ignoreUnhandled(): void {
   return;
 }

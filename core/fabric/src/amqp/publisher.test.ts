@@ -4,7 +4,8 @@ import type { ConfirmChannel, Options } from "amqplib";
 import { expect, test } from "vitest";
 import type { BusEvent } from "../events.ts";
 import { seededRandom, VirtualClock } from "../virtual-clock.ts";
-import { Publisher, type PublisherOptions } from "./publisher.ts";
+import { Publisher } from "./publisher.ts";
+import type { PublisherOptions } from "./publisher-options.ts";
 import type { Encoded } from "./wire.ts";
 
 class FakeChannel extends EventEmitter {

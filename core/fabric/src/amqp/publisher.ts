@@ -1,42 +1,26 @@
 /**
- * Publishes with confirms. A bounded window is on the wire, the rest waits in order, destination by
- * destination (lane.ts); after a lost channel the unconfirmed go first again, in order. A blocked
- * connection or a full socket pauses it.
- *
- * A channel that the broker closes because of a message does not say which: those that were on the wire
- * are then sent one by one, and the one that closes it again is the one that is refused.
+ * Publishes with confirms. A bounded window is on the wire, the rest waits in order, destination by destination
+ * (lane.ts); after a lost channel the unconfirmed go first again, in order. A blocked connection or a full socket
+ * pauses it. refusal-search.ts finds a message that the broker refuses for good.
  */
 import { FabricError } from "@linkspan/envelopes";
 import type { ConfirmChannel, Message } from "amqplib";
 import { type Backoff, backoffMs } from "../backoff.ts";
-import { type Clock, type Random, Timers } from "../clock.ts";
+import { Timers } from "../clock.ts";
 import { Deque } from "../deque.ts";
-import type { BusListener } from "../events.ts";
 import { ConfirmWindow } from "./confirm-window.ts";
-import { Lane, type Sending } from "./lane.ts";
+import { ConfirmWatch } from "./confirm-watch.ts";
+import { Lane } from "./lane.ts";
+import type { PublisherOptions } from "./publisher-options.ts";
+import { RefusalSearch } from "./refusal-search.ts";
+import { abortable, newSending, type Sending, settleSending, unroutable } from "./sending.ts";
 import { type Encoded, EXCHANGE } from "./wire.ts";
 
-export interface PublisherOptions {
-  readonly maxCount: number;
-  readonly maxBytes: number;
-  readonly maxWaiting: number;
-  /** Of all publishes that are not decided. */
-  readonly maxWaitingBytes: number;
-  readonly confirmTimeoutMs: number;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly listener: BusListener | undefined;
-  /** The channel is closed although the connection is up; a new one is needed. */
-  readonly onChannelLost: (reason: unknown) => void;
-}
-
-/** The first message of a lane shows within a fraction of the time whether its queue is there. */
-const PROBE_SHARE = 1 / 5;
 const REST: Backoff = { minMs: 50, maxMs: 5_000 };
 
 export class Publisher {
   readonly #options: PublisherOptions;
-  readonly #lanes = new Map<string, Lane>();
+  readonly #lanes = new Map<string, Lane<Sending>>();
   #waiting = new Deque<Sending>();
   #window = new ConfirmWindow<Sending>();
   #channel: ConfirmChannel | undefined;
@@ -44,22 +28,28 @@ export class Publisher {
   /** Publishes that are not decided, wherever they wait. */
   #undecided = 0;
   #undecidedBytes = 0;
-  /** Of those that wait, the ones that nobody waits for any more. */
+  /** Of those that wait, the cancelled ones. */
   #calledOff = 0;
   #count = 0;
   #bytes = 0;
-  #suspects = 0;
+  readonly #search = new RefusalSearch();
   #congested = false;
   #blocked: string | undefined;
-  #unblockedAt = Number.NEGATIVE_INFINITY;
-  #watching = false;
   #closed = false;
   #onIdle: (() => void)[] = [];
   readonly #timers: Timers;
+  readonly #watch: ConfirmWatch;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
     this.#timers = new Timers(options.clock);
+    this.#watch = new ConfirmWatch({
+      clock: this.#timers,
+      confirmTimeoutMs: options.confirmTimeoutMs,
+      oldest: () => (this.#channel === undefined ? undefined : this.#window.oldest),
+      isBlocked: () => this.#blocked !== undefined,
+      onLate: (sending) => this.#abandon(sending),
+    });
   }
 
   /** Bytes of all publishes that are not decided. */
@@ -67,7 +57,7 @@ export class Publisher {
     return this.#undecidedBytes;
   }
 
-  /** What is kept to be sent, called off or not. */
+  /** Messages that are kept to be sent, cancelled or not. */
   get waitingCount(): number {
     return this.#waiting.size;
   }
@@ -79,43 +69,29 @@ export class Publisher {
   /** @throws FabricError (rejects) `bus.unroutable`, `bus.unavailable`, `bus.timeout` */
   publish(encoded: Encoded, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (this.#closed) {
-        reject(new FabricError("bus.unavailable", "this bus is closed"));
+      const size = encoded.content.length;
+      const refusal = this.#refusalOf(size);
+      if (refusal !== undefined) {
+        reject(new FabricError("bus.unavailable", refusal));
         return;
       }
-      if (this.#undecided >= this.#options.maxCount + this.#options.maxWaiting) {
-        reject(new FabricError("bus.unavailable", "too many publishes wait for the broker"));
-        return;
-      }
-      const { key, content, options, destination } = encoded;
-      const size = content.length;
-      if (this.#undecided > 0 && this.#undecidedBytes + size > this.#options.maxWaitingBytes) {
-        reject(new FabricError("bus.unavailable", "too many bytes wait for the broker"));
-        return;
-      }
-      const lane = this.#laneTo(destination);
-      const order = this.#published++;
-      let sending: Sending = {
-        key,
-        content,
-        size,
-        options,
-        destination,
-        order,
-        lane,
-        resolve,
-        reject,
-        sentAt: 0,
-        returned: false,
-        over: false,
-      };
-      if (signal !== undefined) sending = this.#abortable(sending, signal);
+      const lane = this.#laneTo(encoded.destination);
+      let sending = newSending(encoded, { lane, order: this.#published++, resolve, reject });
+      if (signal !== undefined) sending = abortable(sending, signal, this.#callOff);
       if (sending.over) return;
       this.#undecided++;
       this.#undecidedBytes += size;
       this.#waiting.push(sending);
       this.#flush();
     });
+  }
+
+  #refusalOf(size: number): string | undefined {
+    const { maxCount, maxWaiting, maxWaitingBytes } = this.#options;
+    if (this.#closed) return "this bus is closed";
+    if (this.#undecided >= maxCount + maxWaiting) return "too many publishes wait for the broker";
+    const isFull = this.#undecided > 0 && this.#undecidedBytes + size > maxWaitingBytes;
+    return isFull ? "too many bytes wait for the broker" : undefined;
   }
 
   /** A fresh confirm channel: sends again what is unconfirmed, then goes on. */
@@ -136,7 +112,7 @@ export class Publisher {
     });
     channel.on("close", () => {
       if (this.#channel !== channel) return;
-      this.#accuse(fault);
+      this.#rejectRefused(fault);
       this.#lose(fault);
     });
     this.#flush();
@@ -168,7 +144,7 @@ export class Publisher {
 
   resume(): void {
     this.#blocked = undefined;
-    this.#unblockedAt = this.#options.clock.now();
+    this.#watch.unblocked();
     this.#flush();
   }
 
@@ -188,10 +164,10 @@ export class Publisher {
     this.#waiting.clear();
   }
 
-  #laneTo(destination: string): Lane {
+  #laneTo(destination: string): Lane<Sending> {
     let lane = this.#lanes.get(destination);
     if (lane === undefined) {
-      lane = new Lane(destination);
+      lane = new Lane<Sending>(destination);
       this.#lanes.set(destination, lane);
     }
     return lane;
@@ -229,7 +205,7 @@ export class Publisher {
     sending.sentAt = this.#options.clock.now();
     sending.lane.sent();
     this.#window.push(sending);
-    if (!this.#watching) this.#watch(this.#limitOf(sending));
+    this.#watch.sent(sending);
     this.#count++;
     this.#bytes += sending.size;
     return true;
@@ -237,7 +213,7 @@ export class Publisher {
 
   #hasRoom(bytes: number): boolean {
     if (this.#count === 0) return true;
-    if (this.#suspects > 0) return false;
+    if (this.#search.isRunning) return false;
     return this.#count < this.#options.maxCount && this.#bytes + bytes <= this.#options.maxBytes;
   }
 
@@ -246,7 +222,7 @@ export class Publisher {
     this.#window.confirm(tag, multiple, (sending) => {
       this.#count--;
       this.#bytes -= sending.size;
-      if (this.#suspects > 0) this.#suspects--;
+      this.#search.settled();
       const { lane } = sending;
       const next = lane.settled(sending, confirmed);
       if (confirmed) this.#decide(sending, sending.returned ? unroutable(sending.key) : undefined);
@@ -258,20 +234,17 @@ export class Publisher {
 
   #decide(sending: Sending, error: FabricError | undefined): void {
     if (sending.over) return;
-    sending.over = true;
-    sending.content = NOTHING;
     this.#undecided--;
     this.#undecidedBytes -= sending.size;
-    if (error === undefined) sending.resolve();
-    else sending.reject(error);
+    settleSending(sending, error);
     if (this.#undecided === 0) for (const idle of this.#onIdle.splice(0)) idle();
   }
 
-  #unpark(lane: Lane): void {
+  #unpark(lane: Lane<Sending>): void {
     this.#waiting.unshift(lane.parked.take(lane.parked.size));
   }
 
-  #rest(lane: Lane): void {
+  #rest(lane: Lane<Sending>): void {
     const { random, listener } = this.#options;
     const channel = this.#channel;
     listener?.({ event: "bus.fault", reason: `the broker cannot take messages to ${lane.name} now` });
@@ -283,34 +256,12 @@ export class Publisher {
     });
   }
 
-  /**
-   * A broker that is starting can lose a message without a word. One timer, for the oldest; `afterMs` is
-   * when that will have been too long. It outlives the channel, as what is sent again on the next one must be
-   * watched, too.
-   */
-  #watch(afterMs: number): void {
-    this.#watching = true;
-    this.#timers.after(afterMs, () => {
-      this.#watching = false;
-      const channel = this.#channel;
-      const [oldest] = this.#window;
-      if (channel === undefined || oldest === undefined) return;
-      const since = Math.max(oldest.sentAt, this.#unblockedAt);
-      const leftMs = since + this.#limitOf(oldest) - this.#options.clock.now();
-      if (leftMs > 0 || this.#blocked !== undefined) this.#watch(Math.max(leftMs, 100));
-      else this.#abandon(channel, oldest);
-    });
-  }
-
-  #limitOf({ lane }: Sending): number {
-    return this.#options.confirmTimeoutMs * (lane.isOpen ? 1 : PROBE_SHARE);
-  }
-
-  #abandon(channel: ConfirmChannel, { lane }: Sending): void {
+  #abandon({ lane }: Sending): void {
+    const channel = this.#channel;
     const reason = `no confirm for a message to ${lane.name}: sending again on another channel`;
     this.#options.listener?.({ event: "bus.fault", reason });
     this.#lose(new Error(reason));
-    channel.close().catch((error: unknown) => {
+    channel?.close().catch((error: unknown) => {
       this.#options.listener?.({ event: "bus.fault", reason: String(error) });
     });
   }
@@ -325,56 +276,24 @@ export class Publisher {
     }
   }
 
-  #accuse(fault: unknown): void {
-    if (!isRefusal(fault)) return;
-    const [first] = this.#window;
-    if (this.#suspects === 0 || first === undefined) {
-      this.#suspects = this.#count;
-      return;
-    }
-    this.#suspects--;
-    const detail = `the broker refuses ${first.key}`;
-    this.#decide(first, new FabricError("bus.unroutable", detail, { cause: fault }));
+  #rejectRefused(fault: unknown): void {
+    const { oldest } = this.#window;
+    if (!this.#search.isFound(fault, this.#count) || oldest === undefined) return;
+    const detail = `the broker refuses ${oldest.key}`;
+    this.#decide(oldest, new FabricError("bus.unroutable", detail, { cause: fault }));
   }
+
+  readonly #callOff = (sending: Sending, error: FabricError): void => {
+    this.#decide(sending, error);
+    if (++this.#calledOff > MAX_CALLED_OFF && this.#calledOff > this.#undecided) this.#compact();
+  };
 
   #compact(): void {
     this.#calledOff = 0;
     this.#waiting = new Deque([...this.#waiting].filter(({ over }) => !over));
     for (const lane of this.#lanes.values()) lane.compact();
   }
-
-  #abortable(plain: Sending, signal: AbortSignal): Sending {
-    const giveUp = (): void => {
-      this.#decide(sending, new FabricError("bus.timeout", "the publish was called off"));
-      if (++this.#calledOff > MAX_CALLED_OFF && this.#calledOff > this.#undecided) this.#compact();
-    };
-    const settle = (run: () => void): void => {
-      signal.removeEventListener("abort", giveUp);
-      run();
-    };
-    const sending: Sending = {
-      ...plain,
-      resolve: () => settle(plain.resolve),
-      reject: (error) => settle(() => plain.reject(error)),
-    };
-    if (signal.aborted) {
-      sending.over = true;
-      sending.reject(new FabricError("bus.timeout", "the publish was called off"));
-    } else signal.addEventListener("abort", giveUp, { once: true });
-    return sending;
-  }
 }
 
-/** In place of bytes that nobody waits for. */
-const NOTHING = Buffer.alloc(0);
 /** So many are kept at most before they are forgotten together. */
 const MAX_CALLED_OFF = 1_000;
-
-function unroutable(key: string): FabricError {
-  return new FabricError("bus.unroutable", `no queue takes ${key}`);
-}
-
-/** ACCESS_REFUSED and PRECONDITION_FAILED: about one message, and for good. */
-function isRefusal(fault: unknown): boolean {
-  return fault instanceof Error && "code" in fault && (fault.code === 403 || fault.code === 406);
-}

@@ -1,4 +1,4 @@
-/** What amqplib keeps to itself: the socket under a connection, at `connection.stream`. */
+/** A part of amqplib that is not in its interface: the socket under a connection, at `connection.stream`. */
 import { Duplex } from "node:stream";
 import type { ChannelModel } from "amqplib";
 
@@ -65,7 +65,7 @@ export function withoutHugeHeader(received: Buffer): Buffer {
   return Buffer.concat([head, received.subarray(end - END_BYTES)]);
 }
 
-/** Without a farewell. */
+/** Without the closing handshake. */
 export function destroySocket(model: ChannelModel): void {
   socketOf(model)?.destroy();
 }

@@ -8,50 +8,24 @@
  */
 import { FabricError } from "@linkspan/envelopes";
 import type { Channel, ChannelModel, ConsumeMessage, Message } from "amqplib";
-import { backoffMs } from "../backoff.ts";
-import {
-  type Binding,
-  DEAD_LETTERS,
-  type Death,
-  type Handler,
-  type QueueSpec,
-  type StuckMessage,
-  type Subscription,
-} from "../bus.ts";
+import { DEAD_LETTERS, type Death, type StuckMessage, type Subscription } from "../bus.ts";
 import { Timers, within } from "../clock.ts";
-import type { BusListener } from "../events.ts";
 import { Intake } from "../intake/intake.ts";
 import type { MutableDelivery, Item } from "../intake/item.ts";
-import type { IntakeOptions, Limits, Outlet } from "../intake/options.ts";
+import type { Outlet } from "../intake/options.ts";
 import { AckWindow } from "./ack-window.ts";
 import { Admission } from "./admission.ts";
-import { CALL_MS, closeChannel, codeOf, onChannel, openChannel } from "./channel.ts";
+import { CALL_MS, closeChannel, codeOf, openChannel } from "./channel.ts";
+import { consumedQueue } from "./consumed-queue.ts";
 import { textOf } from "./link.ts";
-import type { Publisher } from "./publisher.ts";
-import { bindTransient, declareTransient } from "./topology.ts";
+import { Reattachment } from "./reattachment.ts";
+import type { AmqpSubscriptionOptions } from "./subscription-options.ts";
+import { bindTransient } from "./topology.ts";
 import { Window } from "./window.ts";
-import { bindingKey, type Wire } from "./wire.ts";
-
-export interface AmqpSubscriptionOptions<P> {
-  readonly spec: QueueSpec;
-  readonly handler: Handler<P>;
-  readonly limits: Limits;
-  readonly wire: Wire;
-  readonly publisher: Publisher;
-  /** The consuming connection while it is up. */
-  readonly connection: () => ChannelModel | undefined;
-  /** What this client declared for the queue. */
-  readonly declared: () => readonly Binding[];
-  /** Declares again what this client has declared. */
-  readonly repair: () => Promise<void>;
-  readonly onDrained: () => void;
-  readonly intake: Pick<IntakeOptions<P>, "clock" | "random" | "patience" | "observe" | "onStuck">;
-  readonly listener: BusListener | undefined;
-}
+import { bindingKey } from "./wire.ts";
 
 /** A quorum queue without a leader does not answer at all. */
 const CONSUME_MS = 5_000;
-const REATTACH = { minMs: 50, maxMs: 5_000 };
 /** A small window that nothing has needed for so long becomes full again. */
 const QUIET_MS = 5_000;
 
@@ -63,6 +37,7 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
   readonly #timers: Timers;
   readonly #ending = new AbortController();
   readonly #admission: Admission;
+  readonly #reattachment: Reattachment;
   readonly #window: Window;
   /** Of what was refused before it reached the handler: the key that it came with, by delivery tag. */
   readonly #refusedKeys = new Map<number, string>();
@@ -70,9 +45,6 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
   #acks: AckWindow | undefined;
   /** The queue's name on the broker. */
   #name: string | undefined;
-  #failures = 0;
-  #generation = 0;
-  #trouble: string | undefined;
   /** It was attached once, and comes back by itself. */
   #live = false;
   #growing = false;
@@ -87,6 +59,16 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
     this.#timers = new Timers(intake.clock);
     this.#admission = new Admission(() => [...spec.bindings, ...options.declared()]);
     this.#window = new Window(limits);
+    this.#reattachment = new Reattachment({
+      queue: spec.name,
+      timers: this.#timers,
+      random: intake.random,
+      listener,
+      connection: options.connection,
+      repair: options.repair,
+      restore: (connection) => this.restore(connection),
+      isLive: () => this.#live,
+    });
     this.#intake = new Intake<P>({
       ...intake,
       queue: spec.name,
@@ -100,7 +82,7 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
 
   /** Why nothing is consumed although the connection is up. */
   get trouble(): string | undefined {
-    return this.#trouble;
+    return this.#reattachment.trouble;
   }
 
   get stuck(): readonly StuckMessage[] {
@@ -114,8 +96,8 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
   /** @throws FabricError `bus.unavailable`: the queue is not declared; or what amqplib throws */
   async attach(connection: ChannelModel): Promise<void> {
     const { clock } = this.#options.intake;
-    const generation = ++this.#generation;
-    const isStale = (): boolean => generation !== this.#generation || this.#ending.signal.aborted;
+    const isCurrent = this.#reattachment.attempt();
+    const isStale = (): boolean => !isCurrent() || this.#ending.signal.aborted;
     const channel = await openChannel(connection, clock);
     let fault: unknown;
     channel.on("error", (error) => {
@@ -127,7 +109,7 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
       if (this.#live) this.#reattach(fault);
     });
     try {
-      const name = await this.#declare(channel);
+      const name = await consumedQueue(channel, this.#options.spec, clock, this.#options.connection);
       await within(clock, CALL_MS, "setting the window", channel.prefetch(this.#window.size));
       if (isStale()) {
         await closeChannel(channel, clock);
@@ -141,8 +123,7 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
       const consuming = channel.consume(name, (message) => this.#received(channel, message));
       await within(clock, CONSUME_MS, "consuming", consuming);
       if (isStale() || this.#channel !== channel) return;
-      this.#failures = 0;
-      this.#trouble = undefined;
+      this.#reattachment.succeeded();
       this.#live = true;
     } catch (error) {
       if (this.#channel === channel) this.detach();
@@ -208,26 +189,9 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
     await this.#intake.drain();
     const channel = this.#channel;
     this.#channel = undefined;
-    this.#trouble = undefined;
+    this.#reattachment.forgetTrouble();
     this.#options.onDrained();
     if (channel !== undefined) await closeChannel(channel, this.#options.intake.clock);
-  }
-
-  /** Only a consumer's end deletes a transient queue, so one that gets none is deleted here. */
-  async #declare(channel: Channel): Promise<string> {
-    const { spec, connection, intake } = this.#options;
-    if (spec.kind !== "transient") return spec.name;
-    const name = `${spec.name}.${crypto.randomUUID()}`;
-    try {
-      await declareTransient(channel, intake.clock, name, spec.bindings.map(bindingKey));
-    } catch (error) {
-      const up = connection();
-      if (up !== undefined) {
-        await onChannel(up, intake.clock, (other) => other.deleteQueue(name)).catch(() => undefined);
-      }
-      throw error;
-    }
-    return name;
   }
 
   #received(channel: Channel, message: ConsumeMessage | null): void {
@@ -313,36 +277,7 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
   }
 
   #reattach(reason: unknown): void {
-    const { listener } = this.#options;
-    if (this.#draining !== undefined) return;
-    if (reason !== undefined) {
-      this.#trouble = textOf(reason);
-      listener?.({ event: "bus.fault", queue: this.queue, reason: this.#trouble });
-    }
-    this.#reattachLater(this.#generation);
-  }
-
-  /** Until it, or the connection's own recovery, has succeeded. */
-  #reattachLater(generation: number): void {
-    const { intake, connection } = this.#options;
-    const afterMs = this.#failures === 0 ? 0 : backoffMs(REATTACH, this.#failures, intake.random);
-    this.#failures++;
-    this.#timers.after(afterMs, () => {
-      if (generation !== this.#generation) return;
-      const up = connection();
-      if (up === undefined) this.#reattachLater(generation);
-      else void this.#repairAndRestore(up, generation);
-    });
-  }
-
-  async #repairAndRestore(connection: ChannelModel, generation: number): Promise<void> {
-    const { repair, listener } = this.#options;
-    if (this.#trouble !== undefined) {
-      await repair().catch((error: unknown) => {
-        listener?.({ event: "bus.fault", queue: this.queue, reason: `cannot declare: ${textOf(error)}` });
-      });
-    }
-    if (generation === this.#generation && this.#live) await this.restore(connection);
+    if (this.#draining === undefined) this.#reattachment.begin(reason);
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * What is declared on the broker. Every queue that must not lose is a quorum queue.
+ * Declarations on the broker. Every queue that must not lose is a quorum queue.
  *
  * The owner of a namespace's topology, which is the core, declares the exchange and the dead letters; everybody
  * else only makes sure that they are there, and needs no right to change them.
@@ -131,7 +131,7 @@ class Declaring {
   }
 }
 
-/** RabbitMQ 4 would drop a message after 20 deliveries, innocent neighbours of a poisonous one included. */
+/** RabbitMQ 4 would drop a message after 20 deliveries, other messages of a batch that one message makes fail included. */
 function quorumArguments({ connection }: ChannelModel): Record<string, unknown> {
   const major = Number.parseInt(connection.serverProperties.version, 10);
   return { "x-queue-type": "quorum", ...(major >= 4 ? { "x-delivery-limit": -1 } : {}) };

@@ -67,7 +67,8 @@ test("decodes what it encoded", () => {
 });
 
 test("sets what the contract asks for", () => {
-  const wire = new Wire({ service: "irc", userId: "daemon-1" });
+  const now = () => Date.parse("2026-11-20T11:34:58.987Z");
+  const wire = new Wire({ service: "irc", instance: "home", userId: "daemon-1" }, now);
   const message: Outgoing = {
     route: { service: "irc", instance: "primary", action: "hello", partition: 7 },
     body: new Uint8Array([1, 2, 3]).subarray(1),
@@ -84,10 +85,48 @@ test("sets what the contract asks for", () => {
     mandatory: false,
     contentType: "application/vnd.msgr.bridge.v1+json",
     messageId: "m",
+    type: "hello",
+    appId: "daemon:irc:home",
+    timestamp: 1_795_174_498,
     expiration: 1_501,
     userId: "daemon-1",
     headers: { kid: "k" },
   } satisfies Options.Publish);
+  expect(new Wire({ service: "vault" }).encode(message).options.appId).toBe("core");
+});
+
+test("a question has its own id as correlation id, an answer has the question's, and each its action as type", () => {
+  const daemon = new Wire({ service: "irc" });
+  const core = new Wire({ service: "core" });
+  const route = { service: "core", instance: "primary", action: "hello", partition: 0 };
+  const body = Buffer.from("x");
+  const replyTo = "reply.irc._.b";
+  const asked = daemon.encode({ route, body, messageId: "q", replyTo });
+  expect(asked.options).toMatchObject({ correlationId: "q", replyTo, type: "hello", headers: {} });
+  expect(core.decode(received(asked))).toMatchObject({ correlationId: "q", inReplyTo: undefined });
+
+  const foreign = { ...asked, options: { ...asked.options, correlationId: "its own" } };
+  const { correlationId } = core.decode(received(foreign));
+  const answer = core.encodeReply(replyTo, { route, body, messageId: "a", inReplyTo: "q", correlationId });
+  expect(answer.options).toMatchObject({
+    correlationId: "its own",
+    type: "hello",
+    headers: { "in-reply-to": "q", route: "core._.hello.p00" },
+  });
+  expect(daemon.decodeReply(received(answer))).toMatchObject({ inReplyTo: "q", route });
+});
+
+test("an answer of another program, or of an older version of this one, is understood", () => {
+  const wire = new Wire({ service: "core" });
+  const answer = (options: Options.Publish) =>
+    wire.decodeReply(
+      received({ key: "reply.core._.b", destination: "", content: Buffer.from("x"), options }),
+    );
+  expect(answer({ correlationId: "q", type: "link_account" })).toMatchObject({ inReplyTo: "q" });
+  expect(answer({ correlationId: "q", type: "core._.hello.p00" })).toMatchObject({
+    inReplyTo: "q",
+    route: { service: "core", instance: "primary", action: "hello", partition: 0 },
+  });
 });
 
 test("takes no nonsense from the wire", () => {

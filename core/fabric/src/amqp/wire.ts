@@ -11,12 +11,14 @@ import {
 import type { Message, Options } from "amqplib";
 import type { Binding, Death, Outgoing } from "../bus.ts";
 import {
+  asCorrelationId,
   asId,
   asPlainText,
   asReplyAddress,
   asSignature,
   asTraceparent,
   checkOutgoing,
+  correlationOf,
   MAX_BODY_BYTES,
 } from "../headers.ts";
 import type { MutableDelivery } from "../intake/item.ts";
@@ -40,6 +42,10 @@ const HEADER = {
   kid: "kid",
   sig: "sig",
   traceparent: "traceparent",
+  /** Beside `correlation_id`, where a message has both. */
+  inReplyTo: "in-reply-to",
+  /** Of an answer, whose own key is the address that it goes to. */
+  route: "route",
   deathCode: "death-code",
   deathDetail: "death-detail",
   deathQueue: "death-queue",
@@ -55,7 +61,7 @@ const NO_ROUTE: Route = { service: "unknown", instance: "primary", action: "unkn
 /** A message in amqplib's form. */
 export interface Encoded {
   readonly key: string;
-  /** What it shares with the messages that it must stay in order with. */
+  /** The same for all messages that must stay in order with it. */
   readonly destination: string;
   readonly content: Buffer;
   readonly options: Options.Publish;
@@ -65,34 +71,42 @@ type Address = Pick<Encoded, "key" | "destination">;
 
 export class Wire {
   readonly #userId: string | undefined;
+  readonly #appId: string;
+  readonly #nowMs: () => number;
   readonly #deadLetterKey: string;
   readonly #keys = new Map<string, Address>();
   readonly #routes = new Map<string, Route>();
 
-  constructor(peer: { readonly service: string; readonly instance?: string; readonly userId?: string }) {
+  constructor(
+    peer: { readonly service: string; readonly instance?: string; readonly userId?: string },
+    nowMs: () => number = Date.now,
+  ) {
     this.#userId = peer.userId;
+    this.#appId = issuerOf(peer);
+    this.#nowMs = nowMs;
     this.#deadLetterKey = deadLetterKey(peer.service, peer.instance);
   }
 
   /** @throws FabricError `topic.malformed`, `envelope.too_large`, `envelope.schema` */
   encode(message: Outgoing): Encoded {
     checkOutgoing(message);
-    const options = this.#properties(message, message.mandatory !== false);
+    const options = this.#properties(message, message.route.action, message.mandatory !== false);
     const { key, destination } = this.#address(message.route);
     return { key, destination, content: bufferOf(message.body), options };
   }
 
-  /** An answer goes to one process; its route travels as the type, since the key is the address. */
+  /** An answer goes to one process; its route travels in a header, since the key is the address. */
   encodeReply(to: string, message: Outgoing): Encoded {
     checkOutgoing(message);
-    const options = this.#properties(message, false);
-    options.type = this.keyOf(message.route);
+    const options = this.#properties(message, message.route.action, false);
+    (options.headers as Record<string, string>)[HEADER.route] = this.keyOf(message.route);
     return { key: to, destination: "reply", content: bufferOf(message.body), options };
   }
 
   /** @param key the routing key that it arrived with, whatever it is */
   encodeDead(delivery: MutableDelivery, key: string, death: Death): Encoded {
-    const options = this.#properties({ ...present(delivery), messageId: delivery.messageId ?? "" }, true);
+    const message = { ...present(delivery), messageId: delivery.messageId ?? "" };
+    const options = this.#properties(message, delivery.route.action, true);
     Object.assign(options.headers as Record<string, string>, {
       [HEADER.deathCode]: death.code,
       [HEADER.deathDetail]: asPlainText(death.detail, MAX_DETAIL),
@@ -110,7 +124,10 @@ export class Wire {
   }
 
   decodeReply(message: Message): MutableDelivery {
-    return deliveryOf(message, this.#routeOr(asPlainText(message.properties.type, MAX_NAME)), undefined);
+    const delivery = deliveryOf(message, this.#replyRoute(message), undefined);
+    // Who answers in another way than this program only repeats the correlation id.
+    delivery.inReplyTo ??= asId(delivery.correlationId);
+    return delivery;
   }
 
   /**
@@ -141,8 +158,9 @@ export class Wire {
     return deliveryOf(message, NO_ROUTE, undefined);
   }
 
-  #properties(message: Omit<Outgoing, "route" | "body">, mandatory: boolean): Options.Publish {
+  #properties(message: Omit<Outgoing, "route" | "body">, type: string, mandatory: boolean): Options.Publish {
     const headers: Record<string, string> = {};
+    const correlationId = correlationOf(message);
     if (message.kid !== undefined) headers[HEADER.kid] = message.kid;
     if (message.sig !== undefined) headers[HEADER.sig] = message.sig;
     if (message.traceparent !== undefined) headers[HEADER.traceparent] = message.traceparent;
@@ -150,10 +168,15 @@ export class Wire {
       persistent: true,
       mandatory,
       contentType: CONTENT_TYPE,
+      type,
+      appId: this.#appId,
+      timestamp: Math.floor(this.#nowMs() / 1_000),
       headers,
     };
     if (message.messageId !== "") options.messageId = message.messageId;
-    if (message.inReplyTo !== undefined) options.correlationId = message.inReplyTo;
+    if (correlationId !== undefined) options.correlationId = correlationId;
+    if (message.inReplyTo !== undefined && message.inReplyTo !== correlationId)
+      headers[HEADER.inReplyTo] = message.inReplyTo;
     if (message.replyTo !== undefined) options.replyTo = message.replyTo;
     if (message.ttlMs !== undefined) options.expiration = Math.max(0, Math.ceil(message.ttlMs));
     if (this.#userId !== undefined) options.userId = this.#userId;
@@ -188,6 +211,12 @@ export class Wire {
     return route;
   }
 
+  /** In the type where an older version of this program answers. */
+  #replyRoute({ properties }: Message): Route {
+    const key: unknown = headersOf({ properties })[HEADER.route] ?? properties.type;
+    return this.#routeOr(asPlainText(key, MAX_NAME));
+  }
+
   #routeOr(key: string): Route {
     try {
       return this.#routeOf(key);
@@ -211,14 +240,19 @@ function deliveryOf(
   death: Death | undefined,
 ): MutableDelivery {
   const headers = headersOf({ properties });
+  const correlationId = asCorrelationId(properties.correlationId);
+  const replyTo = asReplyAddress(properties.replyTo);
+  // The correlation id of a question is its own; of anything else it says what that answers.
+  const answered = properties.replyTo === undefined ? asId(correlationId) : undefined;
   return {
     route,
     body: content,
     kid: asId(headers[HEADER.kid]),
     sig: asSignature(headers[HEADER.sig]),
     messageId: asId(properties.messageId),
-    inReplyTo: asId(properties.correlationId),
-    replyTo: asReplyAddress(properties.replyTo),
+    inReplyTo: asId(headers[HEADER.inReplyTo]) ?? answered,
+    correlationId,
+    replyTo,
     traceparent: asTraceparent(headers[HEADER.traceparent]),
     redelivered: fields.redelivered,
     attempt: 0,
@@ -226,7 +260,12 @@ function deliveryOf(
   };
 }
 
-/** Who gave a dead letter up; undefined for what came through another exchange or by another key. */
+/** What the envelopes of this process name as their issuer. */
+function issuerOf({ service, instance = PRIMARY }: { readonly service: string; readonly instance?: string }) {
+  return isReserved(service) ? "core" : `daemon:${service}:${instance}`;
+}
+
+/** The client that gave a dead letter up; undefined for a message of another exchange or key. */
 function reporterOf({ fields }: Message): string | undefined {
   return fields.exchange === EXCHANGE ? DEAD_LETTER_KEY.exec(fields.routingKey)?.[1] : undefined;
 }
@@ -237,11 +276,12 @@ function headersOf({ properties }: Pick<Message, "properties">): Readonly<Record
 }
 
 function present(delivery: MutableDelivery): Partial<Outgoing> {
-  const { kid, sig, inReplyTo, replyTo, traceparent } = delivery;
+  const { kid, sig, inReplyTo, correlationId, replyTo, traceparent } = delivery;
   return {
     ...(kid === undefined ? {} : { kid }),
     ...(sig === undefined ? {} : { sig }),
     ...(inReplyTo === undefined ? {} : { inReplyTo }),
+    ...(correlationId === undefined ? {} : { correlationId }),
     ...(replyTo === undefined ? {} : { replyTo }),
     ...(traceparent === undefined ? {} : { traceparent }),
   };

@@ -1,5 +1,5 @@
 /**
- * What every driver of the bus must do, as cases that any driver can be run through; each is proven by a
+ * Cases that every driver of the bus must pass; each is proven by a
  * broken driver that fails it (broken.test.ts).
  */
 import { test } from "vitest";

@@ -1,4 +1,4 @@
-/** What a case of the bus contract is made of. */
+/** The interface between the cases of the bus contract and a driver. */
 import { isFabricError } from "@linkspan/envelopes";
 import { expect } from "vitest";
 import { ACK, type Bus, type Delivery, type Outgoing, type QueueSpec, type Verdict } from "../bus.ts";
@@ -12,7 +12,7 @@ export interface BusHarness extends AsyncDisposable {
   cut(bus: Bus): Promise<void>;
   /** It settles and sends nothing more, from now on. Resolves once the broker knows. */
   crash(bus: Bus): Promise<void>;
-  /** What exists on behalf of this harness's clients. */
+  /** Everything that exists on behalf of this harness's clients. */
   leftovers(): Promise<{
     /** Set in the clients' clocks. */
     readonly timers: number;
@@ -52,7 +52,7 @@ export async function publishAll(bus: Bus, named: readonly string[]): Promise<vo
   await Promise.all(named.map((id) => bus.publish(message(id))));
 }
 
-/** What a publish that is still to be waited for may end in, without an unhandled rejection meanwhile. */
+/** Lets a publish be awaited later without an unhandled rejection meanwhile. */
 export function outcome(publish: Promise<unknown>): Promise<string> {
   return publish.then(
     () => "confirmed",

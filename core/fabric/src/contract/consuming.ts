@@ -187,7 +187,7 @@ export const CONSUMING: Record<string, BusCase> = {
     for (const each of await Promise.all(publishes)) expect(each).toBe("confirmed");
   },
 
-  "drains: finishes what is in hand, settles it, and leaves the rest": async (harness) => {
+  "drains: finishes and settles the current batch, and leaves the rest": async (harness) => {
     const [bus, first, second] = await three(harness);
     await first.declare([QUEUE]);
     const gate = gated();

@@ -1,5 +1,5 @@
-/** Attempts that fail, time out, are called off or closed in their middle: nothing of them may be left. */
-import { expect } from "vitest";
+/** Attempts that fail, time out, are cancelled, or whose client is closed meanwhile: nothing of them may be left. */
+import { expect, vi } from "vitest";
 import { DEAD_LETTERS, type QueueSpec } from "../bus.ts";
 import { type BusCase, type BusHarness, eventually, message, outcome, QUEUE, recorder } from "./case.ts";
 
@@ -98,24 +98,29 @@ type Leftovers = Awaited<ReturnType<BusHarness["leftovers"]>>;
 async function quiet(harness: BusHarness): Promise<Leftovers> {
   let least = await harness.leftovers();
   let same = 0;
-  const deadline = performance.now() + (harness.patienceMs ?? 5_000);
-  while (same < 3 && performance.now() < deadline) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
+  const look = async (): Promise<void> => {
     const now = await harness.leftovers();
     same = now.timers >= least.timers && now.channels >= least.channels ? same + 1 : 0;
     if (same === 0) least = now;
-  }
+    expect(same).toBeGreaterThanOrEqual(4);
+  };
+  // Where it never is quiet, the least is what was seen last.
+  await vi.waitFor(look, { timeout: harness.patienceMs ?? 5_000, interval: 20 }).catch(() => undefined);
   return least;
 }
 
 /** Waits until no more is there than before. @returns what is there, told like `before` where it is no more */
 async function settled(harness: BusHarness, before: Leftovers): Promise<Leftovers> {
-  const deadline = performance.now() + (harness.patienceMs ?? 5_000) + 5_000;
-  for (;;) {
-    const now = await harness.leftovers();
-    const isMore = (Object.keys(before) as (keyof Leftovers)[]).some((name) => now[name] > before[name]);
-    if (!isMore) return before;
-    if (performance.now() > deadline) return now;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  let now = await harness.leftovers();
+  const look = async (): Promise<void> => {
+    now = await harness.leftovers();
+    for (const name of Object.keys(before) as (keyof Leftovers)[]) {
+      expect(now[name], name).toBeLessThanOrEqual(before[name]);
+    }
+  };
+  const timeout = (harness.patienceMs ?? 5_000) + 5_000;
+  return vi.waitFor(look, { timeout, interval: 20 }).then(
+    () => before,
+    () => now,
+  );
 }

@@ -21,6 +21,42 @@ export const REQUESTING: Record<string, BusCase> = {
     expect(answers[0]).toMatchObject({ messageId: "re:0", inReplyTo: "0", kid: "k", sig: "s", route: HELLO });
   },
 
+  "lets each side relate an answer to its request by the correlation id, beside ours": async (harness) => {
+    const [daemon, core] = [await harness.connect("irc"), await harness.connect("core")];
+    await core.declare([REQUESTS]);
+    const seen: Delivery[] = [];
+    await answering(core, async (delivery) => {
+      seen.push({ ...delivery });
+      const { messageId: inReplyTo = "", correlationId, replyTo = "" } = delivery;
+      const answer = { route: HELLO, inReplyTo, ...(correlationId !== undefined && { correlationId }) };
+      await core.reply(replyTo, message(`re:${inReplyTo}`, answer));
+    });
+    const ask = (id: string, own?: string) =>
+      daemon.request(message(id, { route: HELLO, ...(own !== undefined && { correlationId: own }) }), {
+        timeoutMs: 5_000,
+      });
+    expect(await ask("1")).toMatchObject({ inReplyTo: "1", correlationId: "1" });
+    expect(await ask("2", "a word of its own")).toMatchObject({
+      inReplyTo: "2",
+      correlationId: "a word of its own",
+    });
+    expect(seen.map(({ inReplyTo, correlationId }) => [inReplyTo, correlationId])).toEqual([
+      [undefined, "1"],
+      [undefined, "a word of its own"],
+    ]);
+  },
+
+  "takes an answer that only repeats the correlation id": async (harness) => {
+    const [daemon, core] = [await harness.connect("irc"), await harness.connect("core")];
+    await core.declare([REQUESTS]);
+    await answering(core, async ({ messageId = "", correlationId, replyTo = "" }) => {
+      const answer = { route: HELLO, ...(correlationId !== undefined && { correlationId }) };
+      await core.reply(replyTo, message(`re:${messageId}`, answer));
+    });
+    const answer = await daemon.request(message("1", { route: HELLO }), { timeoutMs: 5_000 });
+    expect(answer).toMatchObject({ messageId: "re:1", inReplyTo: "1", correlationId: "1" });
+  },
+
   "lets a request time out, be called off, or find nobody": async (harness) => {
     const [daemon, core] = [await harness.connect("irc"), await harness.connect("core")];
     await core.declare([]);

@@ -85,27 +85,28 @@ export const RETRYING: Record<string, BusCase> = {
     expect(seen.ids).toEqual(["1", "bad", "2"]);
   },
 
-  "tries a rejected batch again whole, then in halves, until only the guilty one dies": async (harness) => {
-    const [bus, core] = [await harness.connect("irc"), await harness.connect("core")];
-    await core.declare([QUEUE]);
-    const dead = await deadLetters(core);
-    const seen = rejecting(({ messageId }) =>
-      messageId === "13" ? new FabricError("envelope.schema", "bad") : undefined,
-    );
-    await core.subscribe(QUEUE, seen);
-    await publishAll(bus, ids(20));
-    await eventually(harness, "it dies", () => dead.deliveries.length > 0);
-    await eventually(harness, "the others are done", () => seen.done.length >= 19);
-    expect(dead.ids).toEqual(["13"]);
-    expect(dead.deliveries[0]?.death).toMatchObject({ code: "envelope.schema", queue: QUEUE.name });
-    expect(seen.done).toEqual(ids(20).filter((id) => id !== "13"));
-    const failed = seen.batches.filter((batch) => batch.includes("13"));
-    const [whole] = failed;
-    expect(failed[1]).toEqual(whole);
-    expect(failed.at(-1)).toEqual(["13"]);
-  },
+  "tries a rejected batch again whole, then in halves, until only the message at fault is dead-lettered":
+    async (harness) => {
+      const [bus, core] = [await harness.connect("irc"), await harness.connect("core")];
+      await core.declare([QUEUE]);
+      const dead = await deadLetters(core);
+      const seen = rejecting(({ messageId }) =>
+        messageId === "13" ? new FabricError("envelope.schema", "bad") : undefined,
+      );
+      await core.subscribe(QUEUE, seen);
+      await publishAll(bus, ids(20));
+      await eventually(harness, "it dies", () => dead.deliveries.length > 0);
+      await eventually(harness, "the others are done", () => seen.done.length >= 19);
+      expect(dead.ids).toEqual(["13"]);
+      expect(dead.deliveries[0]?.death).toMatchObject({ code: "envelope.schema", queue: QUEUE.name });
+      expect(seen.done).toEqual(ids(20).filter((id) => id !== "13"));
+      const failed = seen.batches.filter((batch) => batch.includes("13"));
+      const [whole] = failed;
+      expect(failed[1]).toEqual(whole);
+      expect(failed.at(-1)).toEqual(["13"]);
+    },
 
-  "waits an outage out: nothing dies for it": async (harness) => {
+  "waits an outage out: nothing is dead-lettered because of it": async (harness) => {
     const [bus, core] = [await harness.connect("irc"), await harness.connect("core")];
     await core.declare([QUEUE]);
     const dead = await deadLetters(core);

@@ -14,6 +14,7 @@ import { type Clock, type Random, systemClock } from "../clock.ts";
 import type { BusListener } from "../events.ts";
 import { type Peer, replyAddress } from "../peer.ts";
 import { EmbeddedBus } from "./bus.ts";
+import type { Exchange } from "./exchange.ts";
 import type { Faults } from "./faults.ts";
 import { type Memory, Queue, type QueueLimits } from "./queue.ts";
 import { type Publication, Receipt } from "./receipt.ts";
@@ -38,7 +39,7 @@ export interface ConnectOptions {
 const MIB = 1024 * 1024;
 const DEFAULT_LIMITS: QueueLimits = { maxCount: 100_000, maxBytes: 256 * MIB };
 
-export class EmbeddedBroker {
+export class EmbeddedBroker implements Exchange {
   readonly clock: Clock;
   readonly random: Random;
   readonly faults: Faults;

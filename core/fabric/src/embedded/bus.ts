@@ -14,12 +14,12 @@ import type {
 import { sleep, Timers } from "../clock.ts";
 import { Deque } from "../deque.ts";
 import type { BusListener } from "../events.ts";
-import { checkOutgoing } from "../headers.ts";
+import { asId, checkOutgoing, correlationOf } from "../headers.ts";
 import { limitsOf } from "../intake/options.ts";
 import { checkedAddress } from "../peer.ts";
 import { Requests } from "../requests.ts";
 import { BusTelemetry } from "../telemetry.ts";
-import type { EmbeddedBroker } from "./broker.ts";
+import type { Exchange } from "./exchange.ts";
 import type { Publication } from "./receipt.ts";
 import { EmbeddedSubscription } from "./subscription.ts";
 
@@ -35,7 +35,7 @@ interface Sending extends Publication {
 const FLUSH_MS = 5_000;
 
 export class EmbeddedBus implements Bus {
-  readonly #broker: EmbeddedBroker;
+  readonly #broker: Exchange;
   readonly #address: ReplyAddress;
   readonly #listener: BusListener | undefined;
   readonly #requests: Requests;
@@ -51,7 +51,7 @@ export class EmbeddedBus implements Bus {
   #carrying = false;
   #closed: Promise<void> | undefined;
 
-  constructor(broker: EmbeddedBroker, address: ReplyAddress, listener: BusListener | undefined) {
+  constructor(broker: Exchange, address: ReplyAddress, listener: BusListener | undefined) {
     this.#broker = broker;
     this.#address = address;
     this.#listener = listener;
@@ -214,9 +214,11 @@ export class EmbeddedBus implements Bus {
       this.#broker.route(message, publication);
       return;
     }
-    const { route, body, kid, sig, messageId, inReplyTo, traceparent } = message;
+    const { route, body, kid, sig, messageId, traceparent } = message;
     const death = undefined;
-    const rest = { replyTo: undefined, redelivered: false, attempt: 1, death, traceparent };
+    const correlationId = correlationOf(message);
+    const inReplyTo = message.inReplyTo ?? asId(correlationId);
+    const rest = { replyTo: undefined, correlationId, redelivered: false, attempt: 1, death, traceparent };
     this.#broker.answer(to, { route, body, kid, sig, messageId, inReplyTo, ...rest });
     publication.resolve();
   }

@@ -1,4 +1,4 @@
-/** What a simulation may do to the embedded bus; each is asked whenever it could happen. */
+/** Faults that a simulation may cause on the embedded bus; each is asked for whenever it could happen. */
 import type { Outgoing } from "../bus.ts";
 import type { Random } from "../clock.ts";
 
@@ -16,7 +16,7 @@ export interface Faults {
 }
 
 export interface FaultRates {
-  /** Longest delays, milliseconds; each is drawn between 0 and this. */
+  /** Longest delays, milliseconds; each is random between 0 and this. */
   readonly wireMs?: number;
   readonly deliverMs?: number;
   readonly reconnectMs?: number;

@@ -27,7 +27,7 @@ export interface QueueLimits {
   readonly maxBytes: number;
 }
 
-/** What all queues of a broker hold together. */
+/** Bytes that all queues of a broker hold together. */
 export interface Memory {
   bytes: number;
   readonly maxBytes: number;
@@ -90,7 +90,7 @@ export class Queue {
     this.wake();
   }
 
-  /** What the consumer had not settled goes back to its place. */
+  /** Deliveries that the consumer had not settled go back to their place. */
   remove(consumer: Consumer, unsettled: Iterable<Entry>): void {
     const at = this.#consumers.indexOf(consumer);
     if (at >= 0) this.#consumers.splice(at, 1);

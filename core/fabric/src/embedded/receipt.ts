@@ -1,5 +1,5 @@
 /**
- * What a publisher waits for. One sending of a message may reach several queues, and a message may be sent
+ * Tells a publisher when its message is safe. One sending of a message may reach several queues, and a message may be sent
  * again after a lost connection: the publish is safe as soon as every copy of one sending is settled.
  */
 export interface Publication {

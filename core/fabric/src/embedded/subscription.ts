@@ -11,12 +11,13 @@ import { Intake } from "../intake/intake.ts";
 import type { Limits, Outlet } from "../intake/options.ts";
 import type { Item } from "../intake/item.ts";
 import type { BusListener } from "../events.ts";
+import { correlationOf } from "../headers.ts";
 import type { BusTelemetry } from "../telemetry.ts";
-import type { EmbeddedBroker } from "./broker.ts";
+import type { Exchange } from "./exchange.ts";
 import type { Consumer, Entry, Queue } from "./queue.ts";
 
 export interface EmbeddedSubscriptionOptions<P> {
-  readonly broker: EmbeddedBroker;
+  readonly broker: Exchange;
   readonly spec: QueueSpec;
   readonly handler: Handler<P>;
   readonly limits: Limits;
@@ -95,6 +96,7 @@ export class EmbeddedSubscription<P> implements Subscription, Consumer, Outlet<P
         sig: message.sig,
         messageId: message.messageId,
         inReplyTo: message.inReplyTo,
+        correlationId: correlationOf(message),
         replyTo: message.replyTo,
         traceparent: message.traceparent,
         redelivered: entry.redelivered,

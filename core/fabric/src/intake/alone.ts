@@ -1,6 +1,6 @@
 /**
- * Messages that fail alone: whether they cause it, and who they are when they do it again and again, reported
- * ever more rarely.
+ * Messages that fail alone: whether they cause the failures themselves, and reports of those that fail again and
+ * again, at growing intervals.
  */
 import { blameOf, type ErrorCode, isFabricError } from "@linkspan/envelopes";
 import type { Patience } from "../backoff.ts";
@@ -87,7 +87,7 @@ export class Alone<P> {
     return undefined;
   }
 
-  /** What failed so often that it is reported. */
+  /** Messages that have failed often enough to be reported. */
   stuck(now: number): StuckMessage[] {
     const { queue } = this.#options;
     return [...this.#known].slice(0, MAX_LISTED).map(([{ delivery }, { failures, code }]) => ({

@@ -1,4 +1,4 @@
-/** Dead letters on their way: each is tried until it is safe, and only then settled where it came from. */
+/** Publishes dead letters: each is tried until it is safe, and only then is the delivery settled. */
 import { type Backoff, backoffMs } from "../backoff.ts";
 import type { Death } from "../bus.ts";
 import { type Clock, type Random, sleep } from "../clock.ts";

@@ -1,6 +1,6 @@
 /**
- * Messages that wait for a retry, by ordering key. A key that is here holds back every later message of
- * its own and none of another's.
+ * Messages that wait for a retry, by ordering key. A held key holds back every later message of that
+ * key and none of another.
  */
 import type { Item } from "./item.ts";
 

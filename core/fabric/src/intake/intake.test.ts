@@ -15,6 +15,7 @@ function delivery(id: string): MutableDelivery {
     sig: undefined,
     messageId: id,
     inReplyTo: undefined,
+    correlationId: undefined,
     replyTo: undefined,
     traceparent: undefined,
     redelivered: false,
@@ -315,7 +316,7 @@ test("nothing is handled between a pause and its end", async () => {
   expect(handled).toEqual(["a", "b"]);
 });
 
-test("finds the guilty one when preparing fails", async () => {
+test("finds the message at fault when preparing fails", async () => {
   const { clock, settled, deadLettered, push } = bench<string>({
     async prepare(batch) {
       if (batch.some(({ messageId }) => messageId === "3")) throw new FabricError("envelope.schema", "bad");

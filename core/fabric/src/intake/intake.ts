@@ -4,33 +4,27 @@
  * Arrivals are gathered and prepared (stage.ts), then handled, one batch at a time. Each verdict settles
  * its delivery, holds its key for a retry (holds.ts) or sends it to the dead letters. A batch that is rejected
  * comes again whole, then in halves, before anything newer; what fails alone holds its key and is tried again,
- * ever more slowly, until it succeeds, or until the error is its own fault: by the table of codes, or because
+ * at growing intervals, until it succeeds, or until the error is its own fault: by the table of codes, or because
  * that is proven (proof.ts). While the surroundings fail, all of it pauses.
  *
  * Losing the connection (`abandon`) forgets everything: the broker delivers it again, and what a handler
  * still decides about the old deliveries is dropped.
  */
-import { type Blamed, blameOf, type ErrorCode, isFabricError } from "@linkspan/envelopes";
+import { blameOf, type ErrorCode } from "@linkspan/envelopes";
 import { backoffMs, DEFAULT_PATIENCE, type Patience } from "../backoff.ts";
 import type { Handler, StuckMessage, Verdict } from "../bus.ts";
 import { within } from "../clock.ts";
-import { Deque } from "../deque.ts";
 import { Alone } from "./alone.ts";
 import { DeadLettering } from "./dead-letters.ts";
 import { EVERYTHING, Holds } from "./holds.ts";
 import { Item, type MutableDelivery } from "./item.ts";
 import type { IntakeOptions } from "./options.ts";
+import { Outages } from "./outages.ts";
+import { type Piece, Pieces } from "./pieces.ts";
 import { prepareItems, Stage } from "./stage.ts";
 
 /** Shorter than a supervisor's patience with a process that is told to stop. */
 const DRAIN_MS = 8_000;
-
-interface Piece<P> {
-  readonly items: readonly Item<P>[];
-  /** Already tried again as it is: the next failure halves it. */
-  readonly retried: boolean;
-  readonly failure?: { readonly error: unknown };
-}
 
 export class Intake<P> {
   readonly #options: IntakeOptions<P>;
@@ -38,7 +32,8 @@ export class Intake<P> {
   readonly #prepare: Handler<P>["prepare"];
   readonly #stage: Stage<P>;
   readonly #holds = new Holds<P>();
-  readonly #redo = new Deque<Piece<P>>();
+  readonly #pieces: Pieces<P>;
+  readonly #outages: Outages;
   readonly #deadLettering: DeadLettering<P>;
   readonly #alone: Alone<P>;
   readonly #closing = new AbortController();
@@ -48,16 +43,15 @@ export class Intake<P> {
   #bytes = 0;
   #running: Promise<void> | undefined;
   #pausedUntil = Number.NEGATIVE_INFINITY;
-  #outages = 0;
   /** Batches in which something was handled successfully. */
   #successes = 0;
-  #freshFirst = false;
   #paused = false;
   #cancelAlarm: (() => void) | undefined;
 
   constructor(options: IntakeOptions<P>) {
     this.#options = options;
     this.#patience = options.patience ?? DEFAULT_PATIENCE;
+    this.#outages = new Outages(this.#patience, options.random);
     this.#prepare = options.handler.prepare?.bind(options.handler);
     this.#deadLettering = new DeadLettering<P>({
       ...options,
@@ -74,6 +68,7 @@ export class Intake<P> {
       clock: options.clock,
       onReady: () => this.#kick(),
     });
+    this.#pieces = new Pieces(this.#stage, this.#holds, options.limits.maxBatch);
   }
 
   /** Deliveries held and their bytes, from `push` to settlement. */
@@ -84,7 +79,7 @@ export class Intake<P> {
     return this.#bytes;
   }
 
-  /** What fails alone again and again. */
+  /** Messages that fail alone again and again. */
   get stuck(): readonly StuckMessage[] {
     return this.#alone.stuck(this.#options.clock.now());
   }
@@ -112,7 +107,7 @@ export class Intake<P> {
     this.#stage.push(new Item<P>(delivery, tag, this.#arrivals++));
   }
 
-  /** What the driver knows to be at fault: to the dead letters, without the handler. */
+  /** Sends a message that the driver cannot use to the dead letters, without the handler. */
   refuse(delivery: MutableDelivery, tag: number, code: ErrorCode, detail: string): void {
     if (this.#closing.signal.aborted) return;
     this.#count++;
@@ -137,12 +132,12 @@ export class Intake<P> {
     this.#bytes = 0;
     this.#stage.clear();
     this.#holds.clear();
-    this.#redo.clear();
+    this.#pieces.clear();
     this.#alone.clear();
   }
 
   /**
-   * Finishes the batch in hand and its dead letters, for at most eight seconds; the rest stays unsettled, for the
+   * Finishes the current batch and its dead letters, for at most eight seconds; the rest stays unsettled, for the
    * driver to give back.
    */
   async drain(): Promise<void> {
@@ -150,7 +145,7 @@ export class Intake<P> {
     this.#closing.abort();
     this.#cancelAlarm?.();
     const finishing = Promise.resolve(this.#running).then(() => this.#deadLettering.finished());
-    await within(clock, DRAIN_MS, "the batch in hand", finishing).catch((error: unknown) =>
+    await within(clock, DRAIN_MS, "the current batch", finishing).catch((error: unknown) =>
       listener?.({ event: "bus.fault", queue, reason: String(error) }),
     );
     this.abandon();
@@ -172,29 +167,10 @@ export class Intake<P> {
     if (this.#paused || this.#closing.signal.aborted) return undefined;
     const now = this.#options.clock.now();
     if (now < this.#pausedUntil) return this.#alarm(this.#pausedUntil - now);
-    const next = this.#redo.shift() ?? this.#alternate(now);
+    const next = this.#pieces.next(now);
     if (next !== undefined) return next;
     const dueAt = this.#holds.nextDueAt();
     return dueAt === undefined ? undefined : this.#alarm(dueAt - now);
-  }
-
-  /** Neither what is due nor what is new starves the other. */
-  #alternate(now: number): Piece<P> | undefined {
-    const freshFirst = this.#freshFirst;
-    this.#freshFirst = !freshFirst;
-    if (freshFirst) return this.#fresh() ?? this.#due(now);
-    return this.#due(now) ?? this.#fresh();
-  }
-
-  #fresh(): Piece<P> | undefined {
-    const batch = this.#stage.take();
-    return batch && { ...batch, retried: false };
-  }
-
-  #due(now: number): Piece<P> | undefined {
-    if (this.#holds.size === 0) return undefined;
-    const items = this.#holds.takeDue(now, this.#options.limits.maxBatch);
-    return items.length === 0 ? undefined : { items, retried: true };
   }
 
   #alarm(afterMs: number): undefined {
@@ -213,7 +189,7 @@ export class Intake<P> {
       batch = this.#passable(batch);
       if (batch.length === 0) return;
       const verdicts = await this.#handle(batch);
-      this.#outages = 0;
+      this.#outages.over();
       if (session === this.#session) this.#apply(batch, verdicts);
     } catch (error) {
       if (session === this.#session) this.#rejected({ items: batch, retried: piece.retried }, error);
@@ -262,32 +238,13 @@ export class Intake<P> {
   #rejected({ items, retried }: Piece<P>, error: unknown): void {
     const { queue, listener, clock } = this.#options;
     const blame = blameOf(error);
-    const pauseMs = this.#pauseMs(blame, error, retried);
+    const pauseMs = this.#outages.pauseMs(blame, error, retried);
     if (pauseMs > 0) this.#pausedUntil = clock.now() + pauseMs;
     const alone = items.length === 1 ? items[0] : undefined;
     listener?.({ event: "bus.batch_rejected", queue, size: items.length, error, retryInMs: pauseMs });
-    if (!retried) this.#redo.unshift([{ items, retried: true }]);
-    else if (alone === undefined) this.#halve(items);
+    if (!retried) this.#pieces.again(items);
+    else if (alone === undefined) this.#pieces.halve(items);
     else this.#failedAlone(alone, error, pauseMs);
-  }
-
-  /** Of the whole subscription: as long as the surroundings need; otherwise before the first retry only. */
-  #pauseMs(blame: Blamed | "unknown", error: unknown, retried: boolean): number {
-    const { random } = this.#options;
-    if (blame === "surroundings") {
-      const askedMs = isFabricError(error) ? (error.retryAfterMs ?? 0) : 0;
-      return Math.max(backoffMs(this.#patience.outage, ++this.#outages, random), askedMs);
-    }
-    return retried ? 0 : backoffMs(this.#patience.outage, 1, random);
-  }
-
-  #halve(items: readonly Item<P>[]): void {
-    const middle = items.length >> 1;
-    const [left, right] = [items.slice(0, middle), items.slice(middle)];
-    this.#redo.unshift([
-      { items: left, retried: true },
-      { items: right, retried: true },
-    ]);
   }
 
   #failedAlone(item: Item<P>, error: unknown, pauseMs: number): void {

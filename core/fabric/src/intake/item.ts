@@ -7,7 +7,7 @@ export type MutableDelivery = { -readonly [K in keyof Delivery]: Delivery[K] };
 /** One delivery on its way through the intake; it is itself what the handler sees as `Prepared`. */
 export class Item<P> implements Prepared<P> {
   readonly delivery: MutableDelivery;
-  /** What the driver settles it by. */
+  /** The tag by which the driver settles it. */
   readonly tag: number;
   /** Rises with every arrival; the order within a key. */
   readonly order: number;

@@ -2,8 +2,8 @@
  * When a message that fails alone with an unknown error is taken as the cause of its own failures.
  *
  * An unknown error says nothing about who causes it, so one failure proves nothing, however often it comes:
- * a database that nobody recognised as such fails every message. What tells the message from its
- * surroundings is that others succeed meanwhile. So a failure counts only when another message of the same
+ * a database that nobody recognised as such fails every message. A message is at fault, and not its
+ * surroundings, when others succeed meanwhile. So a failure counts only when another message of the same
  * subscription was handled successfully since this message's failure before, and it is proven after
  * `failures` of them that took at least `overMs`. A failure that the surroundings cause starts the count again.
  *

@@ -1,7 +1,7 @@
 import { expect } from "vitest";
 import { z } from "zod";
 import { defineJob } from "../jobs.ts";
-import type { Case } from "./jobs-contract.ts";
+import type { Case } from "./case.ts";
 
 const wake = defineJob("test.wake", z.strictObject({ n: z.int() }));
 

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { expect } from "vitest";
 import { z } from "zod";
 import { defineJob } from "../jobs.ts";
-import type { Case } from "./jobs-contract.ts";
+import type { Case } from "./case.ts";
 import { held } from "./held.ts";
 
 const slow = defineJob("test.slow", z.strictObject({ n: z.int() }));

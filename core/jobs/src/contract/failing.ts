@@ -2,7 +2,7 @@ import { FabricError } from "@linkspan/envelopes";
 import { expect } from "vitest";
 import { z } from "zod";
 import { defineJob } from "../jobs.ts";
-import type { Case } from "./jobs-contract.ts";
+import type { Case } from "./case.ts";
 
 const backoff = { type: "exponential", delayMs: 150 } as const;
 const flaky = defineJob("test.flaky", z.strictObject({ text: z.string() }), { attempts: 3, backoff });

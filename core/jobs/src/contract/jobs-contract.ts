@@ -2,37 +2,14 @@
 import { randomUUID } from "node:crypto";
 import { test } from "vitest";
 import type { JobsEvent } from "../log.ts";
-import { type JobsOptions, openJobs } from "../open.ts";
-import type { Jobs } from "../jobs.ts";
+import { openJobs } from "../open.ts";
+import type { Case, Subject } from "./case.ts";
 import { deduplication } from "./deduplication.ts";
 import { endings } from "./endings.ts";
 import { failures } from "./failing.ts";
 import { timing } from "./timing.ts";
 
-export interface Subject {
-  readonly url: string;
-  /** Ends the server as a crash would, and brings it back on the same address. */
-  readonly crash: () => Promise<void>;
-  /** In place of the real one, to show that a broken one is found out. */
-  readonly open?: (options: JobsOptions) => Promise<Jobs>;
-  /** How long a condition may take, default 20 s. */
-  readonly patienceMs?: number;
-}
-
-/** What a case works with: a queue of its own, and everything that it opened is closed after it. */
-export interface Bench {
-  readonly url: string;
-  readonly queue: string;
-  readonly lockMs: number;
-  readonly events: readonly JobsEvent[];
-  readonly crash: () => Promise<void>;
-  /** Another process's view of the same queue. @param lockMs default: the bench's */
-  open(lockMs?: number): Promise<Jobs>;
-  /** Resolves once `assertion` no longer throws. */
-  settles(assertion: () => void): Promise<void>;
-}
-
-export type Case = (bench: Bench) => Promise<void>;
+export type { Subject } from "./case.ts";
 
 export const JOBS_CASES: Readonly<Record<string, Case>> = {
   ...timing,

@@ -1,7 +1,7 @@
 import { expect } from "vitest";
 import { z } from "zod";
 import { defineJob } from "../jobs.ts";
-import type { Case } from "./jobs-contract.ts";
+import type { Case } from "./case.ts";
 
 const note = defineJob("test.note", z.strictObject({ text: z.string() }));
 const other = defineJob("test.other", z.strictObject({}));

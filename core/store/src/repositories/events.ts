@@ -24,6 +24,8 @@ export interface NewEvent {
   readonly kid: string | undefined;
   readonly sig: string | undefined;
   readonly body: Uint8Array;
+  /** Of a member of a history: message id of the batch that it came in; 32 bytes. */
+  readonly batchId?: Uint8Array | undefined;
 }
 
 /** Where a stored event lies, until it is moved. Texts, because the driver's own types round them. */
@@ -35,21 +37,21 @@ export interface EventPlace {
 
 const APPEND = `
 WITH input AS (
-  SELECT ordinality AS i, workspace_id, service, account, conversation, fan_out, kid, sig, sender_identity,
+  SELECT ordinality AS i, workspace_id, service, account, conversation, fan_out, kid, sig, sender_identity, batch_id,
          substring($1::bytea FROM ((ordinality - 1) * 32 + 1)::int FOR 32) AS message_id,
          substring($2::bytea FROM ((ordinality - 1) * 32 + 1)::int FOR 32) AS content,
          substring($3::bytea FROM ((ordinality - 1) * 32 + 1)::int FOR 32) AS leaf,
          substring($4::bytea FROM body_from FOR body_length) AS body
-    FROM unnest($5::int[], $6::int[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bool[], $12::text[], $13::text[], $14::text[])
-         WITH ORDINALITY AS t (body_from, body_length, workspace_id, service, account, conversation, fan_out, kid, sig, sender_identity, ordinality)
+    FROM unnest($5::int[], $6::int[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bool[], $12::text[], $13::text[], $14::text[], $15::bytea[])
+         WITH ORDINALITY AS t (body_from, body_length, workspace_id, service, account, conversation, fan_out, kid, sig, sender_identity, batch_id, ordinality)
 ), fresh AS (
   INSERT INTO inbox_keys (message_id, workspace_id, content)
   SELECT message_id, workspace_id, content FROM input
   ON CONFLICT DO NOTHING
   RETURNING message_id, workspace_id
 )
-INSERT INTO events (received_at, workspace_id, message_id, leaf, service, account, conversation, fan_out, kid, sig, sender_identity, body)
-SELECT now(), workspace_id, message_id, leaf, service, account, conversation, fan_out, kid, sig, sender_identity, body
+INSERT INTO events (received_at, workspace_id, message_id, leaf, service, account, conversation, fan_out, kid, sig, sender_identity, body, batch_id)
+SELECT now(), workspace_id, message_id, leaf, service, account, conversation, fan_out, kid, sig, sender_identity, body, batch_id
   FROM input JOIN fresh USING (message_id, workspace_id)
  ORDER BY i
 RETURNING encode(message_id, 'hex') AS message_id, workspace_id,
@@ -90,6 +92,7 @@ export async function appendEvents(
       events.map((event) => event.kid ?? null),
       events.map((event) => event.sig ?? null),
       events.map((event) => event.senderIdentity ?? null),
+      events.map((event) => (event.batchId === undefined ? null : Buffer.from(event.batchId))),
     ],
     "events.append",
   );
@@ -153,8 +156,10 @@ export interface StoredEvent {
   readonly senderIdentity?: string | undefined;
   readonly kid: string | undefined;
   readonly sig: string | undefined;
-  /** The verified bytes, as received. */
+  /** The verified bytes, as received; of a member of a history, as it was taken out of its batch. */
   readonly body: Buffer;
+  /** Of a member of a history: message id of the batch, whose signature proves it. */
+  readonly batchId?: string | undefined;
 }
 
 export interface EventQuery {
@@ -169,7 +174,7 @@ export interface EventQuery {
 }
 
 const COLUMNS = `p.position, e.workspace_id, e.message_id, e.service, e.account, e.conversation, e.received_at,
-            e.fan_out, e.sender_identity, e.kid, e.sig, e.body`;
+            e.fan_out, e.sender_identity, e.kid, e.sig, e.body, e.batch_id`;
 /**
  * Positions in their order, each with its event. The LIMIT keeps the planner from joining the whole tables first: it
  * takes `fan_out` to be rare or common as it likes, and a page must cost what it holds, whatever the log holds.
@@ -181,7 +186,7 @@ const PLACED_EVENTS = `event_positions p CROSS JOIN LATERAL (
 /** Cuts a page where its bodies reach $1 bytes; their sizes are known without reading them. */
 function withinBytes(page: string): string {
   return `SELECT position, workspace_id, message_id, service, account, conversation, received_at, fan_out,
-    sender_identity, kid, sig, body
+    sender_identity, kid, sig, body, batch_id
     FROM (SELECT page.*, sum(octet_length(body)) OVER (ORDER BY position) - octet_length(body) AS bytes_before
             FROM (${page}) page) sized
    WHERE bytes_before < $1 ORDER BY position`;
@@ -242,6 +247,7 @@ interface EventRow {
   kid: string | null;
   sig: string | null;
   body: Buffer;
+  batch_id: Buffer | null;
 }
 
 function toStoredEvent(row: EventRow): StoredEvent {
@@ -258,5 +264,6 @@ function toStoredEvent(row: EventRow): StoredEvent {
     kid: row.kid ?? undefined,
     sig: row.sig ?? undefined,
     body: row.body,
+    batchId: row.batch_id?.toString("base64url"),
   };
 }

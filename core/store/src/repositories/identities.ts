@@ -60,6 +60,7 @@ export function identitiesOf(
     readonly workspaceId: string;
     readonly userId?: string;
     readonly service?: string;
+    readonly instance?: string;
     readonly after?: string;
     readonly limit: number;
   },
@@ -80,6 +81,7 @@ export function identitiesOf(
   }
   if (filter.userId !== undefined) query = query.where("user_id", "=", filter.userId);
   if (filter.service !== undefined) query = query.where("service", "=", filter.service);
+  if (filter.instance !== undefined) query = query.where("instance", "=", filter.instance);
   return run(on, query);
 }
 
@@ -138,6 +140,27 @@ export async function updateIdentity(
   );
   if (from !== undefined && changed.length === 0)
     throw new FabricError("request.invalid", "the account was unlinked meanwhile");
+}
+
+/** Whose account it is, and where. */
+export type LinkedAs = Pick<Identity, "workspace_id" | "service" | "instance" | "user_id">;
+
+/** Linked accounts of these users at these instances. */
+export async function linkedIdentities(on: Queryable, users: readonly LinkedAs[]): Promise<Identity[]> {
+  const { rows } = await execute<Identity>(
+    on,
+    `SELECT * FROM identities
+      WHERE state = 'linked' AND (workspace_id, service, instance, user_id) IN (
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]))`,
+    [
+      users.map((user) => user.workspace_id),
+      users.map((user) => user.service),
+      users.map((user) => user.instance),
+      users.map((user) => user.user_id),
+    ],
+    "identities.linked_as",
+  );
+  return rows;
 }
 
 export interface ReportedState {

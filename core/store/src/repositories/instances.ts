@@ -68,6 +68,18 @@ export async function declarations(on: Queryable, preferred: string): Promise<De
   return rows;
 }
 
+/** Whether a daemon of this service was ever heard of, or holds an instance. */
+export async function isServiceKnown(on: Queryable, service: string): Promise<boolean> {
+  const { rows } = await execute<{ known: boolean }>(
+    on,
+    `SELECT EXISTS (SELECT 1 FROM instances WHERE service = $1)
+         OR EXISTS (SELECT 1 FROM instance_leases WHERE service = $1) AS known`,
+    [service],
+    "instances.known",
+  );
+  return rows[0]?.known ?? false;
+}
+
 export interface InstanceHealth {
   readonly health: "ok" | "degraded" | "down";
   /** Why the instance cannot serve at all, if so. */

@@ -38,7 +38,7 @@ export async function claimLease(on: Queryable, claim: LeaseClaim): Promise<Leas
         SET epoch = l.epoch + (l.holder <> excluded.holder)::int, holder = excluded.holder,
             kid = excluded.kid, expires_at = excluded.expires_at, stay_until = excluded.stay_until,
             heard_since = NULL, heard_at = NULL
-      WHERE l.holder = excluded.holder
+      WHERE l.holder = excluded.holder OR l.kid = '${UNSIGNED_KID}'
          OR (l.expires_at <= now()
              AND (l.stay_until <= now()
                   OR (l.heard_since <= now() - make_interval(secs => $4 / 1000.0)
@@ -62,6 +62,35 @@ export async function claimLease(on: Queryable, claim: LeaseClaim): Promise<Leas
     [claim.service, claim.instance, claim.holder, claim.ttlMs, claim.stayMs ?? claim.ttlMs],
   );
   return { state: "taken", retryAfterMs: Math.max(rows[0]?.ms ?? 0, LEAST_PAUSE_MS) };
+}
+
+/** Key of a holder that has none: of no key in the world is it the thumbprint. */
+export const UNSIGNED_KID = "A".repeat(43);
+const UNSIGNED_HOLDER = "unsigned";
+
+/**
+ * On a development namespace: an unsigned daemon that was heard holds its instance, unless somebody with a key does.
+ * Whoever asks with a key takes it over at once.
+ *
+ * @returns whether it has just begun to
+ */
+export async function holdUnsigned(
+  on: Queryable,
+  { service, instance }: Pick<Lease, "service" | "instance">,
+  ttlMs: number,
+): Promise<boolean> {
+  const { rows } = await execute<{ changed: boolean }>(
+    on,
+    `INSERT INTO instance_leases AS l (service, instance, holder, kid, epoch, expires_at, stay_until)
+     VALUES ($1, $2, $3, $4, 1, now() + make_interval(secs => $5 / 1000.0), '-infinity')
+     ON CONFLICT (service, instance) DO UPDATE
+        SET epoch = l.epoch + (l.holder <> excluded.holder)::int, holder = excluded.holder, kid = excluded.kid,
+            expires_at = excluded.expires_at, stay_until = excluded.stay_until, heard_since = NULL, heard_at = NULL
+      WHERE l.holder = excluded.holder OR (l.expires_at <= now() AND l.stay_until <= now())
+     RETURNING xmax = 0 OR epoch <> (SELECT epoch FROM instance_leases WHERE service = $1 AND instance = $2) AS changed`,
+    [service, instance, UNSIGNED_HOLDER, UNSIGNED_KID, ttlMs],
+  );
+  return rows[0]?.changed ?? false;
 }
 
 /** Between two questions of who waits. */

@@ -12,6 +12,8 @@ export interface AuthSession {
   readonly identity_id: string;
   readonly state: AuthSessionState;
   readonly step: Record<string, unknown>;
+  /** What the backend's client said of itself. */
+  readonly client_context: Record<string, unknown>;
   readonly created_at: Date;
   /** When it entered its state. */
   readonly changed_at: Date;
@@ -20,15 +22,20 @@ export interface AuthSession {
 
 export async function insertAuthSession(
   on: Queryable,
-  session: Omit<AuthSession, "created_at" | "changed_at" | "state" | "step"> & {
-    readonly step: Record<string, unknown>;
+  session: Omit<AuthSession, "created_at" | "changed_at" | "state" | "client_context"> & {
+    readonly client_context?: Readonly<Record<string, unknown>>;
   },
 ): Promise<AuthSession> {
   const row = await runFirst(
     on,
     sqlFor
       .insertInto("auth_sessions")
-      .values({ ...session, step: JSON.stringify(session.step), state: "initiated" })
+      .values({
+        ...session,
+        step: JSON.stringify(session.step),
+        client_context: JSON.stringify(session.client_context ?? {}),
+        state: "initiated",
+      })
       .returningAll(),
   );
   if (row === undefined) throw new Error("an insert with RETURNING gave no row");

@@ -171,9 +171,9 @@ export async function releaseCopies(on: Queryable, ids: readonly string[]): Prom
        RETURNING e.*
      )
      INSERT INTO events (received_at, workspace_id, message_id, leaf, service, account, conversation, fan_out,
-                         sender_identity, kid, sig, body)
+                         sender_identity, kid, sig, body, batch_id)
      SELECT now(), workspace_id, message_id, leaf, service, account, conversation, true,
-            sender_identity, kid, sig, body
+            sender_identity, kid, sig, body, batch_id
        FROM old ORDER BY id`,
     [ids],
     "shared.release",

@@ -11,7 +11,8 @@ import { Watcher } from "./watcher.ts";
 const soon = { timeout: 10_000, interval: 20 };
 const linux = describe.runIf(process.platform === "linux");
 
-linux("whatever ends a process, what it started ends too", () => {
+// Each case has processes of its own, and mostly waits for the seconds that its child is given.
+linux("whatever ends a process, what it started ends too", { concurrent: true }, () => {
   test.each([
     ["an ordinary child", "ordinary"],
     ["a child that ignores the polite signals", "stubborn"],

@@ -1,7 +1,8 @@
 /** A request of the core to the daemon that holds an instance: signed, ticketed, its answer verified. */
 import { randomUUID } from "node:crypto";
-import { decode, FabricError, formatTopic, timestamp, traceIdOf } from "@linkspan/envelopes";
-import type { Identity, Lease } from "@linkspan/store";
+import { decode, FabricError, formatTopic, type Opened, timestamp, traceIdOf } from "@linkspan/envelopes";
+import type { Delivery } from "@linkspan/fabric";
+import { type Identity, type Lease, UNSIGNED_KID } from "@linkspan/store";
 import type { Core } from "../core.ts";
 import { freshNoteId, outgoing } from "../send.ts";
 import { sessionTicket } from "../sync/hello.ts";
@@ -42,10 +43,7 @@ export async function askDaemon(
     payload: question.payload,
   });
   const delivery = await core.bus.request(request, { timeoutMs: question.timeoutMs });
-  const { envelope, kid } = decode(
-    { body: delivery.body, kid: delivery.kid, sig: delivery.sig },
-    { keys: core.keys, now: core.now(), signatures: "required" },
-  );
+  const { envelope, kid } = openAnswer(core, lease, identity, messageId, question.action, delivery);
   const { metadata, payload } = envelope;
   const asked =
     metadata.in_reply_to === messageId &&
@@ -54,12 +52,31 @@ export async function askDaemon(
     envelope.action === question.action &&
     metadata.instance === instance &&
     (metadata.epoch ?? lease.epoch) === lease.epoch;
-  if (!asked || kid !== lease.kid) {
+  if (!asked || (kid ?? UNSIGNED_KID) !== lease.kid) {
     throw new FabricError("envelope.wrong_issuer", "the answer is not the asked daemon's");
   }
   const { error } = payload;
   if (typeof error === "object" && error !== null && "code" in error) throw toError(error);
   return payload;
+}
+
+/** Whom an unsigned daemon answers is told by the transport: Msgr's SDKs write neither workspace nor message id. */
+function openAnswer(
+  core: Core,
+  { kid }: Lease,
+  { service, instance, workspace_id }: Identity,
+  messageId: string,
+  action: string,
+  delivery: Pick<Delivery, "body" | "kid" | "sig">,
+): Opened {
+  const received = { body: delivery.body, kid: delivery.kid, sig: delivery.sig };
+  const options = { keys: core.keys, now: core.now() };
+  const isUnsigned = core.namespace.signatures === "optional" && kid === UNSIGNED_KID;
+  if (!isUnsigned) return decode(received, { ...options, signatures: "required" });
+  return decode(
+    { ...received, topic: { service, instance, action } },
+    { ...options, signatures: "optional", foreignWorkspace: workspace_id, foreignInReplyTo: messageId },
+  );
 }
 
 function toError(error: object): FabricError {

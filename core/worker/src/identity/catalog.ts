@@ -5,6 +5,7 @@
 import {
   FabricError,
   type LinkDeclaration,
+  isConnector,
   LinkDeclarationSchema,
   PRIMARY,
   SERVICES,
@@ -17,16 +18,19 @@ import {
   type Declared,
   identityById,
   type InstanceKey,
+  isServiceKnown,
   type Queryable,
 } from "@linkspan/store";
 
 export interface CatalogEntry extends LinkDeclaration {
   /** Service segment of the topics. */
   readonly service: string;
+  /** As it announced them; what is too large to be shown beside others is left out. */
+  readonly capabilities: Readonly<Record<string, unknown>>;
 }
 
-/** Services of the fabric itself; nobody has an account there. */
-const INTERNAL: ReadonlySet<string> = new Set(["core", "vault"]);
+/** Of one connector, bytes of JSON. */
+const MAX_SHOWN_CAPABILITIES = 16_384;
 const ASK_AGAIN_MS = 5_000;
 
 /** Every service that announced what linking needs, as its default instance does. */
@@ -57,11 +61,6 @@ export async function sessionEntry(on: Queryable, session: AuthSession): Promise
   return identity === undefined ? undefined : (await InstanceCatalog.of(on, [identity])).entry(identity);
 }
 
-/** Whether the name is a service's, announced or not. */
-export function isLinkable(service: string): boolean {
-  return SERVICES.includes(service) && !INTERNAL.has(service);
-}
-
 /**
  * What the connector of an instance declared.
  *
@@ -69,9 +68,10 @@ export function isLinkable(service: string): boolean {
  */
 export async function requireDeclaration(on: Queryable, key: InstanceKey): Promise<CatalogEntry> {
   const { service, instance } = key;
-  if (!isLinkable(service)) throw new FabricError("request.not_found", `no connector is called ${service}`);
-  const link = linkOf((await declarationOf(on, key)) ?? {});
-  if (link !== undefined) return { ...link, service };
+  const entry = entryOf({ ...key, declaration: (await declarationOf(on, key)) ?? {} });
+  if (entry !== undefined) return entry;
+  const isKnown = isConnector(service) && (SERVICES.includes(service) || (await isServiceKnown(on, service)));
+  if (!isKnown) throw new FabricError("request.not_found", "no connector has this name");
   throw new FabricError(
     "platform.unavailable",
     `no ${service} daemon has announced itself as ${instance}; start one and try again`,
@@ -81,7 +81,14 @@ export async function requireDeclaration(on: Queryable, key: InstanceKey): Promi
 
 function entryOf({ service, declaration }: Declared): CatalogEntry | undefined {
   const link = linkOf(declaration);
-  return link === undefined ? undefined : { ...link, service };
+  if (link === undefined || !isConnector(service)) return undefined;
+  return { ...link, service, capabilities: shownCapabilities(declaration) };
+}
+
+function shownCapabilities({ capabilities }: Record<string, unknown>): CatalogEntry["capabilities"] {
+  if (typeof capabilities !== "object" || capabilities === null || Array.isArray(capabilities)) return {};
+  const fits = Buffer.byteLength(JSON.stringify(capabilities)) <= MAX_SHOWN_CAPABILITIES;
+  return fits ? (capabilities as Record<string, unknown>) : {};
 }
 
 function nameOf({ service, instance }: InstanceKey): string {

@@ -15,14 +15,11 @@ import {
   fieldOf,
   isFabricError,
   type LinkField,
-  type LinkFields,
   type LinkReply,
-  MAX_SETTINGS_BYTES,
   PRIMARY,
   takeLinkFields,
 } from "@linkspan/envelopes";
 import {
-  audit,
   type AuthSession,
   authSessionById,
   currentLease,
@@ -32,7 +29,6 @@ import {
   insertIdentity,
   lockAuthSession,
   moveAuthSession,
-  type Queryable,
   updateIdentity,
 } from "@linkspan/store";
 import type { Core } from "../core.ts";
@@ -41,6 +37,8 @@ import { requireAccountRoom } from "./account-limits.ts";
 import { askDaemon } from "./ask.ts";
 import { type CatalogEntry, requireDeclaration } from "./catalog.ts";
 import { credentialRef, dropCredential } from "./credential.ts";
+import { failLink, settleLink } from "./link-outcome.ts";
+import { bytesOf, declarationFor, merged, note, NOTHING_LEFT, shown } from "./link-session.ts";
 
 /** Contract section 9. */
 const SESSION_LIFE_MS = 15 * 60_000;
@@ -52,6 +50,8 @@ export interface NewSession {
   readonly service: string;
   /** Shard that will serve the account. Default `primary`. */
   readonly instance?: string;
+  /** What the backend's client says of itself; a connector that wants it is told. */
+  readonly clientContext?: Readonly<Record<string, unknown>>;
   readonly actor: string;
 }
 
@@ -60,7 +60,7 @@ export interface NewSession {
  *   announced nothing, `request.rate_limited` or `request.invalid` when the workspace has too many accounts
  */
 export async function openSession(core: Core, wanted: NewSession): Promise<AuthSession> {
-  const instance = wanted.instance ?? "primary";
+  const instance = wanted.instance ?? PRIMARY;
   const entry = await requireDeclaration(core.database.pool, { service: wanted.service, instance });
   const fields = entry.fields.filter(({ advanced }) => advanced !== true).map(shown);
   return core.database.transaction(async (client) => {
@@ -81,6 +81,7 @@ export async function openSession(core: Core, wanted: NewSession): Promise<AuthS
       service: wanted.service,
       identity_id: identity.id,
       step: {},
+      client_context: wanted.clientContext ?? {},
       expires_at: new Date(core.now().getTime() + SESSION_LIFE_MS),
     });
     await note(client, session, wanted.actor, "session.opened");
@@ -123,7 +124,7 @@ export async function submitCredentials(core: Core, given: Credentials): Promise
     await note(client, open, given.actor, "session.credentials_given");
     return { ...open, state: "completing" as const, step: {} };
   });
-  void completeLink(core, session);
+  void completeLink(core, session, declaration, stepOf(waiting));
   return session;
 }
 
@@ -151,7 +152,22 @@ export async function cancelSession(
   await dropCredential(core, ended);
 }
 
-async function completeLink(core: Core, session: AuthSession): Promise<void> {
+/** The step that the person answers; undefined for the first. */
+function stepOf({ step }: AuthSession): string | undefined {
+  return typeof step.step === "string" ? step.step : undefined;
+}
+
+/** Path of the API where a sign-in page that redirects brings the person back to. */
+export function callbackPath({ service, id }: Pick<AuthSession, "service" | "id">): string {
+  return `/api/bridges/${service}/sessions/${id}/callback`;
+}
+
+async function completeLink(
+  core: Core,
+  session: AuthSession,
+  { wants_context: wantsContext }: CatalogEntry,
+  step: string | undefined,
+): Promise<void> {
   let asked: Identity | undefined;
   try {
     const identity = await identityById(core.database.pool, session.identity_id);
@@ -166,7 +182,16 @@ async function completeLink(core: Core, session: AuthSession): Promise<void> {
     }
     const reply = await askDaemon(core, identity, lease, {
       action: "link_account",
-      payload: { session_id: session.id, identity_id: identity.id, settings: identity.settings },
+      payload: {
+        session_id: session.id,
+        identity_id: identity.id,
+        settings: identity.settings,
+        ...(step !== undefined && { step }),
+        ...(wantsContext === true && {
+          client_context: session.client_context,
+          callback: callbackPath(session),
+        }),
+      },
       timeoutMs: LINK_TIMEOUT_MS,
     });
     await settleLink(core, session, identity, reply as LinkReply);
@@ -189,116 +214,12 @@ async function completeLink(core: Core, session: AuthSession): Promise<void> {
   }
 }
 
-async function settleLink(
-  core: Core,
-  session: AuthSession,
-  identity: Identity,
-  reply: LinkReply,
-): Promise<void> {
-  switch (reply.status) {
-    case "linked": {
-      const remote = "remote" in reply ? reply.remote : identity.id;
-      const name = "name" in reply ? reply.name : identity.id;
-      const learned = await learnedFrom(core, session, reply);
-      await core.vault.keepHandOver(credentialRef(session));
-      if (Object.keys(learned.secrets).length > 0)
-        await core.vault.put(credentialRef(session), learned.secrets);
-      await core.database.transaction(async (client) => {
-        const open = await lockAuthSession(client, session.id);
-        if (open?.state !== "completing") {
-          throw new FabricError("request.invalid", `the session is ${open?.state ?? "gone"}; open a new one`);
-        }
-        await updateIdentity(client, identity.id, {
-          state: "linked",
-          remote,
-          name,
-          settings: merged(identity.settings, learned.settings),
-        });
-        await moveAuthSession(client, session.id, "linked", { identity_id: identity.id });
-        await note(client, session, daemonName(identity), "identity.linked", { remote });
-      });
-      tellChanged(core, { what: "assignments", service: identity.service, instance: identity.instance });
-      return;
-    }
-    case "awaiting": {
-      const fields = askedFor(await declarationFor(core, session), reply.fields);
-      await core.database.transaction(async (client) => {
-        await moveAuthSession(client, session.id, "awaiting_user", {
-          step: reply.step,
-          message: reply.message,
-          fields,
-        });
-        await note(client, session, daemonName(identity), "session.awaiting_user", { step: reply.step });
-      });
-      return;
-    }
-    case "code_required":
-    case "password_required":
-      await core.database.transaction(async (client) => {
-        await moveAuthSession(client, session.id, "awaiting_user", { step: reply.status });
-        await note(client, session, daemonName(identity), "session.awaiting_user", { step: reply.status });
-      });
-      return;
-    case "failed":
-      await failLink(core, session, reply.code, reply.message);
-      return;
-    case "code_invalid":
-    case "auth_failed":
-      await failLink(core, session, "platform.auth_expired", reply.reason);
-      return;
-  }
-}
-
-async function failLink(core: Core, session: AuthSession, code: string, message: string): Promise<void> {
-  const state = await core.database.transaction(async (client) => {
-    const known = await lockAuthSession(client, session.id);
-    if (known?.state !== "completing") return known?.state;
-    await moveAuthSession(client, session.id, "failed", { code, message });
-    await updateIdentity(client, session.identity_id, NOTHING_LEFT);
-    await note(client, session, "core", "session.failed", { code });
-    return "failed" as const;
-  });
-  // What failed may have been the answer to a commit that was made: then the session goes on, or is linked.
-  if (state !== "linked" && state !== "awaiting_user") await dropCredential(core, session);
-}
-
 function openFor(core: Core, session: AuthSession | undefined, workspaceId: string): AuthSession {
   if (session?.workspace_id !== workspaceId) throw new FabricError("request.not_found", "no such session");
   if (session.state !== "awaiting_user" || session.expires_at <= core.now()) {
     throw new FabricError("request.invalid", `the session is ${session.state}; open a new one`);
   }
   return session;
-}
-
-/** What a link that did not succeed leaves of its identity. */
-const NOTHING_LEFT = { state: "unlinked", settings: {}, remote: null, name: null } as const;
-
-async function declarationFor(core: Core, session: AuthSession): Promise<CatalogEntry> {
-  const identity = await identityById(core.database.pool, session.identity_id);
-  const { service } = session;
-  return requireDeclaration(core.database.pool, { service, instance: identity?.instance ?? "primary" });
-}
-
-/** What the daemon learned while it linked; it is held against its own declaration, too. */
-async function learnedFrom(core: Core, session: AuthSession, reply: LinkReply) {
-  const given = "settings" in reply ? reply.settings : undefined;
-  const taken: LinkFields | undefined =
-    given === undefined ? undefined : takeLinkFields(await declarationFor(core, session), given);
-  const secrets = bytesOf(taken?.secrets ?? new Map());
-  if ("session" in reply && reply.session !== undefined) {
-    secrets.session = new TextEncoder().encode(JSON.stringify(reply.session));
-  }
-  return { settings: taken?.settings ?? {}, secrets };
-}
-
-/** The fields of a step, as declared. @throws FabricError `request.invalid` when one was not */
-function askedFor(declaration: CatalogEntry, names: readonly string[]) {
-  return names.map((name) => {
-    const field = fieldOf(declaration, name);
-    if (field !== undefined) return { ...shown(field), name, required: true };
-    const detail = `the ${declaration.service} daemon asks for a field that it did not declare; report it`;
-    throw new FabricError("request.invalid", detail);
-  });
 }
 
 /**
@@ -315,43 +236,3 @@ function requireSameSecrets(declaration: CatalogEntry, { step }: AuthSession): v
 }
 
 type Shown = Pick<LinkField, "name" | "secret">;
-
-/** A field as a form needs it. */
-function shown({ name, label, required, secret, example }: LinkField) {
-  return { name, label, required, secret, ...(example !== undefined && { example }) };
-}
-
-function bytesOf(secrets: ReadonlyMap<string, string>): Record<string, Uint8Array> {
-  const encoder = new TextEncoder();
-  return Object.fromEntries([...secrets].map(([name, value]) => [name, encoder.encode(value)]));
-}
-
-/** @throws FabricError `request.invalid` when they are too large together */
-function merged(known: Record<string, unknown> | undefined, more: Record<string, unknown>) {
-  const settings = { ...known, ...more };
-  if (Buffer.byteLength(JSON.stringify(settings)) <= MAX_SETTINGS_BYTES) return settings;
-  throw new FabricError(
-    "request.invalid",
-    `the settings are larger than ${MAX_SETTINGS_BYTES} bytes together`,
-  );
-}
-
-function daemonName(identity: Identity): string {
-  return `daemon:${identity.service}:${identity.instance}`;
-}
-
-function note(
-  on: Queryable,
-  session: AuthSession,
-  actor: string,
-  action: string,
-  detail = {},
-): Promise<void> {
-  return audit(on, {
-    workspaceId: session.workspace_id,
-    actor,
-    action,
-    subject: session.identity_id,
-    detail: { session_id: session.id, service: session.service, ...detail },
-  });
-}

@@ -38,7 +38,7 @@ test("one envelope holds at most a thousand ids of one account", () => {
 test("an ack that cannot be made is left out, and the others are sent", () => {
   const sent: Outgoing[] = [];
   const acks = new Acknowledger(coreThat((message) => Promise.resolve(void sent.push(message))));
-  acks.send([acked(1, { service: "nobody" }), acked(2, { account: "x".repeat(300) }), acked(3)]);
+  acks.send([acked(1, { service: "no name" }), acked(2, { account: "x".repeat(300) }), acked(3)]);
   expect(sent.map((message) => ackedIn(message).map((one) => one.message_id))).toEqual([
     [acked(3).messageId],
   ]);

@@ -1,8 +1,11 @@
 /**
  * Telling daemons what is safe. One envelope per account and batch; it expires after a minute and nobody
  * waits for it, because a daemon that missed one asks again by `resume` or by sending the event once more.
+ *
+ * Each message carries the cursor that its event gave and Msgr's own fields of the service; those of the newest one
+ * stand at top level as well, where Msgr's SDKs read them.
  */
-import { LIMITS, NAMESPACE_WORKSPACE } from "@linkspan/envelopes";
+import { type AckedEvent, ackFields, LIMITS, NAMESPACE_WORKSPACE, timestamp } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
 import type { Core } from "../core.ts";
 import { freshNoteId, outgoing } from "../send.ts";
@@ -15,9 +18,13 @@ export interface Acked {
   readonly messageId: string;
   readonly status: "persisted" | "quarantined";
   readonly code?: string;
+  /** The event that it was, where it was one and could be read. */
+  readonly event?: AckedEvent;
 }
 
 const TTL_MS = 60_000;
+/** Cursors and fields of one envelope, bytes of JSON: an envelope holds a mebibyte. */
+const MAX_BYTES_OF_MEMBERS = 524_288;
 /** While the broker takes nothing, acks beyond this many bytes are dropped: nobody depends on one. */
 const MAX_BYTES_IN_FLIGHT = 8 * 1_048_576;
 
@@ -40,20 +47,23 @@ export class Acknowledger {
   /** Never fails and never waits: what cannot be told is told when it is asked for. */
   send(acks: readonly Acked[]): void {
     for (const group of byAccount(acks)) {
-      for (let from = 0; from < group.length; from += LIMITS.acked) {
-        this.#publish(group.slice(from, from + LIMITS.acked));
+      const [first] = group;
+      if (first === undefined) continue;
+      const receivedAt = timestamp(this.#core.now());
+      for (const members of fitting(group.map((ack) => memberOf(ack, receivedAt)))) {
+        this.#publish(first, members);
       }
     }
   }
 
-  #publish(group: readonly Acked[]): void {
+  #publish(to: Acked, members: readonly Member[]): void {
     const { log, bus } = this.#core;
     const dropped = (error: unknown) =>
-      log.debug({ event: "ack.dropped", service: group[0]?.service, err: error }, "an ack was not delivered");
+      log.debug({ event: "ack.dropped", service: to.service, err: error }, "an ack was not delivered");
     try {
-      const message = ackOf(this.#core, group);
-      const bytes = message?.body.length ?? 0;
-      if (message === undefined || this.#bytesInFlight + bytes > MAX_BYTES_IN_FLIGHT) return;
+      const message = ackOf(this.#core, to, members);
+      const bytes = message.body.length;
+      if (this.#bytesInFlight + bytes > MAX_BYTES_IN_FLIGHT) return;
       this.#bytesInFlight += bytes;
       bus
         .publish(message)
@@ -77,26 +87,67 @@ function byAccount(acks: readonly Acked[]): Acked[][] {
   return [...groups.values()];
 }
 
-function ackOf(core: Core, group: readonly Acked[]): Outgoing | undefined {
-  const [first] = group;
-  if (first === undefined) return undefined;
-  const action = ACTION[first.service] ?? "ack_event";
+/** One message of an ack, as the schema has it. */
+interface Member {
+  readonly message_id: string;
+  readonly status: Acked["status"];
+  readonly code?: string;
+  readonly cursor?: Readonly<Record<string, unknown>>;
+  readonly [field: string]: unknown;
+}
+
+function memberOf({ service, messageId, status, code, event }: Acked, receivedAt: string): Member {
+  const cursor = event?.payload.cursor;
+  return {
+    ...(event !== undefined && ackFields(service, event, receivedAt)),
+    message_id: messageId,
+    status,
+    ...(code !== undefined && { code }),
+    ...(cursor !== undefined && { cursor }),
+  };
+}
+
+/** In order, as many in one envelope as it holds. */
+function* fitting(members: readonly Member[]): Generator<Member[]> {
+  let group: Member[] = [];
+  let bytes = 0;
+  for (const member of members) {
+    const size = Buffer.byteLength(JSON.stringify(member));
+    if (group.length === LIMITS.acked || (group.length > 0 && bytes + size > MAX_BYTES_OF_MEMBERS)) {
+      yield group;
+      group = [];
+      bytes = 0;
+    }
+    group.push(member);
+    bytes += size;
+  }
+  if (group.length > 0) yield group;
+}
+
+/** Services of which Msgr reads a status beside the fields of the newest message. */
+const WITH_STATUS: ReadonlySet<string> = new Set(["telegram", "xmpp"]);
+
+/** What stands at top level: of the newest message that has a cursor or fields. */
+function newestOf(service: string, members: readonly Member[]): Record<string, unknown> {
+  const newest = members.findLast((member) => Object.keys(member).some((name) => !OWN.has(name)));
+  if (newest === undefined) return {};
+  const { message_id: _id, code: _code, status, ...shown } = newest;
+  return WITH_STATUS.has(service) ? { ...shown, status } : shown;
+}
+
+const OWN: ReadonlySet<string> = new Set(["message_id", "status", "code"]);
+
+function ackOf(core: Core, to: Acked, members: readonly Member[]): Outgoing {
+  const action = ACTION[to.service] ?? "ack_event";
   return outgoing(
     core,
     {
-      service: first.service,
-      instance: first.instance,
+      service: to.service,
+      instance: to.instance,
       action,
-      workspaceId: first.workspaceId ?? NAMESPACE_WORKSPACE,
+      workspaceId: to.workspaceId ?? NAMESPACE_WORKSPACE,
       messageId: freshNoteId(action),
-      payload: {
-        account: first.account,
-        acked: group.map(({ messageId, status, code }) => ({
-          message_id: messageId,
-          status,
-          ...(code !== undefined && { code }),
-        })),
-      },
+      payload: { ...newestOf(to.service, members), account: to.account, acked: members },
     },
     { mandatory: false, ttlMs: TTL_MS },
   );

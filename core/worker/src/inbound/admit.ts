@@ -6,18 +6,19 @@
  * belongs to the workspace and to no other account, and the connector is switched on.
  */
 import {
+  accountOf,
   type CanonicalEvent,
   eventId,
   FabricError,
   type HistoryBatch,
   InboundEventSchema,
+  isEvent,
   isFabricError,
   LIMITS,
   type Opened,
   toCanonicalEvent,
   traceIdOf,
 } from "@linkspan/envelopes";
-import type { Delivery } from "@linkspan/fabric";
 import {
   currentLeases,
   type Identity,
@@ -36,23 +37,22 @@ import {
   speakerOf,
 } from "../authority.ts";
 import { type ConnectorSwitch, connectorSwitch } from "../flags/switch.ts";
+import { accountNamed, type Admission, type Admitted, conversationsIn, privateOwnerOf } from "./admitted.ts";
+import { nameForeignAccounts } from "./foreign-accounts.ts";
+import { membersOf } from "./history.ts";
 
-export interface Admitted {
-  readonly delivery: Delivery;
-  readonly opened: Opened;
-  /** The platform event in its canonical form, whatever name it came under; absent on everything else. */
-  readonly event?: CanonicalEvent;
-}
+export type { Admission, Admitted } from "./admitted.ts";
 
-export type Admission = Admitted & { readonly refused?: FabricError };
-
-/** @returns what was received, in order, but for last words of accounts that were unlinked */
+/**
+ * @returns what was received, in order, each admitted batch of history followed by its members; but for last words of
+ *   accounts that were unlinked
+ */
 export async function admit(
   on: Queryable,
   received: readonly Omit<Admitted, "event">[],
 ): Promise<Admission[]> {
   if (received.length === 0) return [];
-  const batch = received.map(withEvent);
+  const batch = await nameForeignAccounts(on, received.map(withEvent));
   const facts: Facts = {
     identities: await identitiesIn(on, batch),
     leases: await leasesOf(on, batch),
@@ -64,8 +64,15 @@ export async function admit(
     if (isLastWord(item, facts)) continue;
     const refused = item.refused ?? objection(item, facts, enabled);
     admissions.push(refused === undefined ? item : { ...item, refused });
+    if (refused === undefined && item.opened.action.canonical === "history_batch") {
+      admissions.push(...membersOf(item, homeOf(item, facts)));
+    }
   }
   return admissions;
+}
+
+function homeOf(item: Admitted, { identities }: Facts): string {
+  return identities.get(accountNamed(item) ?? "")?.home ?? item.opened.envelope.metadata.instance;
 }
 
 /** A payload under Msgr's name is mapped, and what comes of it is held to the canonical event's bounds. */
@@ -77,7 +84,7 @@ function withEvent(item: Omit<Admitted, "event">): Admission {
     const event = toCanonicalEvent(service, action.name, payload, {
       workspaceId: metadata.workspace_id,
       instance: metadata.instance,
-      account: metadata.identity_id ?? metadata.user_id ?? metadata.instance,
+      account: accountOf(payload, metadata, metadata.instance),
       occurredAt: envelope.occurred_at,
       conversation: metadata.conversation,
     });
@@ -107,8 +114,7 @@ interface Facts {
 function objection(item: Admitted, facts: Facts, enabled: ConnectorSwitch): FabricError | undefined {
   const { opened } = item;
   const { metadata, service } = opened.envelope;
-  // A foreign daemon on a development namespace: nothing is known of it, and its events say so.
-  if (opened.kid === undefined) return undefined;
+  if (opened.kid === undefined) return foreignObjection(item, facts);
   if (metadata.issuer !== `daemon:${service}:${metadata.instance}`) {
     return refused("envelope.wrong_issuer", "only the instance's own daemon reports for it");
   }
@@ -117,12 +123,38 @@ function objection(item: Admitted, facts: Facts, enabled: ConnectorSwitch): Fabr
   return (
     objectionToLease(claim, speaker, facts.leases.get(`${service} ${metadata.instance}`)) ??
     wrongAccount(item, claim, speaker, facts) ??
-    wrongMembers(opened) ??
+    wrongHistory(opened) ??
     wrongIntent(opened, facts) ??
     wrongConversation(item, facts) ??
     wrongIdentity(item, facts) ??
     switchedOff(opened, enabled)
   );
+}
+
+/**
+ * A foreign daemon on a development namespace holds no key, and its events say so. What it says still agrees with
+ * itself, and with the account that it names where there is one.
+ */
+function foreignObjection(item: Admitted, facts: Facts): FabricError | undefined {
+  const { envelope } = item.opened;
+  const { metadata, service } = envelope;
+  const identity = facts.identities.get(accountNamed(item) ?? "");
+  if (identity !== undefined) {
+    const own =
+      identity.workspace_id === metadata.workspace_id &&
+      identity.service === service &&
+      identity.instance === metadata.instance;
+    if (!own) return refused("envelope.wrong_issuer", "the instance does not serve this account here");
+    const user = metadata.user_id ?? userNamed(envelope.payload);
+    if (user !== undefined && user !== identity.user_id) {
+      return refused("envelope.wrong_issuer", "the account belongs to another user than the one named");
+    }
+  }
+  return wrongHistory(item.opened) ?? wrongConversation(item, facts);
+}
+
+function userNamed({ user_id }: Readonly<Record<string, unknown>>): string | undefined {
+  return typeof user_id === "string" || typeof user_id === "number" ? String(user_id) : undefined;
 }
 
 /**
@@ -155,14 +187,12 @@ function wrongAccount(
   return objectionToIdentity(claim, speaker, metadata.workspace_id, identities.get(account));
 }
 
-/** History is one account's, of one conversation. */
-function wrongMembers({ action, envelope }: Opened): FabricError | undefined {
+/** History is of one conversation. */
+function wrongHistory({ action, envelope }: Opened): FabricError | undefined {
   if (action.canonical !== "history_batch") return undefined;
-  const { account, conversation, events } = envelope.payload as HistoryBatch;
-  const own =
-    events.every((event) => event.account === account) &&
-    (envelope.metadata.conversation ?? conversation) === conversation;
-  return own ? undefined : refused("envelope.schema", "a history is of one account and one conversation");
+  const { conversation } = envelope.payload as HistoryBatch;
+  const own = (envelope.metadata.conversation ?? conversation) === conversation;
+  return own ? undefined : refused("envelope.schema", "a history is of one conversation");
 }
 
 /** What is reported of an intent is reported by the identity that it was given to. */
@@ -191,7 +221,8 @@ function wrongConversation(item: Admitted, { identities }: Facts): FabricError |
       return refused("envelope.schema", "the conversation is not one of this workspace and service");
     }
     const owner = privateOwnerOf(conversation);
-    if (owner !== undefined && owner !== accountNamed(item) && identities.has(owner)) {
+    const isKnown = item.opened.kid === undefined || (owner !== undefined && identities.has(owner));
+    if (owner !== undefined && owner !== accountNamed(item) && isKnown) {
       return refused("envelope.wrong_issuer", "the conversation is another account's private one");
     }
   }
@@ -217,7 +248,7 @@ function wrongIdentity(item: Admitted, { identities }: Facts): FabricError | und
 }
 
 function switchedOff(opened: Opened, enabled: ConnectorSwitch): FabricError | undefined {
-  if (opened.action.canonical !== "inbound_event") return undefined;
+  if (!isEvent(opened.action)) return undefined;
   const { service, metadata } = opened.envelope;
   if (enabled(metadata.workspace_id, service)) return undefined;
   return refused("flag.disabled", `the ${service} connector is switched off for this workspace`);
@@ -255,25 +286,8 @@ async function leasesOf(on: Queryable, batch: readonly Admitted[]): Promise<Map<
 }
 
 function workspacesOfEvents(batch: readonly Admitted[]): string[] {
-  const events = batch.filter(({ opened }) => opened.action.canonical === "inbound_event");
+  const events = batch.filter(({ opened }) => isEvent(opened.action));
   return [...new Set(events.map(({ opened }) => opened.envelope.metadata.workspace_id))];
-}
-
-function accountNamed({ opened, event }: Admitted): string | undefined {
-  const { account } = event?.payload ?? opened.envelope.payload;
-  return typeof account === "string" ? account : opened.envelope.metadata.identity_id;
-}
-
-function conversationsIn({ opened, event }: Admitted): string[] {
-  const { metadata, payload } = opened.envelope;
-  const named = [metadata.conversation, event?.conversation, payload.conversation];
-  return [...new Set(named.filter((one) => typeof one === "string"))];
-}
-
-/** A conversation that only one account can see names it as `~<account>`; the rest of its segments are remote. */
-function privateOwnerOf(conversation: string): string | undefined {
-  const segment = conversation.split("/").find((part, index) => index > 6 && part.startsWith("~"));
-  return segment?.slice(1);
 }
 
 function refused(

@@ -1,5 +1,5 @@
 /** One batch, one transaction: admit each envelope, store the events together, apply the rest in order. */
-import type { FabricError, Opened } from "@linkspan/envelopes";
+import type { CanonicalEvent, FabricError, Opened } from "@linkspan/envelopes";
 import { routingKey } from "@linkspan/envelopes";
 import type { Delivery } from "@linkspan/fabric";
 import { type Queryable, quarantineAll, type Refused } from "@linkspan/store";
@@ -23,8 +23,9 @@ export async function applyBatch(core: Core, on: Queryable, batch: readonly Rece
   }
   const events: Admitted[] = [];
   for (const admission of await admit(on, opened)) {
-    const { delivery, opened: one, refused } = admission;
-    if (refused !== undefined) refusals.push({ delivery, opened: one, error: refused });
+    const { delivery, opened: one, refused, event } = admission;
+    if (refused !== undefined)
+      refusals.push({ delivery, opened: one, error: refused, ...(event && { event }) });
     else if (one.action.canonical === "inbound_event" || one.action.canonical === "history_batch")
       events.push(admission);
     else {
@@ -33,7 +34,7 @@ export async function applyBatch(core: Core, on: Queryable, batch: readonly Rece
     }
   }
   for (const { admitted, conflict } of await storeEvents(core, on, outcome, events)) {
-    refusals.push({ delivery: admitted.delivery, opened: admitted.opened, error: conflict });
+    refusals.push({ ...admitted, error: conflict });
   }
   const ids = await quarantineAll(on, refusals.map(toRow));
   for (const [at, refusal] of refusals.entries()) tell(core, outcome, refusal, ids[at] as string);
@@ -44,6 +45,7 @@ export async function applyBatch(core: Core, on: Queryable, batch: readonly Rece
 interface Refusal {
   readonly delivery: Delivery;
   readonly opened: Opened | undefined;
+  readonly event?: CanonicalEvent;
   readonly error: FabricError;
 }
 
@@ -64,7 +66,7 @@ function toRow(refusal: Refusal): Refused {
 }
 
 function tell(core: Core, outcome: Outcome, refusal: Refusal, id: string): void {
-  const { delivery, opened, error } = refusal;
+  const { delivery, opened, event, error } = refusal;
   const messageId = idOf(refusal);
   outcome.reports.push(() => {
     core.metrics.quarantined(error.code);
@@ -78,18 +80,23 @@ function tell(core: Core, outcome: Outcome, refusal: Refusal, id: string): void 
       "refused an envelope",
     );
   });
-  // Only who signed is told: an unsigned or forged envelope has no sender to answer.
-  const known = delivery.kid !== undefined && core.keys.get(delivery.kid) !== undefined;
-  if (!known || messageId === undefined || error.code === "envelope.bad_signature") return;
+  if (!hasSender(core, refusal) || messageId === undefined || error.code === "envelope.bad_signature") return;
   outcome.acks.push({
     service: delivery.route.service,
     instance: delivery.route.instance,
     workspaceId: opened?.envelope.metadata.workspace_id,
-    account: accountOf(opened),
+    account: accountOf(refusal),
     messageId,
     status: "quarantined",
     code: error.code,
+    ...(event !== undefined && { event }),
   });
+}
+
+/** Who signed, and on a development namespace who sent an envelope that can be read; a forged one has no sender. */
+function hasSender(core: Core, { delivery, opened }: Refusal): boolean {
+  if (delivery.kid !== undefined) return core.keys.get(delivery.kid) !== undefined;
+  return core.namespace.signatures === "optional" && opened !== undefined;
 }
 
 function idOf({ opened, delivery }: Refusal): string | undefined {
@@ -101,7 +108,7 @@ function claimedId({ messageId }: Delivery): string | undefined {
   return messageId !== undefined && /^[A-Za-z0-9_-]{43}$/.test(messageId) ? messageId : undefined;
 }
 
-function accountOf(opened: Opened | undefined): string {
-  const account = opened?.envelope.payload.account;
+function accountOf({ opened, event }: Refusal): string {
+  const account = event?.payload.account ?? opened?.envelope.payload.account;
   return typeof account === "string" ? account : "_";
 }

@@ -10,22 +10,21 @@ export interface Candidate {
   /** `<hexadecimal message id>@<workspace>`. */
   readonly key: string;
   readonly row: Omit<NewEvent, "fanOut" | "senderIdentity">;
-  /** Absent on a batch of history. */
+  /** Absent on a batch of history, which is kept and is no event itself. */
   readonly event: InboundEvent | undefined;
 }
 
 export function toCandidate(admitted: Admitted): Candidate {
   const { envelope, body, kid } = admitted.opened;
   const { metadata } = envelope;
+  const { batch } = admitted;
   const { payload, conversation } = admitted.event ?? {
     payload: envelope.payload,
     conversation: metadata.conversation,
   };
   // A batch of history carries no id that its content implies.
   const messageId =
-    admitted.event === undefined
-      ? keyOf(admitted.opened.action.canonical, String(payload.account), metadata.message_id)
-      : Buffer.from(metadata.message_id, "base64url");
+    admitted.event === undefined ? keyOfBatch(admitted) : Buffer.from(metadata.message_id, "base64url");
   return {
     admitted,
     key: `${messageId.toString("hex")}@${metadata.workspace_id}`,
@@ -41,8 +40,13 @@ export function toCandidate(admitted: Admitted): Candidate {
       kid,
       sig: kid === undefined ? undefined : admitted.delivery.sig,
       body,
+      batchId: batch === undefined ? undefined : keyOfBatch(batch),
     },
   };
+}
+
+function keyOfBatch({ opened: { action, envelope } }: Admitted): Buffer {
+  return keyOf(action.canonical, String(envelope.payload.account), envelope.metadata.message_id);
 }
 
 /** RFC 6962 section 2.1: SHA-256 over a zero byte and the entry. */

@@ -22,7 +22,7 @@ export async function storeEvents(
 ): Promise<Conflicting[]> {
   if (events.length === 0) return [];
   const unreadable: Conflicting[] = [];
-  const candidates = events.flatMap((admitted) => {
+  const readable = events.flatMap((admitted) => {
     try {
       return [toCandidate(admitted)];
     } catch (error) {
@@ -32,17 +32,19 @@ export async function storeEvents(
       return [];
     }
   });
+  const { candidates, conflicts: spoiled } = await withoutSpoiledHistories(on, readable);
   const firsts = new Map<string, Candidate>();
   for (const candidate of candidates) if (!firsts.has(candidate.key)) firsts.set(candidate.key, candidate);
 
   const unique = [...firsts.values()];
-  const people = await OwnPeople.load(on, unique);
-  const choice = await chooseFanOut(on, unique, people, core.now());
+  const seen = unique.filter(({ event }) => event !== undefined);
+  const people = await OwnPeople.load(on, seen);
+  const choice = await chooseFanOut(on, seen, people, core.now());
   const inserted = await appendEvents(
     on,
     unique.map((candidate) => ({
       ...candidate.row,
-      fanOut: choice.fansOut(candidate),
+      fanOut: candidate.event !== undefined && choice.fansOut(candidate),
       senderIdentity: people.speakerOf(candidate),
     })),
   );
@@ -52,7 +54,7 @@ export async function storeEvents(
     unique.filter(({ key }) => !inserted.has(key)).map(({ row }) => row),
   );
 
-  const conflicts: Conflicting[] = unreadable;
+  const conflicts: Conflicting[] = [...unreadable, ...spoiled];
   let stored = 0;
   for (const candidate of candidates) {
     const { key, row, admitted } = candidate;
@@ -60,10 +62,7 @@ export async function storeEvents(
     const fresh = first === candidate && inserted.has(key);
     const known = contents.get(key) ?? first?.row.content;
     if (!fresh && known !== undefined && Buffer.compare(known, row.content) !== 0) {
-      conflicts.push({
-        admitted,
-        conflict: new FabricError("envelope.conflict", "this id was used for other content"),
-      });
+      conflicts.push({ admitted, conflict: otherContent() });
       continue;
     }
     if (fresh) stored += 1;
@@ -74,9 +73,37 @@ export async function storeEvents(
   return conflicts;
 }
 
+/** A history whose id was used for another one is refused whole: its members would name a batch without them. */
+async function withoutSpoiledHistories(
+  on: Queryable,
+  candidates: readonly Candidate[],
+): Promise<{ readonly candidates: readonly Candidate[]; readonly conflicts: readonly Conflicting[] }> {
+  const histories = candidates.filter(({ event }) => event === undefined);
+  if (histories.length === 0) return { candidates, conflicts: [] };
+  const contents = new Map<string, Uint8Array>(
+    await knownContents(
+      on,
+      histories.map(({ row }) => row),
+    ),
+  );
+  const spoiled = new Set<Admitted>();
+  for (const { key, row, admitted } of histories) {
+    const known = contents.get(key) ?? row.content;
+    contents.set(key, known);
+    if (Buffer.compare(known, row.content) !== 0) spoiled.add(admitted);
+  }
+  return {
+    candidates: candidates.filter(({ admitted }) => !spoiled.has(admitted.batch ?? admitted)),
+    conflicts: [...spoiled].map((admitted) => ({ admitted, conflict: otherContent() })),
+  };
+}
+
+function otherContent(): FabricError {
+  return new FabricError("envelope.conflict", "this id was used for other content");
+}
+
 function acknowledge(outcome: Outcome, { opened, event }: Admitted): void {
   const { service, metadata, payload } = opened.envelope;
-  if (opened.kid === undefined) return;
   outcome.acks.push({
     service,
     instance: metadata.instance,
@@ -84,6 +111,7 @@ function acknowledge(outcome: Outcome, { opened, event }: Admitted): void {
     account: String(event?.payload.account ?? payload.account),
     messageId: metadata.message_id,
     status: "persisted",
+    ...(event !== undefined && { event }),
   });
 }
 

@@ -17,14 +17,23 @@ interface Waiting<T, R> {
 
 export class GroupCommit<T, R> {
   readonly #commit: (items: readonly T[]) => Promise<R>;
-  readonly #maxItems: number;
+  readonly #maxWeight: number;
+  readonly #weigh: (item: T) => number;
   #waiting: Waiting<T, R>[] = [];
   #running = false;
 
-  /** @param commit stores all of it or rejects and stores nothing; called one after the other */
-  constructor(commit: (items: readonly T[]) => Promise<R>, maxItems = 1_000) {
+  /**
+   * @param commit stores all of it or rejects and stores nothing; called one after the other
+   * @param maxWeight of a group, unless a batch alone weighs more
+   */
+  constructor(
+    commit: (items: readonly T[]) => Promise<R>,
+    maxWeight = 1_000,
+    weigh: (item: T) => number = () => 1,
+  ) {
     this.#commit = commit;
-    this.#maxItems = maxItems;
+    this.#maxWeight = maxWeight;
+    this.#weigh = weigh;
   }
 
   /**
@@ -52,9 +61,10 @@ export class GroupCommit<T, R> {
     const group: Waiting<T, R>[] = [];
     let size = 0;
     for (const one of this.#waiting) {
-      if (group.length > 0 && size + one.items.length > this.#maxItems) break;
+      const weight = one.items.reduce((sum, item) => sum + this.#weigh(item), 0);
+      if (group.length > 0 && size + weight > this.#maxWeight) break;
       group.push(one);
-      size += one.items.length;
+      size += weight;
     }
     this.#waiting = this.#waiting.slice(group.length);
     return group;

@@ -15,7 +15,9 @@ import { inboundQueue } from "../topology.ts";
 import { Acknowledger } from "./acks.ts";
 import { applyBatch, type Received } from "./apply.ts";
 import { GroupCommit } from "./group-commit.ts";
+import { weightOf } from "./history.ts";
 import { PartitionBalance } from "./partitions.ts";
+import { UnsignedInstances } from "./unsigned-instances.ts";
 
 /** What verification made of a delivery. */
 export type Verified = Opened | FabricError;
@@ -26,8 +28,9 @@ export async function startIntake(core: Core, worker: string = randomUUID()): Pr
     Array.from({ length: core.namespace.partitions }, (_, partition) => inboundQueue(partition)),
   );
   const acks = new Acknowledger(core);
-  const take = (received: readonly Received[]) => takeIn(core, acks, received);
-  const commits = new GroupCommit(take);
+  const unsigned = new UnsignedInstances(core);
+  const take = (received: readonly Received[]) => takeIn(core, acks, unsigned, received);
+  const commits = new GroupCommit(take, MAX_ROWS, rowsOf);
   // What cannot be read goes to quarantine in transactions of its own: nobody else's envelopes wait for them.
   const refusals = new GroupCommit(take);
   return PartitionBalance.start(core, {
@@ -40,7 +43,7 @@ export async function startIntake(core: Core, worker: string = randomUUID()): Pr
           const sound = received.filter(({ refused }) => refused === undefined);
           const refused = received.filter((one) => one.refused !== undefined);
           const work = [];
-          if (sound.length > 0) work.push(commits.commit(sound, isOwned));
+          work.push(inPieces(sound, (piece) => commits.commit(piece, isOwned)));
           if (refused.length > 0) work.push(refusals.commit(refused, isOwned));
           await every(work);
           return batch.map(() => ACK);
@@ -48,6 +51,33 @@ export async function startIntake(core: Core, worker: string = randomUUID()): Pr
         keyOf,
       }),
   });
+}
+
+/** Rows of one transaction: an envelope is one, or a history and as many as it has members. */
+const MAX_ROWS = 1_000;
+
+function rowsOf(received: Received): number {
+  return received.refused === undefined ? weightOf(received) : 1;
+}
+
+/** One transaction after the other, in order, each of at most so many rows, or of one history. */
+async function inPieces(
+  received: readonly Received[],
+  commit: (piece: readonly Received[]) => Promise<void>,
+): Promise<void> {
+  let piece: Received[] = [];
+  let rows = 0;
+  for (const one of received) {
+    const more = rowsOf(one);
+    if (piece.length > 0 && rows + more > MAX_ROWS) {
+      await commit(piece);
+      piece = [];
+      rows = 0;
+    }
+    piece.push(one);
+    rows += more;
+  }
+  if (piece.length > 0) await commit(piece);
 }
 
 /** What is refused has no order to keep; the rest keeps that of its tenant's conversation. */
@@ -63,16 +93,25 @@ export function verify(core: Core, batch: readonly Delivery[]): Promise<readonly
     now: core.now(),
     partitions: core.namespace.partitions,
     signatures: core.namespace.signatures,
+    ...(core.namespace.foreignWorkspace !== undefined && {
+      foreignWorkspace: core.namespace.foreignWorkspace,
+    }),
   });
 }
 
-async function takeIn(core: Core, acks: Acknowledger, received: readonly Received[]): Promise<void> {
+async function takeIn(
+  core: Core,
+  acks: Acknowledger,
+  unsigned: UnsignedInstances,
+  received: readonly Received[],
+): Promise<void> {
   const startedAt = performance.now();
   const outcome = await core.database.transaction((client) => applyBatch(core, client, received));
   core.metrics.inboundBatch((performance.now() - startedAt) / 1_000, received.length);
   for (const wake of outcome.wakes) core.wakes.local(wake);
   for (const report of outcome.reports) report();
   acks.send(outcome.acks);
+  unsigned.heard(received);
 }
 
 /** Waits for all even when one fails: what is tried again must not meet what still runs. */

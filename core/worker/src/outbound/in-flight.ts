@@ -11,6 +11,10 @@ export class InFlight {
     this.#maxBytes = maxBytes;
   }
 
+  get hasRoom(): boolean {
+    return this.#running.size < this.#maxCount && this.#bytes < this.#maxBytes;
+  }
+
   /** At least 1, so that something larger than all room still goes, alone. */
   get freeBytes(): number {
     return Math.max(1, this.#maxBytes - this.#bytes);
@@ -33,7 +37,7 @@ export class InFlight {
 
   /** Resolves when more may be started, or when aborted. */
   async room(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted && (this.#running.size >= this.#maxCount || this.#bytes >= this.#maxBytes)) {
+    while (!signal.aborted && !this.hasRoom) {
       const { promise, resolve } = Promise.withResolvers<void>();
       const wake = (): void => resolve();
       this.#wake = wake;

@@ -1,9 +1,18 @@
 /** The envelope of an intent, and whether there can be one. */
-import { actionOf, encode, mintTicket, ticketStamp, timestamp } from "@linkspan/envelopes";
+import {
+  actionOf,
+  encode,
+  mintTicket,
+  type ServedAction,
+  ticketStamp,
+  timestamp,
+  toServed,
+} from "@linkspan/envelopes";
 import type { Identity, NewIntent, Turn } from "@linkspan/store";
 import type { Core } from "../core.ts";
 import { POLICY_HASH } from "../policy/decide.ts";
 import { CORE, type Draft } from "../send.ts";
+import { intentHash } from "./intent-hash.ts";
 
 /** As long as any ticket is, so that the intent still fits when it carries one. */
 const TICKET_ROOM = "t".repeat(4_096);
@@ -38,9 +47,28 @@ export function requirePublishable(core: Core, intent: NewIntent, identity: Iden
   );
 }
 
-/** An intent's envelope for the holder of its instance, with a ticket minted now. @throws FabricError `ticket.*` */
-export function draftOf(core: Core, { intent, instance, epoch, kid }: Turn): Draft {
+/**
+ * An intent's envelope for the holder of its instance, with a ticket minted now.
+ *
+ * @param served what the daemon serves, under which names; the intent is translated where it is needed
+ * @throws FabricError `ticket.*`, `action.unsupported`
+ */
+export function draftOf(
+  core: Core,
+  { intent, instance, epoch, kid }: Turn,
+  served: readonly ServedAction[] | undefined,
+): Draft {
   const capability = actionOf(intent.service, intent.action)?.capability ?? "send";
+  const { action, payload } = toServed(
+    { ...intent, conversation: intent.conversation ?? undefined, messageId: intent.id },
+    served,
+  );
+  const metadata = {
+    user_id: intent.user_id,
+    identity_id: intent.identity_id,
+    ...(intent.conversation !== null && { conversation: intent.conversation }),
+  };
+  const isAsRecorded = action === intent.action && payload === intent.payload;
   const ticket = mintTicket(
     {
       iss: CORE,
@@ -49,10 +77,12 @@ export function draftOf(core: Core, { intent, instance, epoch, kid }: Turn): Dra
       workspace_id: intent.workspace_id,
       identity_id: intent.identity_id,
       service: intent.service,
-      actions: [intent.action],
+      actions: [action],
       capabilities: [capability],
       ...(intent.conversation !== null && { conversation: intent.conversation }),
-      intent_hash: Buffer.from(intent.content).toString("base64url"),
+      intent_hash: Buffer.from(
+        isAsRecorded ? intent.content : intentHash(action, payload, metadata),
+      ).toString("base64url"),
       attempt: intent.attempt,
       lease_id: `${intent.service}:${instance}:${epoch}`,
       policy_hash: POLICY_HASH,
@@ -64,16 +94,11 @@ export function draftOf(core: Core, { intent, instance, epoch, kid }: Turn): Dra
   return {
     service: intent.service,
     instance,
-    action: intent.action,
+    action,
     workspaceId: intent.workspace_id,
     messageId: intent.id,
     traceId: intent.trace_id,
-    metadata: {
-      user_id: intent.user_id,
-      identity_id: intent.identity_id,
-      ticket,
-      ...(intent.conversation !== null && { conversation: intent.conversation }),
-    },
-    payload: intent.payload,
+    metadata: { ...metadata, ticket },
+    payload,
   };
 }

@@ -9,6 +9,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { type FabricError, isFabricError } from "@linkspan/envelopes";
 import {
   claimTurns,
+  type InstanceKey,
   lockIntent,
   mendDueTimes,
   msUntilDue,
@@ -19,7 +20,9 @@ import {
 import { committed } from "../after-commit.ts";
 import type { Core } from "../core.ts";
 import { outgoing } from "../send.ts";
+import { Handover } from "./handover.ts";
 import { InFlight } from "./in-flight.ts";
+import { DaemonKnowledge } from "./knowledge.ts";
 import { draftOf } from "./publishable.ts";
 import { transition } from "./transition.ts";
 
@@ -70,12 +73,16 @@ class Pump {
   readonly #credit: number;
   readonly #overdueMs: number;
   readonly #inFlight: InFlight;
+  readonly #knowledge: DaemonKnowledge;
+  readonly #handover: Handover;
   #unparkedAt = 0;
 
   constructor(core: Core, { credit = 16, overdueMs = 30_000, maxBytes = 32 * 1_048_576 }: PumpOptions) {
     this.#core = core;
     this.#credit = credit;
     this.#overdueMs = overdueMs;
+    this.#knowledge = new DaemonKnowledge(core);
+    this.#handover = new Handover(core);
     this.#inFlight = new InFlight(MAX_IN_FLIGHT, maxBytes);
   }
 
@@ -93,6 +100,7 @@ class Pump {
       overdueMs: this.#overdueMs,
       maxBytes: this.#inFlight.freeBytes,
     });
+    await this.#knowledge.load(turns.map(instanceOf));
     for (const turn of turns) {
       this.#inFlight.add(turn.bytes, this.#publish(turn));
     }
@@ -100,8 +108,8 @@ class Pump {
   }
 
   /** Settles when nothing waits for the broker. */
-  idle(): Promise<void> {
-    return this.#inFlight.idle();
+  async idle(): Promise<void> {
+    await Promise.all([this.#inFlight.idle(), this.#handover.idle()]);
   }
 
   async #unpark(): Promise<void> {
@@ -123,7 +131,10 @@ class Pump {
     const core = this.#core;
     const { id } = turn.intent;
     try {
-      await core.bus.publish(outgoing(core, draftOf(core, turn)));
+      const knowledge = this.#knowledge.of(instanceOf(turn), turn.kid);
+      if (knowledge.attempt && knowledge.deliveryStatus)
+        await core.bus.publish(outgoing(core, draftOf(core, turn, knowledge.served)));
+      else await this.#handover.give(turn, knowledge);
     } catch (error) {
       const code = isFabricError(error) ? error.code : "internal";
       core.log.warn(
@@ -147,6 +158,10 @@ class Pump {
     const until = new Date(core.now().getTime() + UNROUTABLE_PAUSE_MS);
     await core.database.transaction((client) => postpone(client, [turn.intent.id], until));
   }
+}
+
+function instanceOf({ intent, instance }: Turn): InstanceKey {
+  return { service: intent.service, instance };
 }
 
 /** There is no valid envelope of it, and another try would make the same. Everything else is waited out. */

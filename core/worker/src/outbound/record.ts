@@ -23,6 +23,7 @@ import { decide } from "../policy/decide.ts";
 import { oneRef } from "./conversation-ref.ts";
 import { requirePublishable } from "./publishable.ts";
 import { requireFit, requireRoom } from "./room.ts";
+import { requireSendable } from "./sendable.ts";
 import { transition } from "./transition.ts";
 
 export interface IntentRequest {
@@ -55,6 +56,7 @@ export async function recordIntent(
   core: Core,
   request: IntentRequest,
 ): Promise<{ readonly intent: Intent; readonly fresh: boolean }> {
+  requireSendable(request);
   const speaker = await identityById(core.database.pool, request.identityId);
   if (speaker?.workspace_id !== request.workspaceId) throw noIdentity();
   // What is wrong by itself is refused before a transaction is opened for it.

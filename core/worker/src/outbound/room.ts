@@ -4,16 +4,13 @@
  */
 import { FabricError } from "@linkspan/envelopes";
 import { type NewIntent, type Queryable, waitingIntents } from "@linkspan/store";
-import { WaitingRoom } from "./waiting.ts";
+import { type QueueBounds, WaitingRoom } from "./waiting.ts";
 
-export interface IntentLimits {
+export interface IntentLimits extends QueueBounds {
   /** Largest text, bytes of UTF-8. */
   readonly textBytes: number;
   /** Lines and attachments together: each is a message of its own on some platform. */
   readonly parts: number;
-  /** Unsettled intents of one identity, held ones included. */
-  readonly perIdentity: number;
-  readonly perWorkspace: number;
 }
 
 export const DEFAULT_INTENT_LIMITS: IntentLimits = {

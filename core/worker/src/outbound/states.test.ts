@@ -24,6 +24,7 @@ const CAUSES: readonly Cause[] = [
   "report",
   "deferral",
   "publisher",
+  "handover",
   "cancellation",
   "expiry",
   "unlinking",
@@ -91,6 +92,15 @@ test("a granted part without a report leaves doubt; only a report or a person en
   expect(destination(granted, "publisher", "failed")).toBe("uncertain");
   expect(destination(granted, "cancellation", "cancelled")).toBeUndefined();
   expect(destination(granted, "report", "failed")).toBe("failed");
+});
+
+test("what was given to a daemon that does not report is said to be sent or not only as it answers", () => {
+  const given: Standing = { state: "attempting", part: 0, ask_id: "the core" };
+  for (const to of ["sent", "failed", "uncertain", "queued"] as const)
+    expect(destination(given, "handover", to), to).toBe(to);
+  every((intent, cause, _to, end) => {
+    if (cause === "handover" && isSettled(intent.state)) expect(end).toBeUndefined();
+  });
 });
 
 test("an uncertain intent is not cancelled: it may have been said", () => {

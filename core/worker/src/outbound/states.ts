@@ -28,6 +28,8 @@ export type Cause =
   | "deferral"
   /** The pump: it cannot be published. */
   | "publisher"
+  /** The pump, for a daemon that does not report: what the broker, or the daemon's answer, tells. */
+  | "handover"
   /** A person or a backend. */
   | "cancellation"
   /** Its time ran out. */
@@ -54,6 +56,10 @@ const MAY: Readonly<Record<Cause, Moves>> = {
   },
   deferral: { queued: ["queued"], attempting: ["queued"] },
   publisher: { queued: ["failed"], attempting: ["failed", "uncertain"] },
+  handover: {
+    queued: ["sent", "failed", "uncertain"],
+    attempting: ["queued", "sent", "failed", "uncertain"],
+  },
   cancellation: {
     recorded: ["cancelled"],
     held: ["cancelled"],
@@ -81,7 +87,7 @@ export type Standing = Pick<Intent, "state" | "part" | "ask_id">;
 const UNSAID: readonly IntentState[] = ["denied", "expired", "cancelled", "failed"];
 
 /** Causes that know what became of a part that was granted. */
-const KNOWS: readonly Cause[] = ["report", "resolution"];
+const KNOWS: readonly Cause[] = ["report", "handover", "resolution"];
 
 /** @returns the state that an intent enters when `cause` wants `to`; undefined when it may not */
 export function destination(intent: Standing, cause: Cause, to: IntentState): IntentState | undefined {

@@ -6,9 +6,12 @@
  * of the room that it found is used up. So one process stays within the bounds, and where others record at the same
  * time, each of them may exceed a bound by a 32nd part of it at most.
  */
-import type { IntentLimits } from "./room.ts";
+export interface QueueBounds {
+  /** Unsettled intents of one identity, held ones included. */
+  readonly perIdentity: number;
+  readonly perWorkspace: number;
+}
 
-export type QueueBounds = Pick<IntentLimits, "perIdentity" | "perWorkspace">;
 export type Waiting = Readonly<Record<"identity" | "workspace", number>>;
 export type QueueName = "identity" | "workspace";
 

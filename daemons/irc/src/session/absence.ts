@@ -1,12 +1,14 @@
-/** What was said while we were away: fetched where the server has kept it, and told to be missing where it has not. */
+/** Messages of the time when we were not connected: fetched where the server has kept them, reported as missing elsewhere. */
 import type { Backfill } from "./backfill.ts";
+import type { Timers } from "./timers.ts";
 
 export interface AbsenceOptions {
   /** Where the last connection, or the checkpoint, ends; undefined: we were never here. */
   readonly from: Date | undefined;
   readonly hasHistory: () => boolean;
-  readonly backfill: () => Backfill | undefined;
+  readonly backfill: Backfill;
   readonly write: (line: string) => void;
+  readonly timers: Timers;
   /** For a person. */
   readonly onLost: (sentence: string, error: unknown) => void;
 }
@@ -23,19 +25,19 @@ export class Absence {
 
   /** For a person; empty when nothing can have been missed. */
   get sentence(): string {
-    const { from, hasHistory } = this.#options;
+    const { from, hasHistory, timers } = this.#options;
     if (from === undefined) return "";
     const since = from.toISOString();
     return hasHistory()
       ? `what was said since ${since} is fetched from the server's history`
-      : `this server keeps no history, so what was said between ${since} and ${new Date().toISOString()} is missing`;
+      : `this server keeps no history, so what was said between ${since} and ${timers.now().toISOString()} is missing`;
   }
 
   /** Asks which people wrote to us; each is then {@link mend}ed. */
   askForQueries(): void {
-    const { from, hasHistory, write } = this.#options;
+    const { from, hasHistory, write, timers } = this.#options;
     if (from === undefined || !hasHistory()) return;
-    const [since, until] = [from, new Date()].map((moment) => `timestamp=${moment.toISOString()}`);
+    const [since, until] = [from, timers.now()].map((moment) => `timestamp=${moment.toISOString()}`);
     write(`CHATHISTORY TARGETS ${since} ${until} ${MAX_QUERIES}`);
   }
 
@@ -43,10 +45,8 @@ export class Absence {
   mend(target: string): void {
     const { from, hasHistory, backfill, onLost } = this.#options;
     if (from === undefined || !hasHistory()) return;
-    backfill()
-      ?.since(target, from, MAX_MESSAGES)
-      .catch((error: unknown) => {
-        onLost(`what was said in ${target} since ${from.toISOString()} could not be fetched`, error);
-      });
+    backfill.since(target, from, MAX_MESSAGES).catch((error: unknown) => {
+      onLost(`what was said in ${target} since ${from.toISOString()} could not be fetched`, error);
+    });
   }
 }

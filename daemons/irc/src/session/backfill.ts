@@ -7,24 +7,24 @@
 import { FabricError } from "@linkspan/envelopes";
 import type { PlatformEvent } from "@linkspan/daemon-kit";
 import { type Line, type Seen, serverTime } from "../inbound.ts";
-import type { Guard } from "./guard.ts";
+import type { Names } from "./names.ts";
+import type { Timers } from "./timers.ts";
 
 export interface BackfillOptions {
   readonly write: (line: string) => void;
   readonly emit: (events: readonly PlatformEvent[]) => void;
   /** Events of a line of the history of `target`; none for what we said ourselves and know of. */
   readonly eventsOf: (line: Line, seen: Seen, target: string) => readonly PlatformEvent[];
-  readonly guard: Guard;
-  /** The conversation that a target names. */
-  readonly conversation: (target: string) => string;
+  readonly timers: Timers;
+  readonly names: Names;
   /** Whether this server id has not been handed over yet; from now on it counts as handed over. */
   readonly learn: (id: string) => boolean;
   /** The moment up to which lines without an id have been seen. */
   readonly seenUntil: Date | undefined;
   /** Messages that the server gives at once. */
-  readonly pageSize: number;
+  readonly pageSize: () => number;
   /** How the server lets a place in its history be named: `msgid`, `timestamp`, the best first. */
-  readonly references: readonly string[];
+  readonly references: () => readonly string[];
   readonly timeoutMs?: number;
 }
 
@@ -34,7 +34,7 @@ interface Fetch {
   left: number;
   readonly held: PlatformEvent[];
   readonly done: PromiseWithResolvers<void>;
-  timer: NodeJS.Timeout | undefined;
+  cancel: () => void;
 }
 
 interface Page {
@@ -94,7 +94,7 @@ export class Backfill {
 
   /** A line within a history batch. */
   collect(target: string, line: Line, seen: Seen): void {
-    const key = this.#options.conversation(target);
+    const key = this.#options.names.conversation(target);
     const page = this.#pages.get(key) ?? [];
     this.#pages.set(key, page);
     const length = lengthOf(line);
@@ -105,7 +105,7 @@ export class Backfill {
 
   /** A history batch has ended. */
   end(target: string): void {
-    const key = this.#options.conversation(target);
+    const key = this.#options.names.conversation(target);
     const page = this.#pages.get(key) ?? [];
     this.#pages.delete(key);
     for (const { line } of page) this.#length -= lengthOf(line);
@@ -117,7 +117,7 @@ export class Backfill {
     const last = page.at(-1)?.line;
     const next =
       last === undefined ? undefined : this.#selectorOf({ ...last.tags, server_time: last.tags["time"] });
-    if (page.length < this.#options.pageSize || fetch.left <= 0 || next === undefined) this.#finish(fetch);
+    if (page.length < this.#options.pageSize() || fetch.left <= 0 || next === undefined) this.#finish(fetch);
     else this.#ask(fetch, `CHATHISTORY AFTER ${fetch.target} ${next}`);
   }
 
@@ -143,13 +143,19 @@ export class Backfill {
   }
 
   #fetch(target: string, limit: number, command: string): Promise<void> {
-    const key = this.#options.conversation(target);
+    const key = this.#options.names.conversation(target);
     const under = this.#fetches.get(key);
     if (under !== undefined) return under.done.promise;
     if (this.#fetches.size >= MAX_FETCHES) {
       return Promise.reject(new FabricError("platform.unavailable", "too many histories are on their way"));
     }
-    const fetch: Fetch = { target, left: limit, held: [], done: Promise.withResolvers(), timer: undefined };
+    const fetch: Fetch = {
+      target,
+      left: limit,
+      held: [],
+      done: Promise.withResolvers(),
+      cancel: () => undefined,
+    };
     fetch.done.promise.catch(() => undefined);
     this.#fetches.set(key, fetch);
     this.#ask(fetch, command);
@@ -157,18 +163,18 @@ export class Backfill {
   }
 
   #ask(fetch: Fetch, command: string): void {
-    clearTimeout(fetch.timer);
+    fetch.cancel();
     const onLate = () => {
       fetch.done.reject(new FabricError("platform.unavailable", "the server did not send the history"));
       this.#finish(fetch);
     };
-    fetch.timer = setTimeout(() => this.#options.guard(onLate), this.#options.timeoutMs);
-    this.#options.write(`${command} ${Math.max(1, Math.min(fetch.left, this.#options.pageSize))}`);
+    fetch.cancel = this.#options.timers.after(this.#options.timeoutMs, onLate);
+    this.#options.write(`${command} ${Math.max(1, Math.min(fetch.left, this.#options.pageSize()))}`);
   }
 
   #finish(fetch: Fetch): void {
-    clearTimeout(fetch.timer);
-    this.#fetches.delete(this.#options.conversation(fetch.target));
+    fetch.cancel();
+    this.#fetches.delete(this.#options.names.conversation(fetch.target));
     this.#options.emit(fetch.held.splice(0));
     fetch.done.resolve();
   }
@@ -190,7 +196,7 @@ export class Backfill {
       timestamp:
         typeof server_time === "string" && /^[0-9TZ:.-]+$/.test(server_time) ? server_time : undefined,
     };
-    const form = this.#options.references.find((name) => forms[name] !== undefined);
+    const form = this.#options.references().find((name) => forms[name] !== undefined);
     return form === undefined ? undefined : `${form}=${forms[form]}`;
   }
 }

@@ -1,4 +1,5 @@
 /** The kind: memory that grows with what a server sends, in a process that serves other people's connections too. */
+import { systemClock } from "@linkspan/daemon-kit";
 import { expect, test } from "vitest";
 import type { Line } from "../inbound.ts";
 import { type IrcClient, wantedCaps } from "../client.ts";
@@ -7,9 +8,12 @@ import { Batches, within } from "./batches.ts";
 import { Channels } from "./channels.ts";
 import { FloodGate } from "./flood-gate.ts";
 import { Joins } from "./joins.ts";
+import { LiveEvents } from "./live-events.ts";
 import { Memory } from "./memory.ts";
-import { News } from "./news.ts";
+import { Names } from "./names.ts";
 import { oddityOf } from "./odd-lines.ts";
+import { Spellings } from "./spellings.ts";
+import { Timers } from "./timers.ts";
 import { Writer } from "./writer.ts";
 
 const line = (command: string, params: string[], nick = "eve", tags: Record<string, string> = {}): Line => ({
@@ -21,8 +25,14 @@ const line = (command: string, params: string[], nick = "eve", tags: Record<stri
   command,
   params,
 });
-const fold = (name: string) => name.toLowerCase();
-const isSelf = (nick: string) => nick === "alice";
+const timers = new Timers(systemClock, (work) => work(), new AbortController().signal);
+const names = new Names({
+  identity: { workspaceId: "ws", identityId: "id" },
+  network: "net",
+  nick: "alice",
+  server: { facts: { caseMapping: "ascii", channelTypes: "#", statusPrefixes: "" } },
+  spellings: new Spellings(),
+});
 const memory = () =>
   new Memory({
     channels: [],
@@ -30,21 +40,21 @@ const memory = () =>
     pace: { perSecond: 1, burst: 8 },
     checkpoint: undefined,
     identityId: "id",
+    clock: systemClock,
   });
 const joins = (written: string[], followForwards = false) =>
   new Joins({
     memory: memory(),
     write: (text) => void written.push(text),
-    fold,
-    isSelf,
-    guard: (work) => work(),
+    names,
+    timers,
     followForwards,
     maxChannels: () => undefined,
-    onNews: () => undefined,
+    onNotice: () => undefined,
   });
 
 test("channels that a server puts us into", () => {
-  const channels = new Channels({ fold, isSelf, memberPrefixes: () => "@+" });
+  const channels = new Channels({ names, memberPrefixes: () => "@+" });
   for (let i = 0; i < 5_000; i++) channels.see(line("JOIN", [`#c${i}`], "alice"));
   expect(channels.names.length).toBe(1_000);
   for (let i = 0; i < 5_000; i++) channels.see(line("PART", [`#c${i}`], "alice"));
@@ -53,11 +63,11 @@ test("channels that a server puts us into", () => {
 });
 
 test("members that a server names, and names it takes away again", () => {
-  const channels = new Channels({ fold, isSelf, memberPrefixes: () => "@+" });
+  const channels = new Channels({ names, memberPrefixes: () => "@+" });
   channels.see(line("JOIN", ["#a"], "alice"));
   channels.see(line("JOIN", ["#b"], "alice"));
-  const names = Array.from({ length: 150_000 }, (_, i) => `n${i}`).join(" ");
-  channels.see(line("353", ["alice", "=", "#a", names]));
+  const nicks = Array.from({ length: 150_000 }, (_, i) => `n${i}`).join(" ");
+  channels.see(line("353", ["alice", "=", "#a", nicks]));
   expect(channels.members.length).toBe(99_999); // one is in both channels
   channels.see(line("353", ["alice", "=", "#b", "one two"]));
   expect(channels.of("one")).toEqual([]);
@@ -124,27 +134,17 @@ test("batches within batches, of which the outer ones end", () => {
 
 test("topics of any number of channels", () => {
   const known = memory();
-  const news = new News({
-    self: () => ({
-      workspaceId: "ws",
-      identityId: "id",
-      network: "net",
-      nick: "alice",
-      caseMapping: "ascii",
-      channelTypes: "#",
-      statusPrefixes: "",
-    }),
+  const live = new LiveEvents({
+    names,
     memory: known,
     membership: "all",
-    isSelf,
-    fold,
     emit: (events) => void (told += events.length),
-    guard: (work) => work(),
+    timers,
     splitMs: 1,
   });
   let told = 0;
   const tell = (channel: string, topic: string) =>
-    news.tell({
+    live.take({
       line: line("332", ["alice", channel, topic]),
       seen: { connection: "c", line: 1, receivedAt: new Date() },
       batch: undefined,
@@ -175,14 +175,14 @@ test("channels that we are in without having asked, and forwards that lead from 
     const [from, to] = [i === 0 ? "#c4999" : `#f${i}`, `#f${i + 1}`];
     some.see(line("470", ["alice", from, to, "Forwarding to another channel"]));
   }
-  expect(some.news.filter((sentence) => sentence.includes("was joined instead")).length).toBe(10);
+  expect(some.notices.filter((sentence) => sentence.includes("was joined instead")).length).toBe(10);
 });
 
 test("lines that a server makes us ask for", async () => {
   const over = new AbortController();
   // The gate's clock stands still while lines come in, so that none leaves meanwhile, however slow the machine is.
   let nowMs = 0;
-  const gate = new FloodGate({ perSecond: 10_000, burst: 10_000 }, () => nowMs);
+  const gate = new FloodGate({ perSecond: 10_000, burst: 10_000 }, { monotonicMs: () => nowMs });
   const written: string[] = [];
   const isWritten = Promise.withResolvers<void>();
   const write = (text: string) => {
@@ -190,7 +190,11 @@ test("lines that a server makes us ask for", async () => {
     isWritten.resolve();
   };
   gate.pass(10_000);
-  const writer = new Writer({ write } as unknown as IrcClient, gate, over.signal);
+  const writer = new Writer(
+    { write } as unknown as IrcClient,
+    gate,
+    new Timers(systemClock, (work) => work(), over.signal),
+  );
   for (let i = 0; i < 20_000; i++) writer.soon(`CHATHISTORY ${i}`);
   expect(written).toEqual([]);
   nowMs += 1_000;
@@ -210,12 +214,12 @@ test("lines of histories that are never ended, and histories that are asked for 
       emitted.push(1);
       return [];
     },
-    guard: (work) => work(),
-    conversation: (target) => target,
+    timers,
+    names,
     learn: () => true,
     seenUntil: undefined,
-    pageSize: 100,
-    references: ["msgid", "timestamp"],
+    pageSize: () => 100,
+    references: () => ["msgid", "timestamp"],
   });
   const long = line("PRIVMSG", ["#a", "x".repeat(60_000)], "eve", { msgid: "m" });
   const seen = { connection: "c", line: 1, receivedAt: new Date() };

@@ -1,9 +1,9 @@
-/** The channels that we are in and who is with us, which is the only way to know what a QUIT or NICK concerns. */
+/** Our channels and their members: the only way to know which channels a QUIT or NICK concerns. */
 import type { Line } from "../inbound.ts";
+import type { Names } from "./names.ts";
 
 export interface ChannelsOptions {
-  readonly fold: (name: string) => string;
-  readonly isSelf: (nick: string) => boolean;
+  readonly names: Names;
   /** Symbols before a nickname in NAMES. */
   readonly memberPrefixes: () => string;
 }
@@ -34,22 +34,24 @@ export class Channels {
   }
 
   has(name: string): boolean {
-    return this.#joined.has(this.#options.fold(name));
+    return this.#joined.has(this.#options.names.fold(name));
   }
 
   get names(): readonly string[] {
     return [...this.#joined.values()].map(({ name }) => name);
   }
 
-  /** How a channel of ours, or somebody in one, is spelled. */
-  spelled(folded: string): string | undefined {
+  /** The spelling to write for a name: that of the channel, or of its member, where it is known. */
+  spelled(name: string): string {
+    const { names } = this.#options;
+    const folded = names.fold(name);
     const channel = this.#joined.get(folded);
     if (channel !== undefined) return channel.name;
     for (const { members } of this.#joined.values()) {
       const nick = members.get(folded);
       if (nick !== undefined) return nick;
     }
-    return undefined;
+    return names.spelled(name);
   }
 
   /** Everybody who shares a channel, each once. */
@@ -59,18 +61,18 @@ export class Channels {
 
   /** Folded names of the channels that a nickname is in. */
   of(nick: string): readonly string[] {
-    const folded = this.#options.fold(nick);
+    const folded = this.#options.names.fold(nick);
     return [...this.#joined].filter(([, { members }]) => members.has(folded)).map(([name]) => name);
   }
 
   /** Follows the line; ask {@link of} before. */
   see({ command, params, nick }: Line): void {
-    const { fold, isSelf } = this.#options;
+    const { names } = this.#options;
     const [first = "", second = ""] = params;
     switch (command) {
       case "JOIN": {
-        if (isSelf(nick)) this.#enter(first);
-        this.#add(this.#joined.get(fold(first)), nick);
+        if (names.isSelf(nick)) this.#enter(first);
+        this.#add(this.#joined.get(names.fold(first)), nick);
         break;
       }
       case "PART":
@@ -94,15 +96,15 @@ export class Channels {
   }
 
   #leave(channel: string, nick: string): void {
-    const { fold, isSelf } = this.#options;
-    const known = this.#joined.get(fold(channel));
+    const { names } = this.#options;
+    const known = this.#joined.get(names.fold(channel));
     if (known === undefined) return;
-    if (isSelf(nick)) this.#forget(known);
+    if (names.isSelf(nick)) this.#forget(known);
     else this.#remove(known.members, nick);
   }
 
   #enter(name: string): void {
-    const key = this.#options.fold(name);
+    const key = this.#options.names.fold(name);
     const known = this.#joined.get(key);
     if (known !== undefined) this.#forget(known);
     if (this.#joined.size < MAX_CHANNELS) this.#joined.set(key, { name, members: new Map() });
@@ -110,12 +112,12 @@ export class Channels {
 
   #forget({ name, members }: Channel): void {
     this.#count -= members.size;
-    this.#joined.delete(this.#options.fold(name));
+    this.#joined.delete(this.#options.names.fold(name));
   }
 
   #add(channel: Channel | undefined, nick: string): void {
     if (channel === undefined || nick.length > MAX_NICK_LENGTH) return;
-    const key = this.#options.fold(nick);
+    const key = this.#options.names.fold(nick);
     if (!channel.members.has(key)) {
       if (this.#count >= MAX_MEMBERS) return;
       this.#count += 1;
@@ -125,13 +127,13 @@ export class Channels {
 
   /** @returns whether it was there */
   #remove(members: Map<string, string>, nick: string): boolean {
-    const wasThere = members.delete(this.#options.fold(nick));
+    const wasThere = members.delete(this.#options.names.fold(nick));
     if (wasThere) this.#count -= 1;
     return wasThere;
   }
 
   #names(channel: string, list: string): void {
-    const known = this.#joined.get(this.#options.fold(channel));
+    const known = this.#joined.get(this.#options.names.fold(channel));
     const prefixes = this.#options.memberPrefixes();
     for (const entry of list.split(" ")) {
       let from = 0;

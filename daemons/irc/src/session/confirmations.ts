@@ -1,5 +1,5 @@
 /**
- * When is a line said? The server never answers a PRIVMSG, so there are two proofs.
+ * Confirms that a text was sent. The server never answers a PRIVMSG, so there are two ways.
  *
  *   labels on:  the answer that carries our label: our own echo (said), an error (not said), an ACK (said, where
  *               there are no echoes)
@@ -7,21 +7,21 @@
  *               text's, no error means said. An own echo in between gives it the server's id; it is known by its
  *               words. Another client of the account may speak there at the same time, and a server may alter what
  *               we said, so a line of ours with other words waits for the PONG: if the echo has not come by then, the
- *               line most like the text is it, and all others are somebody's news. Some servers send the echo from
+ *               line most like the text is it, and all others become events. Some servers send the echo from
  *               where the other person is, long after the PONG: it is waited for without holding anything up.
  *
- * What has neither when the connection ends may or may not have been said.
+ * A text that has neither when the connection ends is uncertain.
  */
 import { UncertainSend, type Said } from "@linkspan/daemon-kit";
 import { serverTime, type Line } from "../inbound.ts";
 import { refusalOf } from "../refusals.ts";
+import type { Names } from "./names.ts";
 import { MARK, plain } from "./own-sends.ts";
 
 export interface ConfirmationOptions {
   readonly labels: () => boolean;
   readonly echoes: () => boolean;
-  readonly isSelf: (nick: string) => boolean;
-  readonly same: (a: string, b: string) => boolean;
+  readonly names: Names;
   /** Names what the server gives no id; unique among all connections. */
   readonly connection: string;
 }
@@ -46,7 +46,7 @@ interface Pending extends Text {
 interface Held {
   readonly line: Line;
   readonly at: Date;
-  /** Makes news of it. */
+  /** Makes its events. */
   readonly tell: () => void;
 }
 
@@ -61,7 +61,7 @@ interface Owed {
 const MAX_OWED = 64;
 const OWED_MS = 60_000;
 
-/** What a server must echo in a label, at most 64 bytes. */
+/** Labels that every server echoes; at most 64 bytes. */
 const LABEL = /^[A-Za-z0-9_-]{1,64}$/;
 
 export class Confirmations {
@@ -115,8 +115,8 @@ export class Confirmations {
 
   /**
    * @param label the line's own, or that of the batch it is in
-   * @param tell makes news of the line; called later, where it is not known yet whether it is the echo of a text
-   * @returns whether the line is the echo of something said here, or may be, and so no news now
+   * @param tell makes the events of the line; called later, where it is not known yet whether it is the echo of a text
+   * @returns whether the line is the echo of something said here, or may be, and so makes no event now
    */
   see(line: Line, label: string | undefined, at: Date, tell: () => void): boolean {
     if (line.command === "PONG") this.#pong(line.params.at(-1), at);
@@ -137,16 +137,16 @@ export class Confirmations {
   }
 
   #labelledEcho(line: Line, label: string | undefined, at: Date): boolean {
-    if (label === undefined || !this.#options.isSelf(line.nick)) return false;
+    if (label === undefined || !this.#options.names.isSelf(line.nick)) return false;
     const echoed = this.#labelled(label);
     if (echoed !== undefined) this.#said(echoed, at, line);
     return true;
   }
 
   #echo(held: Held): boolean {
-    const { echoes, isSelf } = this.#options;
+    const { echoes, names } = this.#options;
     const { line, at } = held;
-    if (!echoes() || !isSelf(line.nick)) return false;
+    if (!echoes() || !names.isSelf(line.nick)) return false;
     if (this.#isOwed(line, at)) return true;
     const open = this.#pending.filter((pending) => !pending.settled && this.#isTo(pending, line));
     const echoed =
@@ -209,13 +209,13 @@ export class Confirmations {
       );
   }
 
-  /** What cannot be an echo any more is news. */
+  /** A line that cannot be an echo any more becomes an event. */
   #release(): void {
     const isOpen = ({ line }: Held): boolean =>
       this.#pending.some((pending) => !pending.settled && this.#isTo(pending, line));
-    const news = this.#held.filter((held) => !isOpen(held));
+    const released = this.#held.filter((held) => !isOpen(held));
     this.#held = this.#held.filter(isOpen);
-    for (const { tell } of news) tell();
+    for (const { tell } of released) tell();
   }
 
   #isTo(pending: Pending, { command, params }: Line): boolean {
@@ -228,7 +228,7 @@ export class Confirmations {
 
   /** A service may be named with its server, `NickServ@services.network`, and be shown without. */
   #isTarget(a: string, b: string): boolean {
-    return this.#options.same(withoutServer(a), withoutServer(b));
+    return this.#options.names.same(withoutServer(a), withoutServer(b));
   }
 
   #acknowledged(label: string | undefined, at: Date): void {

@@ -1,6 +1,6 @@
 /**
  * Events on their way to the core, in order, one at a time. While more than a few wait, the server is not read:
- * a slow core then slows the server, and nothing piles up here.
+ * a slow core then slows the server, and memory stays bounded.
  */
 import type { PlatformEvent } from "@linkspan/daemon-kit";
 

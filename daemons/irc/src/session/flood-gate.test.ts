@@ -13,7 +13,7 @@ test("whatever is asked when, no stretch of time sees more lines than burst and 
       fc.integer({ min: 4, max: 10 }),
       (asked, perSecond, burst) => {
         let nowMs = 0;
-        const gate = new FloodGate({ perSecond, burst }, () => nowMs);
+        const gate = new FloodGate({ perSecond, burst }, { monotonicMs: () => nowMs });
         const passed: { readonly atMs: number; readonly lines: number }[] = [];
         for (const { afterMs, lines } of asked) {
           nowMs += afterMs;
@@ -34,7 +34,7 @@ test("whatever is asked when, no stretch of time sees more lines than burst and 
 
 test("after a flood it keeps half the pace, and never less than a line in five seconds", () => {
   let nowMs = 0;
-  const gate = new FloodGate({ perSecond: 2, burst: 8 }, () => nowMs);
+  const gate = new FloodGate({ perSecond: 2, burst: 8 }, { monotonicMs: () => nowMs });
   gate.slowDown();
   expect(gate.perSecond).toBe(1);
   gate.restart();

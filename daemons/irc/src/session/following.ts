@@ -1,25 +1,26 @@
-/** What a line changes about ourselves, or is for us to act upon. */
+/** Applies lines that concern ourselves: our nickname, login, kicks, and answers to requests of ours. */
 import type { IdentityHost } from "@linkspan/daemon-kit";
 import type { Line } from "../inbound.ts";
 import { quoted } from "../wire/formatting.ts";
+import type { Absence } from "./absence.ts";
+import type { Backfill } from "./backfill.ts";
+import type { Joins } from "./joins.ts";
+import type { Names } from "./names.ts";
 import type { Nickname } from "./nickname.ts";
 import type { NickServ } from "./nickserv.ts";
+import type { Status } from "./status.ts";
 
 export interface FollowingOptions {
+  readonly names: Names;
   readonly nickname: Nickname;
   readonly nickserv: NickServ;
   readonly log: IdentityHost["log"];
   readonly isWelcome: () => boolean;
-  readonly isChannel: (name: string) => boolean;
   readonly hasMonitor: () => boolean;
-  /** The account is logged in: channels that refused us may let us in. */
-  readonly onLoggedIn: () => void;
-  /** A history was refused. */
-  readonly onNoHistory: (params: readonly string[]) => void;
-  /** Somebody has written to us while we were away. */
-  readonly onQuery: (nick: string) => void;
-  /** For a person; empty when only our name has changed. */
-  readonly tell: (news: string) => void;
+  readonly joins: Joins;
+  readonly backfill: Backfill;
+  readonly absence: Absence;
+  readonly status: Status;
 }
 
 export class Following {
@@ -30,8 +31,7 @@ export class Following {
   }
 
   see({ command, params, nick }: Line, isOurs: boolean): void {
-    const { nickname, nickserv, log, isWelcome, isChannel, onLoggedIn, onNoHistory, onQuery, tell } =
-      this.#options;
+    const { names, nickname, nickserv, joins, backfill, absence, status, log, isWelcome } = this.#options;
     const [first = "", second = "", third = ""] = params;
     switch (command) {
       case "NICK":
@@ -43,7 +43,7 @@ export class Following {
       case "435":
       case "447":
       case "484":
-        if (!isChannel(second)) this.#nickRefused(command, second, params.at(-1) ?? "");
+        if (!names.isChannel(second)) this.#nickRefused(command, second, params.at(-1) ?? "");
         break;
       case "QUIT":
         nickname.freed(nick);
@@ -52,19 +52,20 @@ export class Following {
         for (const free of second.split(",")) nickname.freed(free.split("!")[0] ?? free);
         break;
       case "KICK":
-        if (nickname.isSelf(second)) {
+        if (names.isSelf(second)) {
           const why = third === "" ? "" : ` (${quoted(third)})`;
-          tell(`${nick || "the server"} kicked us from ${first}${why}; join it again to go back`);
+          status.report(`${nick || "the server"} kicked us from ${first}${why}; join it again to go back`);
         }
         break;
       case "900":
-        if (isWelcome()) onLoggedIn();
+        // Channels that refused us may let us in now.
+        if (isWelcome()) joins.again();
         break;
       case "NOTICE":
         if (isWelcome()) nickserv.heard(nick);
         break;
       case "FAIL":
-        if (first === "CHATHISTORY") onNoHistory(params);
+        if (first === "CHATHISTORY") backfill.refused(params);
         if (first === "NICK") this.#nickRefused(second, third, params.at(-1) ?? "");
         break;
       case "WARN":
@@ -75,7 +76,7 @@ export class Following {
         log.info({ event: "irc.monitor_full" });
         break;
       case "CHATHISTORY":
-        if (first === "TARGETS" && !isChannel(second)) onQuery(second);
+        if (first === "TARGETS" && !names.isChannel(second)) absence.mend(second);
         break;
     }
   }
@@ -90,18 +91,18 @@ export class Following {
 
   /** By ourselves, or because services or operators decided so. */
   #renamed(nick: string): void {
-    const { nickname, isWelcome, tell } = this.#options;
+    const { nickname, isWelcome, status } = this.#options;
     nickname.changed(nick);
     if (!isWelcome()) return;
     this.askNicknameBack();
-    tell("");
+    status.report("");
   }
 
   #nickRefused(code: string, nick: string, words: string): void {
-    const { nickname, isWelcome, tell } = this.#options;
+    const { nickname, isWelcome, status } = this.#options;
     // Only what the nickname itself is refused for is for good; channels and other people change.
     const isFinal = code === "432" || /ERRONEOUS|INVALID/.test(code);
     const why = isFinal ? `${code} ${quoted(words)}` : undefined;
-    if (isWelcome() && nickname.refused(nick, why)) tell("");
+    if (isWelcome() && nickname.refused(nick, why)) status.report("");
   }
 }

@@ -2,23 +2,24 @@
  * From the first line to being welcome: a nickname, a login, and the end of the server's greeting.
  *
  * SASL comes first and decides alone. Only where it is not offered does NickServ get the password, after
- * registration. A login that is configured and does not succeed ends the connection: nobody is to be seen under
- * their nickname, and their own address, without it. Whether it is tried again depends on what failed.
+ * registration. A login that is configured and does not succeed ends the connection: nobody is to be visible
+ * under their nickname, with their own address, without it. Whether it is tried again depends on what failed.
  */
 import { type Ending, nickRefused, registrationRefusalOf } from "../errors.ts";
 import type { Line } from "../inbound.ts";
 import { isReminder, type LoginFailure, nickservRefusalOf, saslFailureOf } from "../logins.ts";
-import type { Guard } from "./guard.ts";
+import type { Timers } from "./timers.ts";
+import type { Names } from "./names.ts";
 import type { Nickname } from "./nickname.ts";
 import type { NickServ } from "./nickserv.ts";
 
 export interface HandshakeOptions {
+  readonly names: Names;
   readonly nickname: Nickname;
   readonly write: (line: string) => void;
   readonly saslWanted: boolean;
   readonly nickserv: NickServ;
-  readonly isChannel: (name: string) => boolean;
-  readonly guard: Guard;
+  readonly timers: Timers;
   readonly onWelcome: () => void;
   readonly onEnd: (ending: Ending) => void;
   /** The login did not succeed; the connection must end. */
@@ -33,22 +34,16 @@ export interface HandshakeOptions {
   readonly greetTimeoutMs?: number;
 }
 
-export class Handshake implements Disposable {
+export class Handshake {
   readonly #options: Required<HandshakeOptions>;
   #phase: "registering" | "greeted" | "identifying" | "welcome" = "registering";
-  #account: string | undefined;
   #loggedIn = false;
   #isUnanswered = false;
   #failure: string | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #cancel: () => void = () => undefined;
 
   constructor(options: HandshakeOptions) {
     this.#options = { identifyTimeoutMs: 5_000, greetTimeoutMs: 5_000, ...options };
-  }
-
-  /** The services account, once logged in. */
-  get account(): string | undefined {
-    return this.#account;
   }
 
   get registered(): boolean {
@@ -76,7 +71,7 @@ export class Handshake implements Disposable {
   }
 
   see(line: Line): void {
-    const { nickname, nickserv } = this.#options;
+    const { names, nickname, nickserv } = this.#options;
     const [first = "", second = "", third = ""] = line.params;
     switch (line.command) {
       case "001":
@@ -90,11 +85,11 @@ export class Handshake implements Disposable {
         this.#login();
         break;
       case "900":
-        this.#account = third;
+        names.account = third;
         this.#succeeded();
         break;
       case "901":
-        this.#account = undefined;
+        names.account = undefined;
         break;
       case "903":
       case "907":
@@ -118,15 +113,11 @@ export class Handshake implements Disposable {
       case "435":
       case "436":
       case "437":
-        if (!this.registered && !this.#options.isChannel(second)) this.#nickRefused(line);
+        if (!this.registered && !names.isChannel(second)) this.#nickRefused(line);
         break;
       default:
         this.#refused(line);
     }
-  }
-
-  [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
   }
 
   #refused(line: Line): void {
@@ -147,17 +138,17 @@ export class Handshake implements Disposable {
   }
 
   #nickRefused({ command, params }: Line): void {
-    const { nickname, write, onEnd } = this.#options;
+    const { names, nickname, write, onEnd } = this.#options;
     const refused = params[1] ?? "";
     // One that we made up may be too long; the one that was asked for is the person's to change.
-    const next = command === "432" && nickname.isSelf(refused) ? undefined : nickname.next();
+    const next = command === "432" && names.isSelf(refused) ? undefined : nickname.next();
     if (next === undefined) onEnd(nickRefused(refused, params.at(-1) ?? ""));
     else write(`NICK ${next}`);
   }
 
   #login(): void {
     if (this.#phase !== "greeted") return;
-    clearTimeout(this.#timer);
+    this.#cancel();
     const { saslWanted, nickserv, identifyTimeoutMs, onLoginFailed } = this.#options;
     if (this.#loggedIn || (!saslWanted && !nickserv.isConfigured)) this.#welcome();
     else if (!nickserv.isConfigured) {
@@ -192,7 +183,7 @@ export class Handshake implements Disposable {
   /** NickServ has answered, or taken too long: its words reach the person as a message. */
   #identified(isAnswered: boolean): void {
     if (this.#phase !== "identifying") return;
-    clearTimeout(this.#timer);
+    this.#cancel();
     const { nickserv, mustProve, onLoginFailed } = this.#options;
     this.#isUnanswered = !isAnswered;
     if (isAnswered) this.#welcome();
@@ -209,7 +200,7 @@ export class Handshake implements Disposable {
   }
 
   #after(ms: number, work: () => void): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#options.guard(work), ms);
+    this.#cancel();
+    this.#cancel = this.#options.timers.after(ms, work);
   }
 }

@@ -1,4 +1,4 @@
-/** Keys that operators give to channels of ours, or take off, while we are there: the next join needs them. */
+/** Follows keys that operators set on channels of ours or remove: the next join needs them. */
 import type { Line } from "../inbound.ts";
 import { isChannelKey } from "../secrets.ts";
 import type { Isupport } from "../wire/isupport.ts";

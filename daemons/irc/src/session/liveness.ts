@@ -1,48 +1,47 @@
-/** Notices a connection that is open and dead: after a silence it asks, and without an answer it gives up. */
-import type { Guard } from "./guard.ts";
+/** Notices a connection that is open but no longer served: after a silence it asks, and without an answer it gives up. */
+import type { Timers } from "./timers.ts";
 
 export interface LivenessOptions {
   readonly quietMs: number;
   readonly graceMs: number;
   readonly ask: () => void;
-  readonly onDeaf: () => void;
-  readonly guard: Guard;
-  /** True while we do not listen ourselves; then silence says nothing. */
-  readonly isDeafening: () => boolean;
+  readonly onUnanswered: () => void;
+  readonly timers: Timers;
+  /** True while we do not read ourselves; then silence says nothing. */
+  readonly isPaused: () => boolean;
 }
 
-export class Liveness implements Disposable {
+export class Liveness {
   readonly #options: LivenessOptions;
-  #timer: NodeJS.Timeout | undefined;
-  #heardMs = performance.now();
+  #heardMs: number;
   #askedMs: number | undefined;
 
   constructor(options: LivenessOptions) {
     this.#options = options;
-    this.#arm(options.quietMs);
+    this.#heardMs = options.timers.monotonicMs();
+  }
+
+  start(): void {
+    this.heard();
+    this.#arm(this.#options.quietMs);
   }
 
   /** Anything came from the server. */
   heard(): void {
-    this.#heardMs = performance.now();
+    this.#heardMs = this.#options.timers.monotonicMs();
     this.#askedMs = undefined;
   }
 
-  [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-  }
-
   #arm(ms: number): void {
-    this.#timer = setTimeout(() => this.#options.guard(() => this.#look()), Math.max(1, ms));
+    this.#options.timers.after(Math.max(1, ms), () => this.#look());
   }
 
   #look(): void {
-    const { quietMs, graceMs, ask, onDeaf, isDeafening } = this.#options;
-    const nowMs = performance.now();
-    if (isDeafening()) this.heard();
+    const { quietMs, graceMs, ask, onUnanswered, isPaused, timers } = this.#options;
+    const nowMs = timers.monotonicMs();
+    if (isPaused()) this.heard();
     if (this.#askedMs !== undefined && nowMs - this.#askedMs >= graceMs) {
-      onDeaf();
+      onUnanswered();
       return;
     }
     const leftMs = quietMs - (nowMs - this.#heardMs);

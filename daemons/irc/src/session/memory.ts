@@ -1,4 +1,5 @@
-/** What outlives one connection of an identity, as long as this process keeps it. */
+/** State of an identity that outlives one connection, as long as this process runs. */
+import type { Clock } from "@linkspan/daemon-kit";
 import { isChannelName } from "../conversation.ts";
 import type { Logins } from "../logins.ts";
 import { fold } from "../wire/casemapping.ts";
@@ -12,7 +13,7 @@ export interface Wish {
   readonly key: string | undefined;
 }
 
-/** What another process must know beside where to go on; absent where there is nothing. */
+/** State that another process needs beside the position in the event stream; absent fields are empty. */
 export interface Drift {
   /** Channels joined and left on request. */
   readonly joined?: readonly string[];
@@ -31,7 +32,7 @@ export class Memory {
   readonly #wishes = new Map<string, Wish>();
   /** Server ids of what has been handed over or was said here, so that a replay does not repeat it. */
   readonly #known = new Set<string>();
-  /** Digests of topics by folded channel: one that has not changed while we were away is no news. */
+  /** Digests of topics by folded channel: one that has not changed while we were away makes no event. */
   readonly topics = new Map<string, string>();
   readonly logins: Logins;
   readonly spellings: Spellings;
@@ -48,9 +49,10 @@ export class Memory {
     readonly pace: { readonly perSecond: number; readonly burst: number };
     readonly checkpoint: Readonly<Record<string, unknown>> | undefined;
     readonly identityId: string;
+    readonly clock: Clock;
   }) {
-    const { channels, keyOf, pace, identityId, checkpoint = {} } = options;
-    this.gate = new FloodGate(pace);
+    const { channels, keyOf, pace, identityId, clock, checkpoint = {} } = options;
+    this.gate = new FloodGate(pace, clock);
     this.#configured = channels;
     // Who has a checkpoint was connected before, with this login.
     this.logins = { hasWorked: options.checkpoint !== undefined, refusals: 0 };
@@ -64,7 +66,7 @@ export class Memory {
   }
 
   /**
-   * What was joined and left since the settings were written, and what is to be recognised later. It goes along in
+   * Channels joined and left since the settings were written, and texts and names to recognise later. It goes along in
    * every cursor, which is the one thing that outlives this process.
    */
   get drift(): Drift {

@@ -1,21 +1,21 @@
 /**
- * A netsplit makes every user behind a server quit, and join again when it heals: hundreds of lines, one event.
+ * A netsplit makes every user behind a server quit, and join again when the servers are connected again: hundreds of lines, one event.
  *
  * A QUIT is of a split when it is in a batch that says so, or when its reason is nothing but two server names.
- * Nicknames lost that way are remembered for a while; when they join again, that is the split healing. Each is
+ * Nicknames lost that way are remembered for a while; when they join again, that is the netjoin. Each is
  * told once things have been quiet for a moment.
  */
 import type { PlatformEvent } from "@linkspan/daemon-kit";
-import type { Self } from "../conversation.ts";
 import { splitEvent, type Seen } from "../inbound.ts";
-import type { Guard } from "./guard.ts";
+import type { Names } from "./names.ts";
+import type { Timers } from "./timers.ts";
 
 export type Servers = readonly [string, string];
 
 export interface NetsplitsOptions {
-  readonly self: () => Self;
+  readonly names: Names;
   readonly emit: (events: readonly PlatformEvent[]) => void;
-  readonly guard: Guard;
+  readonly timers: Timers;
   /** Told after this long without more of the same, milliseconds. */
   readonly quietMs?: number;
   /** But never later than this. */
@@ -28,7 +28,7 @@ interface Wave {
   readonly seen: Seen;
   readonly channels: Map<string, string[]>;
   readonly beganMs: number;
-  timer: NodeJS.Timeout | undefined;
+  cancel: () => void;
 }
 
 const SERVER = String.raw`[A-Za-z0-9*](?:[A-Za-z0-9-]*\.)+[A-Za-z]{2,}`;
@@ -74,23 +74,23 @@ export class Netsplits implements Disposable {
     return true;
   }
 
-  /** @returns whether the join was taken as one of a split healing */
+  /** @returns whether the join was taken as one of a netjoin */
   join(nick: string, channel: string, seen: Seen): boolean {
     const key = `${channel} ${nick}`;
     const lost = this.#lost.get(key);
     this.#lost.delete(key);
-    if (lost === undefined || lost.untilMs < performance.now()) return false;
+    if (lost === undefined || lost.untilMs < this.#options.timers.monotonicMs()) return false;
     this.#count("netjoin", lost.servers, channel, nick, seen);
     return true;
   }
 
   [Symbol.dispose](): void {
-    for (const wave of this.#waves.values()) clearTimeout(wave.timer);
+    for (const wave of this.#waves.values()) wave.cancel();
     for (const key of this.#waves.keys()) this.#tell(key);
   }
 
   #remember(key: string, servers: Servers): void {
-    this.#lost.set(key, { servers, untilMs: performance.now() + REMEMBERED_MS });
+    this.#lost.set(key, { servers, untilMs: this.#options.timers.monotonicMs() + REMEMBERED_MS });
     if (this.#lost.size <= REMEMBERED) return;
     const [oldest] = this.#lost.keys();
     if (oldest !== undefined) this.#lost.delete(oldest);
@@ -98,7 +98,8 @@ export class Netsplits implements Disposable {
 
   #count(change: Wave["change"], servers: Servers, channel: string, nick: string, seen: Seen): void {
     const key = `${change} ${servers.join(" ")}`;
-    const nowMs = performance.now();
+    const { quietMs, longestMs, timers } = this.#options;
+    const nowMs = timers.monotonicMs();
     const known = this.#waves.get(key);
     const wave: Wave = known ?? {
       change,
@@ -106,23 +107,22 @@ export class Netsplits implements Disposable {
       seen,
       channels: new Map(),
       beganMs: nowMs,
-      timer: undefined,
+      cancel: () => undefined,
     };
     this.#waves.set(key, wave);
     const nicks = wave.channels.get(channel);
     if (nicks === undefined) wave.channels.set(channel, [nick]);
     else nicks.push(nick);
-    clearTimeout(wave.timer);
-    const { quietMs, longestMs } = this.#options;
+    wave.cancel();
     const afterMs = Math.max(0, Math.min(quietMs, wave.beganMs + longestMs - nowMs));
-    wave.timer = setTimeout(() => this.#options.guard(() => this.#tell(key)), afterMs);
+    wave.cancel = timers.after(afterMs, () => this.#tell(key));
   }
 
   #tell(key: string): void {
     const wave = this.#waves.get(key);
     if (wave === undefined) return;
     this.#waves.delete(key);
-    const self = this.#options.self();
+    const { self } = this.#options.names;
     const { change, servers, seen, channels } = wave;
     this.#options.emit(
       [...channels].map(([channel, nicks]) => splitEvent(change, channel, nicks, servers, self, seen)),

@@ -3,18 +3,19 @@
  *
  * Taken at registration: the next spelling, `nick_`, `nick__`, then with a random number. Not ours, whether it was
  * taken at the start or the server or its services gave us another one later: asked back through NickServ, when its
- * holder quits or changes away, when MONITOR says that it is free, and by itself ever more slowly. A nickname that the
+ * holder quits or changes away, when MONITOR says that it is free, and by itself at growing intervals. A nickname that the
  * server shortens is ours in its short form; one that it does not take is not asked for again.
  */
-import type { Guard } from "./guard.ts";
+import type { Names } from "./names.ts";
+import type { Timers } from "./timers.ts";
 
 export interface NicknameOptions {
   readonly wanted: string;
-  readonly same: (a: string, b: string) => boolean;
+  readonly names: Names;
   readonly write: (line: string) => void;
   /** ISUPPORT `NICKLEN`, once known. */
   readonly maxLength: () => number | undefined;
-  readonly guard: Guard;
+  readonly timers: Timers;
   readonly random?: () => number;
   /** First wait before it is asked back; it doubles up to an hour. Default a minute. */
   readonly askAfterMs?: number;
@@ -22,14 +23,13 @@ export interface NicknameOptions {
 
 const MAX_ASK_AFTER_MS = 3_600_000;
 const MAX_TRIES = 12;
-/** What every server takes (RFC 1459). */
+/** Every server takes as many characters (RFC 1459). */
 const LEAST_MAX_LENGTH = 9;
 
-export class Nickname implements Disposable {
+export class Nickname {
   readonly #options: Required<NicknameOptions>;
-  #current: string;
   #tries = 0;
-  #timer: NodeJS.Timeout | undefined;
+  #cancel: (() => void) | undefined;
   #askAfterMs: number;
   #refusal: string | undefined;
   #isMonitored = false;
@@ -37,38 +37,29 @@ export class Nickname implements Disposable {
 
   constructor(options: NicknameOptions) {
     this.#options = { random: Math.random, askAfterMs: 60_000, ...options };
-    this.#current = options.wanted;
     this.#askAfterMs = this.#options.askAfterMs;
   }
 
-  get current(): string {
-    return this.#current;
-  }
-
   get isWanted(): boolean {
-    return this.#options.same(this.#current, this.#options.wanted) || this.#isShortened;
+    return this.#options.names.same(this.#options.names.nick, this.#options.wanted) || this.#isShortened;
   }
 
   /** How we are called, for a person. */
   get sentence(): string {
-    const { wanted } = this.#options;
-    if (this.#isShortened) return `${this.#current} (the server shortens ${wanted})`;
-    if (this.isWanted) return this.#current;
+    const { wanted, names } = this.#options;
+    if (this.#isShortened) return `${names.nick} (the server shortens ${wanted})`;
+    if (this.isWanted) return names.nick;
     if (this.#refusal !== undefined) {
-      return `${this.#current}, as the server does not take ${wanted} (${this.#refusal})`;
+      return `${names.nick}, as the server does not take ${wanted} (${this.#refusal})`;
     }
     return this.#wasForced
-      ? `${this.#current}, which the network gave us; ${wanted} is asked back`
-      : `${this.#current}, as ${wanted} is taken and asked back`;
-  }
-
-  isSelf(nick: string): boolean {
-    return this.#options.same(nick, this.#current);
+      ? `${names.nick}, which the network gave us; ${wanted} is asked back`
+      : `${names.nick}, as ${wanted} is taken and asked back`;
   }
 
   /** The server says what it is: at registration. */
   is(nick: string): void {
-    this.#current = nick;
+    this.#options.names.nick = nick;
     if (this.isWanted) this.#stop();
   }
 
@@ -92,26 +83,22 @@ export class Nickname implements Disposable {
 
   /** We have another one: wait for ours. */
   recover(hasMonitor: boolean): void {
-    if (this.isWanted || this.#timer !== undefined || this.#refusal !== undefined) return;
-    const { wanted, write, guard } = this.#options;
+    if (this.isWanted || this.#cancel !== undefined || this.#refusal !== undefined) return;
+    const { wanted, write, timers } = this.#options;
     if (hasMonitor && !this.#isMonitored) write(`MONITOR + ${wanted}`);
     this.#isMonitored = hasMonitor;
     const afterMs = this.#askAfterMs;
     this.#askAfterMs = Math.min(MAX_ASK_AFTER_MS, afterMs * 2);
-    this.#timer = setTimeout(
-      () =>
-        guard(() => {
-          this.#timer = undefined;
-          this.take();
-          this.recover(hasMonitor);
-        }),
-      afterMs,
-    );
+    this.#cancel = timers.after(afterMs, () => {
+      this.#cancel = undefined;
+      this.take();
+      this.recover(hasMonitor);
+    });
   }
 
   /** Somebody left a nickname; if it is ours, take it. */
   freed(nick: string): void {
-    if (this.#options.same(nick, this.#options.wanted)) this.take();
+    if (this.#options.names.same(nick, this.#options.wanted)) this.take();
   }
 
   /** Asks the server for ours. */
@@ -123,10 +110,14 @@ export class Nickname implements Disposable {
    * A NICK of ours was refused after registration.
    *
    * @param why for a person, when asking again cannot help
-   * @returns whether that is news
+   * @returns whether a person should be told
    */
   refused(nick: string, why: string | undefined): boolean {
-    if (why === undefined || this.#refusal !== undefined || !this.#options.same(nick, this.#options.wanted)) {
+    if (
+      why === undefined ||
+      this.#refusal !== undefined ||
+      !this.#options.names.same(nick, this.#options.wanted)
+    ) {
       return false;
     }
     this.#refusal = why;
@@ -134,21 +125,17 @@ export class Nickname implements Disposable {
     return true;
   }
 
-  [Symbol.dispose](): void {
-    this.#stop();
-  }
-
   /** Cut at the length that the server allows, which it may not have told. */
   get #isShortened(): boolean {
-    const { wanted, same, maxLength } = this.#options;
-    const length = this.#current.length;
+    const { wanted, names, maxLength } = this.#options;
+    const { length } = names.nick;
     if (length >= wanted.length || length < Math.min(maxLength() ?? LEAST_MAX_LENGTH, wanted.length))
       return false;
-    return same(this.#current, wanted.slice(0, length));
+    return names.same(names.nick, wanted.slice(0, length));
   }
 
   #stop(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#cancel?.();
+    this.#cancel = undefined;
   }
 }

@@ -3,7 +3,8 @@ import type { Settings } from "../config.ts";
 import type { Line } from "../inbound.ts";
 import { identifying, nickservFault } from "../secrets.ts";
 import { textBytes } from "../wire/line-bytes.ts";
-import type { Guard } from "./guard.ts";
+import type { Timers } from "./timers.ts";
+import type { Names } from "./names.ts";
 import type { Nickname } from "./nickname.ts";
 
 export interface NickServOptions {
@@ -12,8 +13,8 @@ export interface NickServOptions {
   /** Says something that no event may show. */
   readonly sayQuietly: (target: string, text: string) => void;
   readonly nickname: Nickname;
-  readonly same: (a: string, b: string) => boolean;
-  readonly guard: Guard;
+  readonly names: Names;
+  readonly timers: Timers;
   /** How long to wait before a login that got no answer is tried again. Default a minute, doubling up to an hour. */
   readonly againAfterMs?: number;
 }
@@ -21,11 +22,11 @@ export interface NickServOptions {
 const MAX_RETAKES = 3;
 const MAX_AGAIN_AFTER_MS = 3_600_000;
 
-export class NickServ implements Disposable {
+export class NickServ {
   readonly #options: Required<NickServOptions>;
   #retakes = 0;
   #againAfterMs: number;
-  #timer: NodeJS.Timeout | undefined;
+  #cancel: () => void = () => undefined;
 
   constructor(options: NickServOptions) {
     this.#options = { againAfterMs: 60_000, ...options };
@@ -43,7 +44,7 @@ export class NickServ implements Disposable {
 
   isService(nick: string): boolean {
     // It may be written as `NickServ@services.network`.
-    return this.#options.same(nick, this.service.split("@")[0] ?? this.service);
+    return this.#options.names.same(nick, this.service.split("@")[0] ?? this.service);
   }
 
   /** Why the login cannot be said; undefined when it can. */
@@ -67,23 +68,18 @@ export class NickServ implements Disposable {
 
   /** Nobody answered: the services may be away just now. */
   identifyLater(): void {
-    const { guard } = this.#options;
-    clearTimeout(this.#timer);
+    this.#cancel();
     const afterMs = this.#againAfterMs;
     this.#againAfterMs = Math.min(MAX_AGAIN_AFTER_MS, afterMs * 2);
-    this.#timer = setTimeout(
-      () =>
-        guard(() => {
-          this.identify();
-          this.identifyLater();
-        }),
-      afterMs,
-    );
+    this.#cancel = this.#options.timers.after(afterMs, () => {
+      this.identify();
+      this.identifyLater();
+    });
   }
 
   /** The services have answered. */
   answered(): void {
-    clearTimeout(this.#timer);
+    this.#cancel();
   }
 
   /** Asks for our nickname, which somebody or a ghost of ours holds. */
@@ -104,9 +100,5 @@ export class NickServ implements Disposable {
       return;
     this.#retakes += 1;
     nickname.take();
-  }
-
-  [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
   }
 }

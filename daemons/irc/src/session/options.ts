@@ -1,11 +1,11 @@
-/** What a connection is made with. */
-import type { IdentityHost, LinkedIdentity } from "@linkspan/daemon-kit";
+/** Options of one connection. */
+import type { Clock, IdentityHost, LinkedIdentity } from "@linkspan/daemon-kit";
 import type { ClientOptions } from "../client.ts";
 import type { Settings } from "../config.ts";
 import type { Endpoint } from "../wire/line-socket.ts";
 import type { Memory } from "./memory.ts";
 
-/** How patient a connection is, milliseconds. */
+/** Time limits of a connection, milliseconds. */
 export interface Patience {
   readonly connectMs: number;
   readonly registerMs: number;
@@ -13,7 +13,7 @@ export interface Patience {
   readonly identifyMs: number;
   /** How long channels may take to answer before we count as connected without them. */
   readonly joinMs: number;
-  /** Silence after which the server is asked for a sign of life, and how long it may take to give one. */
+  /** Silence after which the server is sent a PING, and how long it may take to answer. */
   readonly quietMs: number;
   readonly graceMs: number;
   /** How long a netsplit's lines are gathered. */
@@ -33,6 +33,7 @@ export interface SessionOptions {
   readonly host: IdentityHost;
   readonly memory: Memory;
   readonly patience: Patience;
+  readonly clock: Clock;
   /** Credential fields as text. */
   readonly secret: (name: string) => string | undefined;
   /**

@@ -1,5 +1,5 @@
 /**
- * What we said, recognised when a server or bouncer shows it again. Where tags of clients are relayed, each text
+ * Recognises our own messages when a server or bouncer shows them again. Where tags of clients are relayed, each text
  * carries one that only this identity writes; elsewhere the last texts are known by a digest, which goes along in the
  * cursor and so outlives a crash. A digest counts for what is replayed alone: what is said now may be said twice.
  */

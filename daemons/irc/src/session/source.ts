@@ -1,4 +1,4 @@
-/** Our address as the network shows it, `nick!user@host`: it stands before whatever we say, and takes its bytes. */
+/** Our address as the network shows it, `nick!user@host`: servers put it before each line of ours, so it takes part of the 512 bytes. */
 import type { Line } from "../inbound.ts";
 import { MAX_LINE_BYTES, SOURCE_BYTES } from "../wire/line-bytes.ts";
 

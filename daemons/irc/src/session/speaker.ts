@@ -1,14 +1,16 @@
-/** Says and does what an action asks for, inside its window, and waits for the proof. */
+/** Performs an action inside its window and waits for the confirmation. */
 import { type Said, UncertainSend, type Window } from "@linkspan/daemon-kit";
 import { FabricError } from "@linkspan/envelopes";
 import type { IrcClient } from "../client.ts";
-import { isChannel } from "../conversation.ts";
 import type { Line } from "../inbound.ts";
 import type { Write } from "../outbound.ts";
+import type { Channels } from "./channels.ts";
 import { Confirmations } from "./confirmations.ts";
 import type { Change, Joins } from "./joins.ts";
+import type { Names } from "./names.ts";
 import { MARK, type OwnSends } from "./own-sends.ts";
 import type { Source } from "./source.ts";
+import type { Timers } from "./timers.ts";
 import { inside, isOpen } from "./window.ts";
 import { notNow, type Writer } from "./writer.ts";
 
@@ -17,16 +19,14 @@ export interface SpeakerOptions {
   readonly writer: Writer;
   readonly joins: Joins;
   readonly source: Source;
+  readonly timers: Timers;
   /** Id of the connection. */
   readonly connection: string;
   readonly isWelcome: () => boolean;
-  readonly isSelf: (nick: string) => boolean;
-  readonly same: (a: string, b: string) => boolean;
-  /** A name as it was seen, to be written. */
-  readonly spelled: (name: string) => string;
-  readonly fold: (name: string) => string;
+  readonly names: Names;
+  readonly channels: Channels;
   readonly ownSends: OwnSends;
-  /** What was written has not left this process by the end of its window, and must not leave later. */
+  /** Written bytes have not left this process by the end of their window, and must not leave later. */
   readonly onStuck: () => void;
 }
 
@@ -53,7 +53,9 @@ export class Speaker {
       case "join":
         return this.#change(window, () => joins.join({ name: write.channel, key: write.key }));
       case "leave":
-        return this.#change(window, () => joins.leave(this.#options.spelled(write.channel), write.reason));
+        return this.#change(window, () =>
+          joins.leave(this.#options.channels.spelled(write.channel), write.reason),
+        );
     }
   }
 
@@ -63,61 +65,61 @@ export class Speaker {
   }
 
   /**
-   * @param tell makes news of the line, later, should it be none of ours
-   * @returns whether the line is the echo of something said here, or may be, and so no news now
+   * @param tell makes the events of the line, later, if it turns out not to be ours
+   * @returns whether the line is the echo of something said here, or may be, and so makes no event now
    */
   see(line: Line, label: string | undefined, at: Date, tell: () => void): boolean {
     return this.#confirmations?.see(line, label, at, tell) ?? false;
   }
 
-  /** The connection is over: what is not confirmed by now is in doubt. */
+  /** The connection is over: what is not confirmed by now is uncertain. */
   end(): void {
     this.#confirmations?.end();
   }
 
   async #say(write: Write & { do: "say" }, key: string, window: Window): Promise<Said> {
-    const { client, joins, writer, source, isWelcome, onStuck } = this.#options;
+    const { names, joins, writer, source, timers, isWelcome, onStuck } = this.#options;
     const { command, text } = write;
-    const target = this.#options.spelled(write.target);
-    const ready = isChannel(client.facts, target) ? joins.ready(target) : undefined;
-    if (ready !== undefined) await inside(window, ready, () => notNow(`${target} has not been joined yet`));
+    const target = this.#options.channels.spelled(write.target);
+    const ready = names.isChannel(target) ? joins.ready(target) : undefined;
+    if (ready !== undefined)
+      await inside(window, timers, ready, () => notNow(`${target} has not been joined yet`));
     await writer.turn(this.#confirming().linesPerText, window);
-    if (!isWelcome() || !isOpen(window)) throw notNow("the time to say it is over");
+    if (!isWelcome() || !isOpen(window, timers)) throw notNow("the time to say it is over");
     if (!source.carries(`${command} ${target} :${text}`)) {
       throw new FabricError("platform.too_long", "the server would cut it: our address there is too long");
     }
-    const { ownSends, fold } = this.#options;
+    const { ownSends } = this.#options;
     const tags = this.#tagsOf(write, key);
     const { lines, said } = this.#confirming().expect({ command, target, text, tags }, key);
-    ownSends.add(fold(target), text);
+    ownSends.add(names.fold(target), text);
     const hasLeft = writer.now(lines);
     try {
-      return await inside(window, said, () => new UncertainSend("no confirmation came in time"));
+      return await inside(window, timers, said, () => new UncertainSend("no confirmation came in time"));
     } catch (error) {
-      if (!hasLeft() && !isOpen(window)) onStuck();
+      if (!hasLeft() && !isOpen(window, timers)) onStuck();
       throw error;
     }
   }
 
   async #change(window: Window, changed: () => Change): Promise<Said> {
-    const { writer, isWelcome, connection } = this.#options;
+    const { writer, timers, isWelcome, connection } = this.#options;
     await writer.turn(1, window);
-    if (!isWelcome() || !isOpen(window)) throw notNow("the time to do it is over");
+    if (!isWelcome() || !isOpen(window, timers)) throw notNow("the time to do it is over");
     const { lines, done } = changed();
     writer.now(lines);
-    await inside(window, done, () => new UncertainSend("the server has not answered in time"));
+    await inside(window, timers, done, () => new UncertainSend("the server has not answered in time"));
     this.#changes += 1;
-    return { remoteId: `${connection}.c${this.#changes}`, at: new Date() };
+    return { remoteId: `${connection}.c${this.#changes}`, at: timers.now() };
   }
 
   #confirming(): Confirmations {
-    const { client, isSelf, same, connection } = this.#options;
+    const { client, names, connection } = this.#options;
     // Servers may take a capability back, or offer one later.
     this.#confirmations ??= new Confirmations({
       labels: () => client.has("labeled-response") && client.has("batch"),
       echoes: () => client.has("echo-message"),
-      isSelf,
-      same,
+      names,
       connection,
     });
     return this.#confirmations;

@@ -31,7 +31,7 @@ export class Spellings {
     return this.#seen.get(folded) ?? this.#restored.find((name) => fold(name) === folded) ?? folded;
   }
 
-  /** What another process must know: the newest of those that a server may not find by their folded name. */
+  /** Spellings that another process needs: the newest of those that a server may not find by their folded name. */
   get kept(): readonly string[] {
     const lost = () =>
       [...this.#seen].filter(([folded, name]) => isLost(name, folded)).map(([, name]) => name);

@@ -1,34 +1,33 @@
 /**
- * All that is written after the greeting, at the pace that the server bears.
+ * Writes everything after the greeting, at the pace that the server accepts.
  *
  * A text has a turn: it is written inside its window, all at once, or not at all. Everything else (joins, nicknames,
  * requests) waits in line. Nothing is written while the socket still holds earlier bytes, so that a turn's moment is
  * the moment it leaves.
  */
-import { setTimeout as delay } from "node:timers/promises";
 import type { Window } from "@linkspan/daemon-kit";
 import { FabricError } from "@linkspan/envelopes";
 import type { IrcClient } from "../client.ts";
 import type { FloodGate } from "./flood-gate.ts";
+import type { Timers } from "./timers.ts";
 import { inside, isOpen } from "./window.ts";
 
-/** Lines in line; a server that makes us ask for more gets no more answers until some were written. */
+/** Lines in line; further lines are dropped until some were written. */
 const MAX_QUEUED = 5_000;
 
 export class Writer {
   readonly #client: IrcClient;
   readonly #gate: FloodGate;
-  readonly #over: AbortSignal;
+  readonly #timers: Timers;
   readonly #queue: string[] = [];
   #working = false;
   #reading = Promise.withResolvers<void>();
 
-  /** @param over aborted when the connection is over */
-  constructor(client: IrcClient, gate: FloodGate, over: AbortSignal) {
+  constructor(client: IrcClient, gate: FloodGate, timers: Timers) {
     this.#client = client;
     this.#gate = gate;
-    this.#over = over;
-    over.addEventListener("abort", () => this.#reading.resolve(), { once: true });
+    this.#timers = timers;
+    timers.over.addEventListener("abort", () => this.#reading.resolve(), { once: true });
   }
 
   /** Stops reading, and with it saying: no confirmation could be read. */
@@ -69,31 +68,35 @@ export class Writer {
    * @throws FabricError `platform.rate_limited`, `platform.unavailable`: nothing was written
    */
   async turn(lines: number, window: Window): Promise<void> {
+    const timers = this.#timers;
     for (;;) {
-      if (this.#over.aborted) throw notNow("there is no connection");
-      if (!isOpen(window)) throw notNow("the time to say it is over");
+      if (timers.over.aborted) throw notNow("there is no connection");
+      if (!isOpen(window, timers)) throw notNow("the time to say it is over");
       if (this.#client.paused) {
-        await inside(window, this.#reading.promise, () => notNow("too much is coming in"));
+        await inside(window, timers, this.#reading.promise, () => notNow("too much is coming in"));
       } else if (this.#client.pendingBytes > 0) {
-        await inside(window, this.#client.flushed(), () => notNow("the server takes nothing just now"));
+        await inside(window, timers, this.#client.flushed(), () =>
+          notNow("the server takes nothing just now"),
+        );
       } else {
         const waitMs = this.#gate.pass(lines);
         if (waitMs === 0) return;
-        if (performance.now() + waitMs >= window.untilMs) {
+        if (timers.monotonicMs() + waitMs >= window.untilMs) {
           const detail = "the network's limit of lines is reached";
           throw new FabricError("platform.rate_limited", detail, { retryAfterMs: waitMs });
         }
-        await inside(window, delay(waitMs), () => notNow("the time to say it is over"));
+        await inside(window, timers, timers.sleep(waitMs), () => notNow("the time to say it is over"));
       }
     }
   }
 
   async #work(): Promise<void> {
+    const { over } = this.#timers;
     this.#working = true;
     for (let line = this.#queue.shift(); line !== undefined; line = this.#queue.shift()) {
-      for (let ms = this.#gate.pass(1); ms > 0 && !this.#over.aborted; ms = this.#gate.pass(1))
-        await delay(ms, undefined, { signal: this.#over }).catch(() => undefined);
-      if (this.#over.aborted) break;
+      for (let ms = this.#gate.pass(1); ms > 0 && !over.aborted; ms = this.#gate.pass(1))
+        await this.#timers.sleep(ms);
+      if (over.aborted) break;
       this.#client.write(line);
     }
     this.#working = false;

@@ -9,11 +9,11 @@ export interface ScriptOptions {
   readonly caps?: readonly string[];
   /** ISUPPORT tokens. */
   readonly tokens?: readonly string[];
-  /** Longer nicknames are cut without a word. */
+  /** Longer nicknames are cut without a message. */
   readonly shortenTo?: number;
   /** The CASEMAPPING it tells; none if null, `rfc1459` if absent. */
   readonly caseMapping?: string | null;
-  /** What ends its greeting: numerics, `422` if absent. */
+  /** Numerics that end its greeting, `422` if absent. */
   readonly greeting?: readonly string[];
   /** Its name, `irc.test.invalid` if absent. */
   readonly serverName?: string;
@@ -60,7 +60,7 @@ export class ScriptedClient {
     return `${this.nick}!~user@host.test.invalid`;
   }
 
-  /** Stops reading and hangs up without a word. */
+  /** Stops reading and closes the connection without a message. */
   drop(): void {
     this.#socket.destroy();
   }

@@ -1,5 +1,5 @@
 /**
- * What a server says of itself (numeric 005). Values are what it wrote; tokens without a value, doubled, taken
+ * The features of a server (ISUPPORT, numeric 005). Values are as it wrote them; tokens without a value, doubled, taken
  * back (`-NAME`) or not known do no harm.
  */
 import { type CaseMapping, caseMappingOf } from "./casemapping.ts";

@@ -174,7 +174,7 @@ export class LineSocket extends EventEmitter {
     }
   }
 
-  /** What is called by the socket must not throw: it would end the process. It ends this connection. */
+  /** A callback of the socket must not throw, as that would end the process. A fault ends this connection. */
   #safely(work: () => void): void {
     try {
       work();

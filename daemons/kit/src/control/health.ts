@@ -1,15 +1,15 @@
 /** How a held instance does, told every 30 s and when it changes. */
 import type { Health } from "@linkspan/envelopes";
 import type { BusHealth } from "@linkspan/fabric";
-import type { Keeper } from "../identity/keeper.ts";
+import type { ConnectionSupervisor } from "../identity/connection-supervisor.ts";
 
 export type HealthReport = Health;
 
 /** `ok`: every identity is up. `down`: none is, though there are some, or the bus does not move. */
-export function healthOf(keepers: readonly Keeper[], bus: BusHealth): HealthReport {
-  const identities = keepers.length;
+export function healthOf(supervisors: readonly ConnectionSupervisor[], bus: BusHealth): HealthReport {
+  const identities = supervisors.length;
   if (bus.state === "closed") return { status: "down", identities, detail: "the bus is closed" };
-  const down = keepers.filter((keeper) => !keeper.isUp).length;
+  const down = supervisors.filter((supervisor) => !supervisor.isUp).length;
   const busDetail = bus.state === "up" ? undefined : `the bus is ${bus.state}`;
   const detail = [down > 0 ? `${down} of ${identities} not connected` : undefined, busDetail]
     .filter((part) => part !== undefined)

@@ -14,17 +14,17 @@ import {
   type SealKeys,
 } from "@linkspan/envelopes";
 import type { Logger } from "pino";
-import type { Author } from "../author.ts";
-import type { Clock } from "../clock.ts";
+import type { Author } from "../bus/author.ts";
+import type { Clock } from "../shared/clock.ts";
 import type { BridgeState, Connector, LinkedIdentity, LinkOutcome } from "../connector.ts";
-import { clip } from "../clip.ts";
-import type { CoreCalls } from "../core-calls.ts";
+import { clip } from "../shared/clip.ts";
+import type { CoreCalls } from "../bus/core-calls.ts";
 import { Barrier } from "../identity/barrier.ts";
 import { Credentials } from "../identity/credentials.ts";
 import { failureOf } from "../identity/failure.ts";
 import { hostOf } from "../identity/host.ts";
 import { checkDeclared, closeConnection, openConnection } from "../identity/opening.ts";
-import { aborted, childOf } from "../signals.ts";
+import { aborted, childOf } from "../shared/signals.ts";
 
 export interface LinkContext {
   readonly connector: Connector;

@@ -7,10 +7,10 @@ import {
   type LinkReply,
   type Opened,
 } from "@linkspan/envelopes";
-import type { Bus, Outgoing, ReplyAddress } from "@linkspan/fabric";
+import type { Bus, Delivery, Outgoing } from "@linkspan/fabric";
 import type { Identities } from "../identity/identities.ts";
 import type { HealthReport } from "./health.ts";
-import { clip } from "../clip.ts";
+import { clip } from "../shared/clip.ts";
 import { type LinkContext, tryLink } from "./link.ts";
 
 export interface RequestContext extends LinkContext {
@@ -24,7 +24,7 @@ type Reply = LinkReply | { readonly status: string } | HealthReport;
 /** Carries out one request and answers it; never rejects. */
 export async function answerRequest(
   opened: Opened,
-  replyTo: ReplyAddress | undefined,
+  { replyTo, correlationId }: Pick<Delivery, "replyTo" | "correlationId">,
   context: RequestContext,
 ): Promise<void> {
   const { envelope } = opened;
@@ -40,7 +40,8 @@ export async function answerRequest(
     signal.throwIfAborted();
     const outcome = "status" in reply ? reply.status : "error";
     log.info({ event: "request.answered", ...trace, outcome });
-    if (replyTo !== undefined) await bus.reply(replyTo, written(envelope, outcome, reply, author));
+    if (replyTo === undefined) return;
+    await bus.reply(replyTo, { ...written(envelope, outcome, reply, author), correlationId });
   } catch (error) {
     log.warn({ event: "request.unanswered", ...trace, err: error });
   }

@@ -2,15 +2,15 @@
 import { CODES, FabricError, isFabricError, type Opened, type RequestHistory } from "@linkspan/envelopes";
 import { ACK, type Outgoing, type Verdict } from "@linkspan/fabric";
 import type { Logger } from "pino";
-import type { Author } from "../author.ts";
+import type { Author } from "../bus/author.ts";
 import type { RosterEntry } from "../connector.ts";
-import type { GuardedConnection, Keeper } from "../identity/keeper.ts";
-import { within } from "../signals.ts";
+import type { GuardedConnection, ConnectionSupervisor } from "../identity/connection-supervisor.ts";
+import { within } from "../shared/signals.ts";
 
 export interface SyncContext {
   readonly author: Author;
   readonly publish: (message: Outgoing) => Promise<void>;
-  readonly keeperOf: (identityId: string) => Keeper | undefined;
+  readonly supervisorOf: (identityId: string) => ConnectionSupervisor | undefined;
   readonly log: Logger;
 }
 
@@ -30,15 +30,16 @@ const FETCH_WITHIN_MS = 10 * 60_000;
  */
 export async function synchronise(opened: Opened, context: SyncContext): Promise<Verdict> {
   const { envelope, action } = opened;
-  const keeper = context.keeperOf(envelope.metadata.identity_id ?? "");
-  if (keeper === undefined) return { do: "dead", code: "request.not_found", detail: "no such identity here" };
-  const { connection } = keeper;
-  if (connection === undefined || !keeper.isUp) return { do: "retry", afterMs: AGAIN_MS };
+  const supervisor = context.supervisorOf(envelope.metadata.identity_id ?? "");
+  if (supervisor === undefined)
+    return { do: "dead", code: "request.not_found", detail: "no such identity here" };
+  const { connection } = supervisor;
+  if (connection === undefined || !supervisor.isUp) return { do: "retry", afterMs: AGAIN_MS };
   try {
     if (action.canonical === "request_history") {
-      await history(connection, keeper, envelope.payload as RequestHistory, context);
+      await history(connection, supervisor, envelope.payload as RequestHistory, context);
     } else {
-      await roster(connection, keeper, context);
+      await roster(connection, supervisor, context);
     }
     return ACK;
   } catch (error) {
@@ -57,7 +58,7 @@ export async function synchronise(opened: Opened, context: SyncContext): Promise
 
 async function history(
   { connection, barrier }: GuardedConnection,
-  keeper: Keeper,
+  supervisor: ConnectionSupervisor,
   { conversation, limit, after }: RequestHistory,
   { author, publish }: SyncContext,
 ): Promise<void> {
@@ -66,21 +67,21 @@ async function history(
   }
   const request = { conversation, limit, ...(after !== undefined && { after }) };
   await inTime(barrier.call(() => connection.history?.(request)));
-  await keeper.stream.confirmed();
-  const { workspaceId, identityId } = keeper.identity;
+  await supervisor.stream.confirmed();
+  const { workspaceId, identityId } = supervisor.identity;
   await publish(author.note("sync_complete", workspaceId, { account: identityId, conversation }));
 }
 
 async function roster(
   { connection, barrier }: GuardedConnection,
-  keeper: Keeper,
+  supervisor: ConnectionSupervisor,
   { author, publish }: SyncContext,
 ): Promise<void> {
   if (connection.roster === undefined) {
     throw new FabricError("action.unsupported", "this platform gives no roster");
   }
   const entries = await inTime(barrier.call(() => connection.roster?.() ?? []));
-  const { workspaceId, identityId: account } = keeper.identity;
+  const { workspaceId, identityId: account } = supervisor.identity;
   for (const page of pagesOf(entries)) {
     await publish(author.note("roster_snapshot", workspaceId, { account, entries: page }));
   }

@@ -17,9 +17,9 @@ import {
   ticketHash,
 } from "@linkspan/envelopes";
 import type { Logger } from "pino";
-import { backoffMs } from "../backoff.ts";
-import type { Clock } from "../clock.ts";
-import type { CoreCalls } from "../core-calls.ts";
+import { backoffMs } from "../shared/backoff.ts";
+import type { Clock } from "../shared/clock.ts";
+import type { CoreCalls } from "../bus/core-calls.ts";
 import type { Secrets } from "../secrets.ts";
 
 export interface CredentialOptions {

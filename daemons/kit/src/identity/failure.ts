@@ -1,7 +1,7 @@
 /** What a connection's failure means: a state for people, and whether trying again by ourselves can help. */
 import { CODES, type FabricError, isFabricError } from "@linkspan/envelopes";
 import type { BridgeStateName } from "../connector.ts";
-import { soundMs } from "../sound.ts";
+import { soundMs } from "../shared/checks.ts";
 
 export interface Failure {
   readonly state: BridgeStateName;

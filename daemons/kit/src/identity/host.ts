@@ -2,7 +2,7 @@
 import type { Logger } from "pino";
 import type { BridgeState, IdentityHost, PlatformEvent, Throttle } from "../connector.ts";
 import type { Secrets } from "../secrets.ts";
-import { soundMs } from "../sound.ts";
+import { soundMs } from "../shared/checks.ts";
 import type { Barrier } from "./barrier.ts";
 
 export interface HostOptions {

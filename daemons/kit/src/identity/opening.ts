@@ -1,10 +1,10 @@
 /** Opening and closing a connector's connection, each within a time. A connection that comes too late is closed. */
 import { checkField, FabricError, fieldOf } from "@linkspan/envelopes";
 import type { Logger } from "pino";
-import { type Clock, pause } from "../clock.ts";
+import { type Clock, pause } from "../shared/clock.ts";
 import type { Connection, Connector, IdentityHost, LinkedIdentity } from "../connector.ts";
 import type { Secrets } from "../secrets.ts";
-import { childOf, within } from "../signals.ts";
+import { childOf, within } from "../shared/signals.ts";
 import type { Barrier } from "./barrier.ts";
 
 export interface OpeningOptions {

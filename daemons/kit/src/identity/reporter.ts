@@ -2,12 +2,12 @@
 import { LIMITS, timestamp } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
 import type { Logger } from "pino";
-import type { Author } from "../author.ts";
-import { clip } from "../clip.ts";
-import type { Clock } from "../clock.ts";
+import type { Author } from "../bus/author.ts";
+import { clip } from "../shared/clip.ts";
+import type { Clock } from "../shared/clock.ts";
 import type { BridgeState, LinkedIdentity, Throttle } from "../connector.ts";
-import { Latest } from "../latest.ts";
-import type { Cursor } from "./event-stream.ts";
+import { Latest } from "../shared/latest.ts";
+import type { Cursor } from "../inbound/event-stream.ts";
 
 export interface ReporterOptions {
   readonly author: Author;

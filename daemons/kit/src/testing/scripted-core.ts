@@ -397,7 +397,8 @@ export class ScriptedCore {
       in_reply_to: metadata.message_id,
     });
     const answer = this.#outgoing({ ...envelope, trace_id });
-    if (delivery.replyTo !== undefined) await this.bus.reply(delivery.replyTo, answer);
+    const { replyTo, correlationId } = delivery;
+    if (replyTo !== undefined) await this.bus.reply(replyTo, { ...answer, correlationId });
   }
 
   async #replyTo({ action, payload, metadata }: Envelope): Promise<object> {

@@ -4,7 +4,8 @@ import { EmbeddedBroker, type EmbeddedBus } from "@linkspan/fabric";
 import pino from "pino";
 import { vi } from "vitest";
 import type { Connector } from "../connector.ts";
-import { type Daemon, type DaemonOptions, runDaemon } from "../daemon.ts";
+import { type Daemon, runDaemon } from "../lifecycle/daemon.ts";
+import type { DaemonOptions } from "../lifecycle/daemon-context.ts";
 import { PARTITIONS, ScriptedCore } from "./scripted-core.ts";
 
 export interface Process extends AsyncDisposable {

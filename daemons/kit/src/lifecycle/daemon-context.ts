@@ -1,0 +1,49 @@
+/** What a daemon is started with, and what lives as long as its process. */
+import type { KeyRecord, KeyRing, SealKeys, Signer } from "@linkspan/envelopes";
+import type { Bus } from "@linkspan/fabric";
+import type { Logger } from "pino";
+import type { Clock } from "../shared/clock.ts";
+import type { Connector } from "../connector.ts";
+import type { Carried } from "../inbound/carried.ts";
+import type { Memory } from "../outbound/memory.ts";
+
+export interface DaemonOptions {
+  readonly bus: Bus;
+  readonly connector: Connector;
+  /** Service segment, such as `irc`; the connector's own. */
+  readonly service: string;
+  readonly instance: string;
+  readonly signer: Signer;
+  readonly sealKeys: SealKeys;
+  /** Pinned records of the core's keys, as enrolment gave them. */
+  readonly keys: readonly KeyRecord[];
+  readonly partitions: number;
+  /** Generation of the namespace's declaration; absent: not compared. */
+  readonly generation?: number;
+  readonly log: Logger;
+  /** Drawn once per process; names the holder of the lease. */
+  readonly bootId: string;
+  readonly clock?: Clock;
+  readonly tuning?: Partial<Tuning>;
+  /** Waiting time before a failed connection is opened again, milliseconds. Default 1,000 doubling to 300,000. */
+  readonly reopen?: { readonly firstMs: number; readonly maxMs: number };
+}
+
+export interface Tuning {
+  /** Distance between two identities' openings, milliseconds. Default 50. */
+  readonly openEveryMs: number;
+  /** Least distance between two checkpoints of one identity, milliseconds. Default 500. */
+  readonly checkpointEveryMs: number;
+  /** How long the core may take to answer `hello`, milliseconds. Default 2,000. */
+  readonly helloTimeoutMs: number;
+}
+
+/** What lives as long as the process. */
+export interface DaemonContext extends Required<Omit<DaemonOptions, "keys" | "generation" | "tuning">> {
+  readonly keyRing: KeyRing;
+  readonly memory: Memory;
+  readonly carried: Carried;
+  readonly tuning: Tuning;
+  readonly vaultSealKey: () => Uint8Array | undefined;
+  readonly keysChanged: () => void;
+}

@@ -1,0 +1,22 @@
+import type { Clock } from "./clock.ts";
+
+/** Keeps a distance between starts, so that a restart is no storm of logins. */
+export class Spacing {
+  readonly #everyMs: number;
+  readonly #clock: Clock;
+  #nextMs = Number.NEGATIVE_INFINITY;
+
+  constructor(everyMs: number, clock: Clock) {
+    this.#everyMs = everyMs;
+    this.#clock = clock;
+  }
+
+  /** Resolves when it is the caller's turn; first come first served. */
+  async turn(signal: AbortSignal): Promise<void> {
+    const nowMs = this.#clock.monotonicMs();
+    const atMs = Math.max(nowMs, this.#nextMs);
+    this.#nextMs = atMs + this.#everyMs;
+    if (atMs > nowMs) await this.#clock.sleep(atMs - nowMs, signal);
+    signal.throwIfAborted();
+  }
+}
