@@ -15,6 +15,7 @@ import { isCausedByRow } from "@linkspan/envelopes";
 import pg from "pg";
 import { unavailable } from "./failures.ts";
 import { createEndingRedisBackend } from "./redis-disconnect.ts";
+import { TakePause } from "./take-pause.ts";
 
 export interface Backend<B extends IQueueBackend, Connection> {
   readonly factory: BackendFactory<B, Connection>;
@@ -22,6 +23,8 @@ export interface Backend<B extends IQueueBackend, Connection> {
   readonly producer: Connection;
   /** Waits for the server to come back. */
   readonly consumer: Connection;
+  /** Of what was made by this factory. */
+  readonly takePause: TakePause;
 }
 
 const SCHEMA = "jobs";
@@ -63,12 +66,16 @@ export async function postgresBackend(
     ...LIMITS,
     ...(Client !== undefined && { Client, probeMs: PROBE_MS }),
   };
-  return { factory: patient(enduringPostgres(Client)), producer: connection, consumer: connection };
+  const takePause = new TakePause();
+  const factory = patient(enduringPostgres(Client), takePause);
+  return { factory, producer: connection, consumer: connection, takePause };
 }
 
 export function redisBackend(url: string): Backend<RedisQueueBackend, ConnectionOptions> {
+  const takePause = new TakePause();
   return {
-    factory: patient(createEndingRedisBackend),
+    takePause,
+    factory: patient(createEndingRedisBackend, takePause),
     producer: { url, retryStrategy: reconnectAfterMs, enableOfflineQueue: false },
     consumer: { url, retryStrategy: reconnectAfterMs, maxRetriesPerRequest: null },
   };
@@ -120,19 +127,31 @@ function enduringPostgres(
   };
 }
 
-/** BullMQ asks again at once after any other error, such as a server that is still loading its data. */
+/**
+ * Takes no job during a pause, and does not listen for one either: it would be told of a job in place of a process
+ * that may take it. BullMQ asks again at once after any error but a lost connection, such as a server that is still
+ * loading its data; here that takes a moment.
+ */
 function patient<B extends IQueueBackend, Connection>(
   factory: BackendFactory<B, Connection>,
+  takePause: TakePause,
 ): BackendFactory<B, Connection> {
   return (name, options, factoryOptions) => {
     const made = factory(name, options, factoryOptions);
     const backend: IQueueBackend = made;
+    const listen = backend.waitForJob.bind(backend);
+    backend.waitForJob = async (...args) => {
+      await takePause.over();
+      return listen(...args);
+    };
     const take = backend.moveToActive.bind(backend);
-    backend.moveToActive = (...args) =>
-      take(...args).catch(async (error: unknown) => {
+    backend.moveToActive = async (...args) => {
+      await takePause.over();
+      return take(...args).catch(async (error: unknown) => {
         await delay(RETRY_MS);
         throw error;
       });
+    };
     return made;
   };
 }

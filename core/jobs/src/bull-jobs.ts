@@ -26,8 +26,8 @@ interface Work {
 
 const UNHANDLED_AGAIN_MS = 1_000;
 /**
- * Processes wake up for a delayed job at the same millisecond, and then the same one may take it each time. Who gets
- * one again holds it for a moment and hands it on as waiting: that goes to whoever has waited longest.
+ * Processes wake up for a delayed job at the same millisecond, and then the same one may take it each time. A process
+ * that gets one again makes it waiting at once, and takes no job for this long.
  */
 const HAND_ON_MS = 250;
 const READY_WITHIN_MS = 10_000;
@@ -54,7 +54,7 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
   readonly #running = new Set<Promise<void>>();
   #worker: Promise<Worker<unknown, void, string, B, never, Connection>> | undefined;
   /** The job that last found no handler here. */
-  #passedOn: string | undefined;
+  #putOff: string | undefined;
   #loggedAt = Number.NEGATIVE_INFINITY;
   #closed: Promise<void> | undefined;
 
@@ -293,10 +293,12 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
 
   /** There is no handler here. @throws DelayedError, WaitingError: what BullMQ is told */
   async #passOn(job: Job<unknown, void, string>, token: string | undefined): Promise<never> {
-    const isAgain = this.#passedOn === job.id;
-    this.#passedOn = job.id;
-    if (!isAgain) return putOff(job, token, UNHANDLED_AGAIN_MS);
-    await delay(HAND_ON_MS, undefined, { signal: this.#closing.signal }).catch(() => undefined);
+    if (this.#putOff !== job.id) {
+      this.#putOff = job.id;
+      return putOff(job, token, UNHANDLED_AGAIN_MS);
+    }
+    this.#putOff = undefined; // Else a job that nobody handles would keep this process from the others.
+    this.#backend.takePause.begin(HAND_ON_MS);
     await job.moveToWait(token);
     throw new WaitingError();
   }
