@@ -11,14 +11,13 @@ import { until } from "../servers/until.ts";
 import { ROOT } from "./linkspan.ts";
 import { Machine, Terminal } from "./terminal.ts";
 
-const NODE = "compose/src/main.ts";
+const NPM = "npm start";
+const NODE = "src/main.ts";
 const POSTGRES = "bin/postgres";
 const LONGEST_START_MS = 1_500;
 const LONGEST_STOP_MS = 200;
 
-type End = (terminal: Terminal) => void;
-
-const groupOf = (terminal: Terminal): number => terminal.member("npm start")?.group ?? 0;
+type End = (terminal: Terminal) => void | Promise<void>;
 
 /** How people and machines end a run, and the exit code of npm where the run was up. */
 const ENDS: readonly [string, End, number | null][] = [
@@ -32,10 +31,10 @@ const ENDS: readonly [string, End, number | null][] = [
     0,
   ],
   ["a closed window", (terminal) => terminal.close(), null],
-  ["SIGTERM to npm alone", (terminal) => terminal.signal(terminal.member("npm start"), "SIGTERM"), 0],
-  ["SIGTERM to the process group", (terminal) => terminal.signalGroup(groupOf(terminal), "SIGTERM"), 0],
-  ["SIGKILL to the process", (terminal) => terminal.signal(terminal.member(NODE), "SIGKILL"), 137],
-  ["SIGKILL to the process group", (terminal) => terminal.signalGroup(groupOf(terminal), "SIGKILL"), 137],
+  ["SIGTERM to npm alone", (terminal) => terminal.signal(NPM, "SIGTERM"), 0],
+  ["SIGTERM to the process group", (terminal) => terminal.signalGroup(NPM, "SIGTERM"), 0],
+  ["SIGKILL to the process", (terminal) => terminal.signal(NODE, "SIGKILL"), 137],
+  ["SIGKILL to the process group", (terminal) => terminal.signalGroup(NPM, "SIGKILL"), 137],
 ];
 
 describe.runIf(process.platform === "linux")("npm start on a terminal leaves nothing", () => {
@@ -49,7 +48,7 @@ describe.runIf(process.platform === "linux")("npm start on a terminal leaves not
     await using terminal = new Terminal(machine);
     await terminal.shows("ready http");
     expect(terminal.family.size).toBeGreaterThan(5);
-    end(terminal);
+    await end(terminal);
     expect(await terminal.ended()).toBe(code);
     expect(await terminal.left()).toEqual([]);
   });
@@ -57,10 +56,10 @@ describe.runIf(process.platform === "linux")("npm start on a terminal leaves not
   test.each(ENDS)("ended at a random moment of its first start by %s", async (_what, end) => {
     await using fresh = await Machine.create();
     await using terminal = new Terminal(fresh);
-    await terminal.running("npm start");
+    await terminal.running(NPM);
     const afterMs = Math.round(Math.random() * LONGEST_START_MS);
     await delay(afterMs);
-    end(terminal);
+    await end(terminal);
     await terminal.ended();
     expect({ afterMs, left: await terminal.left() }).toEqual({ afterMs, left: [] });
   });
@@ -71,7 +70,7 @@ describe.runIf(process.platform === "linux")("npm start on a terminal leaves not
     terminal.press("Ctrl-C");
     const afterMs = Math.round(Math.random() * LONGEST_STOP_MS);
     await delay(afterMs);
-    end(terminal);
+    await end(terminal);
     await terminal.ended();
     expect({ afterMs, left: await terminal.left() }).toEqual({ afterMs, left: [] });
   });
@@ -82,7 +81,7 @@ describe.runIf(process.platform === "linux")("npm start on a terminal leaves not
       await terminal.running(NODE);
       const afterMs = Math.round(Math.random() * LONGEST_START_MS);
       await delay(afterMs);
-      terminal.signal(terminal.member(NODE), "SIGKILL");
+      await terminal.signal(NODE, "SIGKILL");
       await terminal.ended();
     }
     await using terminal = new Terminal(machine);
@@ -95,8 +94,8 @@ describe.runIf(process.platform === "linux")("npm start on a terminal leaves not
   test("a stop that hangs is forced by a later Ctrl-C only, and takes the database with it", async () => {
     await using terminal = new Terminal(machine);
     await terminal.shows("ready http");
-    const postgres = await terminal.running(POSTGRES);
-    terminal.signal(postgres, "SIGSTOP");
+    await terminal.running(POSTGRES);
+    await terminal.signal(POSTGRES, "SIGSTOP");
     terminal.press("Ctrl-C");
     terminal.press("Ctrl-C");
     await terminal.shows("still stopping; a further Ctrl-C");
@@ -104,14 +103,14 @@ describe.runIf(process.platform === "linux")("npm start on a terminal leaves not
     terminal.press("Ctrl-C");
     await terminal.shows("ended at once");
     await terminal.ended();
-    terminal.signal(postgres, "SIGCONT");
+    await terminal.signal(POSTGRES, "SIGCONT");
     expect(await terminal.left()).toEqual([]);
   });
 
   test("the demo leaves no data, however it ends", async () => {
     await using terminal = new Terminal(machine, `${ROOT}compose/bin/linkspan demo`);
     await terminal.running(POSTGRES);
-    terminal.signal(terminal.member(NODE) ?? terminal.member("main.ts"), "SIGKILL");
+    await terminal.signal(NODE, "SIGKILL");
     await terminal.ended();
     expect(await terminal.left()).toEqual([]);
   });
@@ -141,7 +140,7 @@ describe.runIf(process.platform === "linux")("what nobody caught", () => {
       {},
       async (terminal) => {
         await terminal.shows("ready http");
-        terminal.signal(terminal.member("main.ts"), "SIGUSR2");
+        await terminal.signal(NODE, "SIGUSR2");
       },
     ],
     [
@@ -149,13 +148,13 @@ describe.runIf(process.platform === "linux")("what nobody caught", () => {
       {},
       async (terminal) => {
         await terminal.shows("ready http");
-        const postgres = await terminal.running(POSTGRES);
-        terminal.signal(postgres, "SIGSTOP");
+        await terminal.running(POSTGRES);
+        await terminal.signal(POSTGRES, "SIGSTOP");
         terminal.press("Ctrl-C");
         await terminal.shows("process.stopping");
-        terminal.signal(terminal.member("main.ts"), "SIGUSR2");
+        await terminal.signal(NODE, "SIGUSR2");
         await terminal.shows("process.uncaught_exception");
-        terminal.signal(postgres, "SIGCONT");
+        await terminal.signal(POSTGRES, "SIGCONT");
       },
     ],
   ])("an exception %s stops it cleanly, with a failure and no secret", async (_what, environment, happen) => {
@@ -171,7 +170,7 @@ describe.runIf(process.platform === "linux")("what nobody caught", () => {
   test("a rejection is counted and told in health, and everything goes on", async () => {
     await using terminal = run();
     await terminal.shows("ready http");
-    terminal.signal(terminal.member("main.ts"), "SIGALRM");
+    await terminal.signal(NODE, "SIGALRM");
     await terminal.shows("process.unhandled_rejection");
     expect((await fetch(`${machine.url}/health/ready`)).status).toBe(200);
     const owner = readFileSync(join(machine.data, "owner.token"), "utf8").trim();

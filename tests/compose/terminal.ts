@@ -125,22 +125,33 @@ export class Terminal implements AsyncDisposable {
     this.#child.kill("SIGKILL");
   }
 
-  /** The one whose command line holds the text. */
+  /** The one whose command line holds the text. Not the terminal itself, nor its copy that is about to run the command. */
   member(text: string): Member | undefined {
-    return this.family.living().find(({ command }) => command.includes(text));
+    const isMeant = ({ command }: Member) => command.includes(text) && !command.startsWith("script ");
+    return this.family.living().find(isMeant);
   }
 
-  /** Waits for the process. */
+  /** Waits for the process: at its start it has another command line for a moment. */
   async running(text: string): Promise<Member> {
     return until(() => this.member(text), { what: `${text} to run`, everyMs: 5 });
   }
 
-  signal(member: Member | undefined, name: NodeJS.Signals): void {
+  /** To the process, as soon as it runs; nothing when the command ends before. */
+  async signal(text: string, name: NodeJS.Signals): Promise<void> {
+    const member = await this.#runningOrEnded(text);
     if (member !== undefined) signal(member.pid, name);
   }
 
-  signalGroup(group: number, name: NodeJS.Signals): void {
-    if (group > 1) signal(-group, name);
+  /** To the process group of the process, as soon as that runs; nothing when the command ends before. */
+  async signalGroup(text: string, name: NodeJS.Signals): Promise<void> {
+    const member = await this.#runningOrEnded(text);
+    if (member !== undefined) signal(-member.group, name);
+  }
+
+  async #runningOrEnded(text: string): Promise<Member | undefined> {
+    const isEnded = () => this.#child.exitCode !== null || this.#child.signalCode !== null;
+    await until(() => isEnded() || this.member(text) !== undefined, { what: `${text} to run`, everyMs: 5 });
+    return this.member(text);
   }
 
   /** Resolves when the terminal is free again. @returns the command's exit code, 128 and the signal's number for one */

@@ -117,7 +117,7 @@ function memberOf(pid: number): Member | undefined {
   const fields = stat.slice(end + 2).split(" ");
   const [state = "Z", parent, group] = fields;
   if (stat === "" || state === "Z" || state === "X") return undefined;
-  const command = textOf(`/proc/${pid}/cmdline`).split("\0").slice(0, 3).join(" ").slice(0, 100);
+  const command = textOf(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim();
   return {
     pid,
     parent: Number(parent),
