@@ -110,7 +110,8 @@ describeWithServers(["postgres"], "daemons over HTTP", () => {
     expect((await put(operator, "*", true)).status).toBe(403);
     await put(world.owner, "*", true);
     expect((await get(operator, "irc")).enabled).toBe(true);
-    expect((await put(operator, "nonesuch", true)).status).toBe(400);
+    for (const none of ["core", "vault", "No", "n".repeat(33)])
+      expect((await put(operator, none, true)).status).toBe(400);
   });
 
   test("what was refused is listed, shown with its bytes, published again or dropped", async () => {

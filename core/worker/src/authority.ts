@@ -14,9 +14,22 @@
  * An outcome of an identity that was unlinked still settles what was being said at that moment.
  */
 import { FabricError } from "@linkspan/envelopes";
-import { currentLease, type Identity, identityById, type Lease, type Queryable } from "@linkspan/store";
+import {
+  currentLease,
+  type Identity,
+  identityById,
+  type Lease,
+  type Queryable,
+  UNSIGNED_KID,
+} from "@linkspan/store";
+import type { Core } from "./core.ts";
 
 export type Claim = "event" | "report" | "progress" | "outcome" | "request";
+
+/** Whether the holder of an instance, by its lease's key, signs nothing and may. */
+export function isUnsigned({ namespace }: Pick<Core, "namespace">, kid: string): boolean {
+  return namespace.signatures === "optional" && kid === UNSIGNED_KID;
+}
 
 /** Who signed: a daemon's instance, under an epoch and a key. */
 export interface Speaker {

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { decode, FabricError, formatTopic, type Opened, timestamp, traceIdOf } from "@linkspan/envelopes";
 import type { Delivery } from "@linkspan/fabric";
 import { type Identity, type Lease, UNSIGNED_KID } from "@linkspan/store";
+import { isUnsigned } from "../authority.ts";
 import type { Core } from "../core.ts";
 import { freshNoteId, outgoing } from "../send.ts";
 import { sessionTicket } from "../sync/hello.ts";
@@ -71,8 +72,7 @@ function openAnswer(
 ): Opened {
   const received = { body: delivery.body, kid: delivery.kid, sig: delivery.sig };
   const options = { keys: core.keys, now: core.now() };
-  const isUnsigned = core.namespace.signatures === "optional" && kid === UNSIGNED_KID;
-  if (!isUnsigned) return decode(received, { ...options, signatures: "required" });
+  if (!isUnsigned(core, kid)) return decode(received, { ...options, signatures: "required" });
   return decode(
     { ...received, topic: { service, instance, action } },
     { ...options, signatures: "optional", foreignWorkspace: workspace_id, foreignInReplyTo: messageId },

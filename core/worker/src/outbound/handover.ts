@@ -20,6 +20,7 @@ import {
 import type { Delivery, Outgoing } from "@linkspan/fabric";
 import { type IntentState, lockIntent, postpone, type Turn } from "@linkspan/store";
 import { committed } from "../after-commit.ts";
+import { isUnsigned } from "../authority.ts";
 import type { Core } from "../core.ts";
 import { objectionTo } from "../policy/decide.ts";
 import { CORE, outgoing } from "../send.ts";
@@ -219,8 +220,7 @@ function openAnswer(
 ): Opened {
   const received = { body, kid: signer, sig };
   const options = { keys: core.keys, now: core.now() };
-  const isUnsigned = core.namespace.signatures === "optional" && core.keys.get(kid) === undefined;
-  if (!isUnsigned) return decode(received, { ...options, signatures: "required" });
+  if (!isUnsigned(core, kid)) return decode(received, { ...options, signatures: "required" });
   const topic = { service: intent.service, instance, action };
   const workspace = { foreignWorkspace: intent.workspace_id, foreignInReplyTo: intent.id };
   return decode({ ...received, topic }, { ...options, ...workspace, signatures: "optional" });

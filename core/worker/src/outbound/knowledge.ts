@@ -4,6 +4,7 @@
  */
 import { CapabilitiesSchema, type ServedAction } from "@linkspan/envelopes";
 import { type Declared, declarationsOf, type InstanceKey } from "@linkspan/store";
+import { isUnsigned } from "../authority.ts";
 import type { Core } from "../core.ts";
 
 export interface Knowledge {
@@ -22,7 +23,7 @@ const MAX_KNOWN = 10_000;
 
 /** What a daemon knows that announced nothing of it. */
 const FULL: Knowledge = { attempt: true, deliveryStatus: true, reply: false, served: undefined };
-/** The same without a key of ours, as Msgr's SDKs are on a development namespace: nobody unsigned may ask. */
+/** The same of one that signs nothing, as Msgr's SDKs on a development namespace: nobody unsigned may ask. */
 const UNSIGNED: Knowledge = { ...FULL, attempt: false, deliveryStatus: false };
 
 const Announced = CapabilitiesSchema.pick({ actions: true, knows: true });
@@ -52,8 +53,8 @@ export class DaemonKnowledge {
   /** @param kid of the holder */
   of(key: InstanceKey, kid: string): Knowledge {
     const announced = this.#known.get(nameOf(key))?.announced;
-    if (this.#core.keys.get(kid) !== undefined) return { ...FULL, ...announced };
-    return { ...UNSIGNED, ...announced, attempt: false };
+    if (isUnsigned(this.#core, kid)) return { ...UNSIGNED, ...announced, attempt: false };
+    return { ...FULL, ...announced };
   }
 }
 
