@@ -33,7 +33,7 @@ import {
   updateIdentity,
 } from "@linkspan/store";
 import { EnvelopeVault, FileKeyBackend, PgSecretStore } from "@linkspan/vault";
-import { type Core, Refusals, startWorker, Wakes } from "@linkspan/worker";
+import { type Core, Recording, Refusals, startWorker, Wakes } from "@linkspan/worker";
 import pino from "pino";
 import { Registry } from "prom-client";
 import type { PostgresServer } from "../servers/postgres.ts";
@@ -250,6 +250,7 @@ async function openCore(
     now,
     metrics: prometheusMetrics(registry),
     refusals: stack.use(new Refusals(database, { now, log, flushMs: 50 })),
+    recording: new Recording(),
   };
 }
 

@@ -127,6 +127,108 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
     expect(list.body.intents).toEqual([]);
   });
 
+  interface Result {
+    readonly status: number;
+    readonly intent?: Intent;
+    readonly problem?: { readonly code: string; readonly detail: string; readonly instance: string };
+  }
+  const recordList = (members: readonly unknown[], as = backend) =>
+    world.ask<{ results: Result[]; code?: string }>("POST", "/v1/intents", {
+      as,
+      body: { intents: members },
+    });
+  const memberOf = (idempotency_key: string, text: string, over: object = {}) => ({
+    idempotency_key,
+    ...say(text, over),
+  });
+  const places = async () => {
+    const { rows } = await world.core.database.query<{ text: string }>(
+      `SELECT i.payload->>'text' AS text FROM outbox o JOIN intents i ON i.id = o.intent_id
+        WHERE i.workspace_id = $1 ORDER BY o.ordinal`,
+      [workspace],
+    );
+    return rows.map(({ text }) => text);
+  };
+
+  test("a list: each member has its own key, answer and error, and one conversation keeps its order", async () => {
+    const rival = `bob-${randomUUID()}`;
+    await world.identity(rival, "rival");
+    const known = await record("known", say("known"));
+    const { status, body } = await recordList([
+      memberOf("a", "first"),
+      memberOf("bad", "x", { surprise: 1 }),
+      memberOf("known", "known"),
+      memberOf("b", "second"),
+      memberOf("known", "something else"),
+      memberOf("c", "x", { identity_id: rival }),
+      memberOf("d", "x", { payload: { text: "a\0b" } }),
+      memberOf("e", "not theirs", { user_id: "somebody" }),
+      say("no key"),
+      memberOf("a", "first"),
+      "nothing at all",
+      memberOf("f", "third"),
+    ]);
+    expect(status).toBe(200);
+    expect(body.results.map((result) => result.problem?.code ?? result.intent?.state)).toEqual([
+      "queued",
+      "request.invalid",
+      "queued",
+      "queued",
+      "intent.conflict",
+      "request.not_found",
+      "envelope.schema",
+      "denied",
+      "request.invalid",
+      "queued",
+      "request.invalid",
+      "queued",
+    ]);
+    expect(body.results.map((result) => result.status)).toEqual([
+      202, 400, 202, 202, 409, 404, 400, 202, 400, 202, 400, 202,
+    ]);
+    expect(body.results[1]?.problem?.detail).toContain("surprise");
+    expect(body.results[2]?.intent?.id).toBe(known.body.id);
+    expect(body.results[9]?.intent?.id).toBe(body.results[0]?.intent?.id);
+    expect(await places()).toEqual(["known", "first", "second", "third"]);
+  });
+
+  test("a list of the most members is one request, and one more than that is refused whole", async () => {
+    const members = Array.from({ length: 201 }, (_, i) => memberOf(`k${i}`, `text ${i}`));
+    expect((await recordList(members)).body.code).toBe("request.invalid");
+    expect((await recordList([])).body.code).toBe("request.invalid");
+    expect(await places()).toEqual([]);
+    const { body } = await recordList(members.slice(0, 200));
+    expect(new Set(body.results.map((result) => result.intent?.state))).toEqual(new Set(["queued"]));
+    expect(await places()).toEqual(members.slice(0, 200).map((_, i) => `text ${i}`));
+    const trail = await world.core.database.query<{ action: string; n: number }>(
+      `SELECT action, count(*)::int AS n FROM audit_entries WHERE workspace_id = $1 GROUP BY action ORDER BY action`,
+      [workspace],
+    );
+    expect(trail.rows).toEqual([
+      { action: "intent.queued", n: 200 },
+      { action: "intent.recorded", n: 200 },
+    ]);
+  });
+
+  test("a lane that a settlement holds makes its own intents wait, and no other's", async () => {
+    const held = await record("held", say("held"));
+    const quiet = memberOf("other", "other", { conversation: channel(workspace).replace("%23a", "%23b") });
+    const client = await world.core.database.pool.connect();
+    try {
+      await client.query("BEGIN");
+      await client.query("SELECT 1 FROM lanes WHERE intent_id = $1 FOR UPDATE", [held.body.id]);
+      const waiting = recordList([memberOf("w1", "behind 1"), memberOf("w2", "behind 2")]);
+      const { body } = await recordList([quiet]);
+      expect(body.results[0]?.status).toBe(202);
+      expect(await places()).toEqual(["held", "other"]);
+      await client.query("COMMIT");
+      expect((await waiting).body.results.map((result) => result.status)).toEqual([202, 202]);
+    } finally {
+      client.release();
+    }
+    expect(await places()).toEqual(["held", "other", "behind 1", "behind 2"]);
+  });
+
   test("a queued intent is cancelled, with an audit entry", async () => {
     const { body } = await record("k1", say("hi"));
     const cancelled = await world.ask<Intent>("POST", `/v1/intents/${body.id}/cancel`, { as: backend });

@@ -51,6 +51,25 @@ describeWithServers(["postgres"], "limits over HTTP", () => {
     expect((await ask(world.owner)).status).toBe(200);
   });
 
+  test("the members of a list count like requests, and those that are refused like mistakes", async () => {
+    const limits = { perToken: rate(5), mistakes: rate(3) };
+    await using world = await ApiWorld.start(server, { limits });
+    await world.identity("alice");
+    const [one, two] = [await world.token("one", "backend"), await world.token("two", "backend")];
+    const record = (as: string, intents: readonly object[]) =>
+      world.ask<Problem>("POST", "/v1/intents", { as, body: { intents } });
+    const sound = (key: number) => ({
+      idempotency_key: `k${key}`,
+      identity_id: "alice",
+      payload: { text: "hi" },
+    });
+    expect((await record(one, [1, 2, 3, 4].map(sound))).status).toBe(200);
+    expect((await world.ask("GET", "/v1/intents", { as: one })).status).toBe(200);
+    limited(await world.ask<Problem>("GET", "/v1/intents", { as: one }));
+    expect((await record(two, [{}, {}, {}])).status).toBe(200);
+    limited(await world.ask<Problem>("GET", "/v1/intents", { as: two }));
+  });
+
   test("requests of one workspace that wait for the database leave turns and connections to everybody else", async () => {
     await using world = await ApiWorld.start(server, { limits: { turns: { atOnce: 2, perTenant: 1 } } });
     const [acme, rival] = [await world.token("a", "backend"), await world.token("r", "backend", "rival")];

@@ -24,6 +24,7 @@ import {
   type Core,
   followKeys,
   type Metrics,
+  Recording,
   Refusals,
   requireAuthority,
   speakerOf,
@@ -104,6 +105,7 @@ export async function openCore(
       perWorkspace: config.intent_queue_workspace,
     },
     waitingRoom: new WaitingRoom(),
+    recording: new Recording(),
   };
   wakes.listen(database, log);
   const stop = new AbortController();

@@ -24,6 +24,7 @@ import { intents } from "./routes/intents.ts";
 import { keys } from "./routes/keys.ts";
 import { problems } from "./routes/problems.ts";
 import { quarantine } from "./routes/quarantine.ts";
+import { recordIntentRoutes } from "./routes/record-intents.ts";
 import { replays } from "./routes/replays.ts";
 import { stuck } from "./routes/stuck.ts";
 import { tokens } from "./routes/tokens.ts";
@@ -35,6 +36,7 @@ const ROUTES: readonly Routes[] = [
   healthRoutes,
   document,
   problems,
+  recordIntentRoutes,
   intents,
   events,
   replays,

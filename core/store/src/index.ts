@@ -15,6 +15,7 @@ export * from "./repositories/outbox.ts";
 export * from "./repositories/positions.ts";
 export * from "./repositories/quarantine.ts";
 export * from "./repositories/readers.ts";
+export * from "./repositories/recording.ts";
 export * from "./repositories/refusals.ts";
 export * from "./repositories/registry.ts";
 export * from "./repositories/retention.ts";

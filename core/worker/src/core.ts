@@ -5,6 +5,7 @@ import type { Database } from "@linkspan/store";
 import type { Vault } from "@linkspan/vault";
 import type { Logger } from "pino";
 import type { AccountLimits } from "./identity/account-limits.ts";
+import type { Recording } from "./outbound/recording.ts";
 import type { IntentLimits } from "./outbound/room.ts";
 import type { WaitingRoom } from "./outbound/waiting.ts";
 import type { RefusalLog } from "./refusals.ts";
@@ -31,6 +32,8 @@ export interface Core {
   readonly accountLimits?: AccountLimits;
   /** What is known of how much waits; absent: it is counted for each intent. */
   readonly waitingRoom?: WaitingRoom;
+  /** What those who record intents share; absent: each intent is committed by itself. */
+  readonly recording?: Recording;
 }
 
 export interface Namespace {

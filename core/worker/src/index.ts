@@ -13,7 +13,10 @@ export {
   type Revocation,
   revokeKey,
 } from "./keys.ts";
-export { cancelIntent, type IntentRequest, recordIntent } from "./outbound/record.ts";
+export { cancelIntent } from "./outbound/cancel.ts";
+export { recordIntent, recordIntents } from "./outbound/record.ts";
+export { Recording } from "./outbound/recording.ts";
+export type { IntentRequest, Recorded } from "./outbound/intent-request.ts";
 export { PartitionBalance } from "./inbound/partitions.ts";
 export { inboundQueue } from "./topology.ts";
 export { type Replayed, type ReplayRequest, replayEvents } from "./inbound/replay.ts";

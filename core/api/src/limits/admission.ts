@@ -81,6 +81,17 @@ export class Admission {
     return this.#place(this.#answering, keys, "too many requests of this workspace at once");
   }
 
+  /** What a request asks for beyond one thing counts like further requests. @throws FabricError `request.rate_limited` */
+  more(counted: Counted, count: number): void {
+    if (count <= 0) return;
+    const nowMs = this.#nowMs();
+    refuseFor(this.#tokens.take(counted.tokenKey, nowMs, count), "too many requests with this token");
+    if (counted.countsForWorkspace) {
+      const waitMs = this.#workspaces.take(counted.workspaceId, nowMs, count);
+      refuseFor(waitMs, "too many requests of this workspace");
+    }
+  }
+
   /** Resolves when a request over a rate may be told so. */
   async beforeRefusal(): Promise<void> {
     const { refusedAfterMs } = this.#limits;

@@ -76,5 +76,8 @@ export function turnsOf(connections: number): TurnLimits {
 export const MAX_HEADER_BYTES = 16_384;
 export const MAX_HEADERS = 100;
 
+/** Most members of a list of intents. */
+export const MAX_INTENTS = 200;
+
 /** Most bytes of a body, by what a route takes. */
 export const BODY_BYTES = { small: 16_384, credentials: 262_144, intent: 1_048_576 } as const;

@@ -1,47 +1,14 @@
-/** What backends want said. */
+/** What became of what backends want said; `record-intents.ts` takes it in. */
 import { FabricError, INTENT_STATES } from "@linkspan/envelopes";
 import { intentById, listIntents, stepsOf } from "@linkspan/store";
-import { cancelIntent, type IntentRequest, recordIntent, resolveIntent } from "@linkspan/worker";
+import { cancelIntent, resolveIntent } from "@linkspan/worker";
 import { z } from "zod";
 import { callerOf } from "../auth/caller.ts";
 import type { Routes } from "../context.ts";
-import { BODY_BYTES } from "../limits/limits.ts";
-import {
-  answers,
-  idParams,
-  limitOf,
-  MAX_LIST_BYTES,
-  Name,
-  Open,
-  Serial,
-  Service,
-  Time,
-  withinBytes,
-} from "../schemas.ts";
+import { answers, idParams, limitOf, MAX_LIST_BYTES, Serial, withinBytes } from "../schemas.ts";
 import { IntentDetailView, intentView, IntentView, stepView } from "../views.ts";
 
 const tags = ["intents"];
-
-const NewIntent = z.strictObject({
-  identity_id: Name,
-  user_id: Name.optional().meta({ description: "default: the identity's user" }),
-  service: Service.optional().meta({ description: "must be the identity's, if given" }),
-  action: z
-    .string()
-    .regex(/^[a-z][a-z0-9_]{0,63}$/)
-    .default("outbound_message"),
-  conversation: z.string().max(2_048).optional().meta({ description: "a msgr://channels/ reference" }),
-  payload: Open,
-  expires_at: Time.optional().meta({ description: "default: in a day" }),
-});
-
-const KeyHeader = z
-  .object({
-    "idempotency-key": z
-      .string({ error: "the header Idempotency-Key is missing" })
-      .regex(/^[\x21-\x7e]{1,255}$/, "not 1 to 255 visible ASCII characters"),
-  })
-  .loose();
 
 const State = z.enum(INTENT_STATES);
 
@@ -56,42 +23,6 @@ const IntentPage = z
   .meta({ id: "IntentPage" });
 
 export const intents: Routes = (app, { core }) => {
-  app.post(
-    "/v1/intents",
-    {
-      bodyLimit: BODY_BYTES.intent,
-      config: { isEnvelope: true },
-      schema: {
-        operationId: "recordIntent",
-        tags,
-        summary: "Say something as a linked identity",
-        description:
-          "The same Idempotency-Key with the same body gives the same intent; with another body, 409.",
-        headers: KeyHeader,
-        body: NewIntent,
-        response: answers({ 202: IntentView }),
-      },
-    },
-    async (request, reply) => {
-      const { workspaceId, actor } = callerOf(request);
-      const { body } = request;
-      const wanted: IntentRequest = {
-        workspaceId,
-        identityId: body.identity_id,
-        action: body.action,
-        payload: body.payload,
-        idempotencyKey: request.headers["idempotency-key"],
-        actor,
-        ...(body.user_id !== undefined && { userId: body.user_id }),
-        ...(body.service !== undefined && { service: body.service }),
-        ...(body.conversation !== undefined && { conversation: body.conversation }),
-        ...(body.expires_at !== undefined && { expiresAt: new Date(body.expires_at) }),
-      };
-      const { intent } = await recordIntent(core, wanted);
-      return reply.code(202).header("location", `/v1/intents/${intent.id}`).send(intentView(intent));
-    },
-  );
-
   app.get(
     "/v1/intents",
     {

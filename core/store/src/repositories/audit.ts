@@ -35,6 +35,7 @@ export function auditTrail(
     .select(["id", "at", "actor", "action", "subject", "detail"])
     .where("workspace_id", "=", filter.workspaceId)
     .orderBy("at", "desc")
+    .orderBy("id", "desc")
     .limit(filter.limit);
   if (filter.subject !== undefined) query = query.where("subject", "=", filter.subject);
   return run(on, query);

@@ -94,6 +94,16 @@ export function intentById(on: Queryable, id: string): Promise<Intent | undefine
   return runFirst(on, sqlFor.selectFrom("intents").selectAll().where("id", "=", id));
 }
 
+export async function intentsById(on: Queryable, ids: readonly string[]): Promise<Map<string, Intent>> {
+  const { rows } = await execute<Intent & Record<string, unknown>>(
+    on,
+    "SELECT * FROM intents WHERE id = ANY ($1::text[])",
+    [ids],
+    "intents.by_ids",
+  );
+  return new Map(rows.map((row) => [row.id, row]));
+}
+
 /** Takes the row lock; decisions about one intent are serial. */
 export function lockIntent(on: Queryable, id: string): Promise<Intent | undefined> {
   return runFirst(on, sqlFor.selectFrom("intents").selectAll().where("id", "=", id).forUpdate());
@@ -196,21 +206,40 @@ export interface ExpiryCursor {
   readonly expires_at: Date;
 }
 
-/** How many intents wait to be settled; each is counted up to its bound and no further. */
+/** The queues of these identities, and of these workspaces. */
+export interface Queues {
+  readonly identities: readonly { readonly workspaceId: string; readonly identityId: string }[];
+  readonly workspaces: readonly string[];
+}
+
+/** How many intents wait to be settled, in the order asked; each queue is counted up to its bound and no further. */
 export async function waitingIntents(
   on: Queryable,
-  of: { readonly workspaceId: string; readonly identityId: string },
+  { identities, workspaces }: Queues,
   bounds: { readonly perIdentity: number; readonly perWorkspace: number },
-): Promise<{ readonly identity: number; readonly workspace: number }> {
+): Promise<{ readonly identities: readonly number[]; readonly workspaces: readonly number[] }> {
   const waiting = "state IN ('recorded', 'held', 'queued', 'attempting')";
-  const { rows } = await execute<{ identity: number; workspace: number }>(
+  const { rows } = await execute<{ whole: boolean; waiting: number }>(
     on,
-    `SELECT (SELECT count(*)::int FROM (SELECT 1 FROM intents WHERE workspace_id = $1 AND identity_id = $2 AND ${waiting} LIMIT $3) i) AS identity,
-            (SELECT count(*)::int FROM (SELECT 1 FROM intents WHERE workspace_id = $1 AND ${waiting} LIMIT $4) w) AS workspace`,
-    [of.workspaceId, of.identityId, bounds.perIdentity, bounds.perWorkspace],
+    `SELECT false AS whole, n, (SELECT count(*)::int FROM (
+              SELECT 1 FROM intents WHERE workspace_id = t.w AND identity_id = t.i AND ${waiting} LIMIT $4) q) AS waiting
+       FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS t (w, i, n)
+      UNION ALL
+     SELECT true, n, (SELECT count(*)::int FROM (
+              SELECT 1 FROM intents WHERE workspace_id = t.w AND ${waiting} LIMIT $5) q)
+       FROM unnest($3::text[]) WITH ORDINALITY AS t (w, n)
+      ORDER BY whole, n`,
+    [
+      identities.map(({ workspaceId }) => workspaceId),
+      identities.map(({ identityId }) => identityId),
+      workspaces,
+      bounds.perIdentity,
+      bounds.perWorkspace,
+    ],
     "intents.waiting",
   );
-  return rows[0] ?? { identity: 0, workspace: 0 };
+  const counts = (whole: boolean) => rows.filter((row) => row.whole === whole).map((row) => row.waiting);
+  return { identities: counts(false), workspaces: counts(true) };
 }
 
 /**

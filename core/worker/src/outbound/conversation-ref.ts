@@ -3,21 +3,22 @@
  * policy and one history, however the backend spells it.
  */
 import { formatRef, parseRef } from "@linkspan/envelopes";
-import { declarationOf, type Identity, type Queryable } from "@linkspan/store";
+import type { Identity } from "@linkspan/store";
 
 /**
  * @param ref a conversation of the identity's service
+ * @param declared what the identity's instance announced; asked only when it matters
  * @returns it with the letters A to Z in lower case where the connector declared that they mean the same
  * @throws FabricError `envelope.schema` for what is no ref
  */
 export async function oneRef(
-  on: Queryable,
-  { service, instance, id }: Pick<Identity, "service" | "instance" | "id">,
+  { id }: Pick<Identity, "id">,
   ref: string,
+  declared: () => Promise<Readonly<Record<string, unknown>> | undefined>,
 ): Promise<string> {
   const parsed = parseRef(ref);
   if (parsed.kind !== "channel" || !parsed.remote.some((segment) => /[A-Z]/.test(segment))) return ref;
-  const from = caselessFrom(await declarationOf(on, { service, instance }));
+  const from = caselessFrom(await declared());
   if (from === undefined) return ref;
   const remote = parsed.remote.map((segment, index) =>
     // The segment that names the account is ours and stays.

@@ -4,6 +4,7 @@ import {
   encode,
   mintTicket,
   type ServedAction,
+  type Signer,
   ticketStamp,
   timestamp,
   toServed,
@@ -16,6 +17,9 @@ import { intentHash } from "./intent-hash.ts";
 
 /** As long as any ticket is, so that the intent still fits when it carries one. */
 const TICKET_ROOM = "t".repeat(4_096);
+
+/** What is only checked is not sent, so nothing signs it. */
+const UNSIGNED: Signer = { kid: "", publicKey: new Uint8Array(), sign: () => "" };
 
 /**
  * Refuses when it is recorded what could not be published later: what is not JSON as the contract has it, too deep,
@@ -43,7 +47,7 @@ export function requirePublishable(core: Core, intent: NewIntent, identity: Iden
       },
       payload: intent.payload,
     },
-    core.signer,
+    UNSIGNED,
   );
 }
 

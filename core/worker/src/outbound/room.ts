@@ -52,20 +52,26 @@ export function requireFit(
 }
 
 /**
- * @param on the transaction that records the intent
+ * Takes a place in the queues for each of many intents.
+ *
+ * @param on the transaction that records them
  * @param room what this process knows of the queues; without one they are counted
- * @throws FabricError `intent.queue_full` with the time to come back
+ * @returns for each `intent.queue_full` with the time to come back; undefined where there was room
  */
-export async function requireRoom(
+export async function takeRoom(
   on: Queryable,
-  intent: Pick<NewIntent, "workspaceId" | "identityId">,
+  intents: readonly Pick<NewIntent, "workspaceId" | "identityId">[],
   limits: Partial<IntentLimits> = {},
   room = new WaitingRoom(),
-): Promise<void> {
+): Promise<(FabricError | undefined)[]> {
   const bounds = { ...DEFAULT_INTENT_LIMITS, ...limits };
-  const full = await room.take(intent, bounds, () => waitingIntents(on, intent, bounds));
-  if (full === "identity") throw queueFull(`${bounds.perIdentity} intents of this identity wait already`);
-  if (full === "workspace") throw queueFull(`${bounds.perWorkspace} intents of this workspace wait already`);
+  const full = await room.take(intents, bounds, (queues) => waitingIntents(on, queues, bounds));
+  return full.map((queue) => {
+    if (queue === "identity") return queueFull(`${bounds.perIdentity} intents of this identity wait already`);
+    if (queue === "workspace")
+      return queueFull(`${bounds.perWorkspace} intents of this workspace wait already`);
+    return undefined;
+  });
 }
 
 function linesOf(text: string): number {

@@ -1,35 +1,11 @@
+import { INTENT_STATES } from "@linkspan/envelopes";
 import type { IntentState } from "@linkspan/store";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type Cause, destination, isSettled, type Standing } from "./states.ts";
+import { type Cause, CAUSES, destination, isSettled, MAY, type Standing } from "./states.ts";
 
-const STATES: readonly IntentState[] = [
-  "recorded",
-  "denied",
-  "held",
-  "queued",
-  "attempting",
-  "sent",
-  "delivered",
-  "read",
-  "failed",
-  "uncertain",
-  "expired",
-  "cancelled",
-];
-const CAUSES: readonly Cause[] = [
-  "decision",
-  "grant",
-  "gate",
-  "report",
-  "deferral",
-  "publisher",
-  "handover",
-  "cancellation",
-  "expiry",
-  "unlinking",
-  "resolution",
-];
+const STATES: readonly IntentState[] = INTENT_STATES;
+const CAUSE_NAMES = Object.keys(CAUSES) as Cause[];
 const FINAL: readonly IntentState[] = ["denied", "failed", "expired", "cancelled", "read"];
 
 const standing = fc.record({
@@ -37,7 +13,7 @@ const standing = fc.record({
   part: fc.nat(3),
   ask_id: fc.constantFrom(null, "question"),
 });
-const move = fc.record({ cause: fc.constantFrom(...CAUSES), to: fc.constantFrom(...STATES) });
+const move = fc.record({ cause: fc.constantFrom(...CAUSE_NAMES), to: fc.constantFrom(...STATES) });
 
 function every(
   property: (intent: Standing, cause: Cause, to: IntentState, end: IntentState | undefined) => void,
@@ -117,4 +93,38 @@ test("only a daemon says that something was delivered or read, and only of what 
     expect(cause).toBe("report");
     expect(["sent", "delivered"]).toContain(intent.state);
   });
+});
+
+test("a move that is made is in the table, and every move of the table can be made", () => {
+  const made = new Set<string>();
+  every((intent, cause, _to, end) => {
+    if (end === undefined) return;
+    expect(MAY[cause][intent.state]).toContain(end);
+  });
+  for (const cause of CAUSE_NAMES)
+    for (const state of STATES)
+      for (const part of [0, 1])
+        for (const ask_id of [null, "question"])
+          for (const to of STATES) {
+            const end = destination({ state, part, ask_id }, cause, to);
+            if (end !== undefined) made.add(`${cause} ${state} ${end}`);
+          }
+  const all = CAUSE_NAMES.flatMap((cause) =>
+    Object.entries(MAY[cause]).flatMap(([from, ends]) => ends.map((end) => `${cause} ${from} ${end}`)),
+  );
+  expect([...made].toSorted()).toEqual(all.toSorted());
+});
+
+test("every state can be reached from the first one, and every one that is not final can be left", () => {
+  const moves = CAUSE_NAMES.flatMap((cause) =>
+    Object.entries(MAY[cause]).flatMap(([from, ends]) => ends.map((end) => [from, end] as const)),
+  );
+  const reached = new Set<string>(["recorded"]);
+  for (let size = 0; size < reached.size; ) {
+    size = reached.size;
+    for (const [from, end] of moves) if (reached.has(from)) reached.add(end);
+  }
+  expect([...reached].toSorted()).toEqual([...STATES].toSorted());
+  const left = new Set(moves.filter(([from, end]) => from !== end).map(([from]) => from));
+  expect(STATES.filter((state) => !left.has(state)).toSorted()).toEqual([...FINAL].toSorted());
 });

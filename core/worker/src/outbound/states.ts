@@ -15,35 +15,28 @@
 import type { Intent, IntentState } from "@linkspan/store";
 
 /** Who moves an intent. */
-export type Cause =
-  /** The rules, when it is recorded. */
-  | "decision"
-  /** `attempt` lets a daemon say a part. */
-  | "grant"
-  /** `attempt` refuses. */
-  | "gate"
-  /** A daemon's delivery status. */
-  | "report"
-  /** A daemon that could not say it yet. */
-  | "deferral"
-  /** The pump: it cannot be published. */
-  | "publisher"
-  /** The pump, for a daemon that does not report: what the broker, or the daemon's answer, tells. */
-  | "handover"
-  /** A person or a backend. */
-  | "cancellation"
-  /** Its time ran out. */
-  | "expiry"
-  /** Its identity was unlinked. */
-  | "unlinking"
-  /** A person who looked on the platform. */
-  | "resolution";
+export const CAUSES = {
+  decision: "the rules, when it is recorded",
+  grant: "`attempt`, which lets a daemon say a part",
+  gate: "`attempt`, which refuses",
+  report: "a daemon's delivery status",
+  deferral: "a daemon that could not say it yet",
+  publisher: "the pump: it cannot be published",
+  handover: "the pump, for a daemon that does not report: what the broker, or the daemon's answer, tells",
+  cancellation: "a person or a backend",
+  expiry: "its time ran out",
+  unlinking: "its identity was unlinked",
+  resolution: "a person who looked on the platform",
+} as const;
+
+export type Cause = keyof typeof CAUSES;
 
 type Moves = Partial<Readonly<Record<IntentState, readonly IntentState[]>>>;
 
 const REPORTED = ["attempting", "sent", "failed", "uncertain"] as const;
 
-const MAY: Readonly<Record<Cause, Moves>> = {
+/** By cause: from which state to which. */
+export const MAY: Readonly<Record<Cause, Moves>> = {
   decision: { recorded: ["denied", "held", "queued"] },
   grant: { queued: ["attempting"], attempting: ["attempting"] },
   gate: { queued: ["denied", "expired", "failed"], attempting: ["denied", "expired", "failed", "uncertain"] },

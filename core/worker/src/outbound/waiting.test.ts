@@ -1,7 +1,12 @@
 /** Counting what waits costs as much as waits: it must not be done for every intent. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type Waiting, WaitingRoom } from "./waiting.ts";
+import { WaitingRoom } from "./waiting.ts";
+
+interface Waiting {
+  readonly identity: number;
+  readonly workspace: number;
+}
 
 const OWNER = { workspaceId: "acme", identityId: "a" };
 const BOUNDS = { perIdentity: 5_000, perWorkspace: 20_000 };
@@ -15,15 +20,19 @@ function world(start: Waiting) {
     seen,
     waiting,
     pass: (ms: number) => (nowMs += ms),
-    record: async (in_ = room) => {
-      const full = await in_.take(OWNER, BOUNDS, () => {
-        seen.counts += 1;
-        return Promise.resolve({ ...waiting });
-      });
-      if (full !== undefined) return full;
-      waiting.identity += 1;
-      waiting.workspace += 1;
-      return undefined;
+    record: async (in_ = room, together = 1) => {
+      const all = await in_.take(
+        Array.from({ length: together }, () => OWNER),
+        BOUNDS,
+        () => {
+          seen.counts += 1;
+          return Promise.resolve({ identities: [waiting.identity], workspaces: [waiting.workspace] });
+        },
+      );
+      const taken = all.filter((full) => full === undefined).length;
+      waiting.identity += taken;
+      waiting.workspace += taken;
+      return all.at(-1);
     },
     another: () => new WaitingRoom(() => nowMs),
   };
@@ -63,11 +72,47 @@ test("one process stays within the bounds; of several, each exceeds one by a 32n
   );
 });
 
+test("many at once stay within the bounds, too, and are counted once", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.integer({ min: 1, max: 300 }), { minLength: 1, maxLength: 100 }),
+      fc.integer({ min: 0, max: 4_990 }),
+      async (groups, identity) => {
+        const { record, waiting, seen } = world({ identity, workspace: identity });
+        for (const together of groups) {
+          const before = seen.counts;
+          const wanted = waiting.identity + together;
+          await record(undefined, together);
+          expect(waiting.identity).toBe(Math.min(wanted, BOUNDS.perIdentity));
+          expect(seen.counts - before).toBeLessThanOrEqual(1);
+        }
+      },
+    ),
+    { numRuns: 100 },
+  );
+});
+
+test("of many at once, only those of the full queue are refused", async () => {
+  const room = new WaitingRoom(() => 0);
+  const of = (workspaceId: string, identityId: string) => ({ workspaceId, identityId });
+  const asked = [of("acme", "a"), of("acme", "b"), of("acme", "a"), of("rival", "c"), of("acme", "a")];
+  const answers = await room.take(
+    asked,
+    { perIdentity: 2, perWorkspace: 3 },
+    ({ identities, workspaces }) => {
+      expect(identities.map(({ identityId }) => identityId)).toEqual(["a", "b", "c"]);
+      expect(workspaces).toEqual(["acme", "rival"]);
+      return Promise.resolve({ identities: [0, 0, 2], workspaces: [0, 2] });
+    },
+  );
+  expect(answers).toEqual([undefined, undefined, undefined, "identity", "identity"]);
+});
+
 test("what is remembered is bounded", async () => {
   const room = new WaitingRoom(() => 0, 10);
   for (let i = 0; i < 100; i++) {
     const owner = { workspaceId: `w${i}`, identityId: "a" };
-    await room.take(owner, BOUNDS, () => Promise.resolve({ identity: 0, workspace: 0 }));
+    await room.take([owner], BOUNDS, () => Promise.resolve({ identities: [0], workspaces: [0] }));
   }
   expect(room.size).toBe(10);
 });

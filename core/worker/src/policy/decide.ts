@@ -5,7 +5,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import type { ErrorCode } from "@linkspan/envelopes";
 import { identityById, type Identity, type Intent, type Queryable } from "@linkspan/store";
-import { connectorSwitch } from "../flags/switch.ts";
+import { type ConnectorSwitch, connectorSwitch } from "../flags/switch.ts";
 
 export interface Decision {
   readonly id: string;
@@ -21,8 +21,8 @@ const RULES = ["same-workspace/1", "own-identity/1", "same-service/1", "linked/1
 
 export const POLICY_HASH = createHash("sha256").update(RULES.join("\n")).digest("base64url");
 
-export async function decide(on: Queryable, intent: Intent): Promise<Decision> {
-  const objection = await objectionTo(on, intent);
+/** @param objection the first rule that forbids it */
+export function decide(objection: Objection | undefined): Decision {
   const base = { id: randomUUID(), policy: POLICY_HASH };
   return objection === undefined ? { ...base, state: "queued" } : { ...base, state: "denied", ...objection };
 }
@@ -32,20 +32,31 @@ export interface Objection {
   readonly reason: string;
 }
 
-/** Asked when an intent is recorded, and again at every attempt. */
+/** Whose an intent is, as the invariants need it. */
+export type Owned = Pick<Intent, "workspace_id" | "user_id" | "service">;
+
+/** Asked at every attempt, in the caller's transaction. */
 export async function objectionTo(on: Queryable, intent: Intent): Promise<Objection | undefined> {
   const identity = await identityById(on, intent.identity_id);
+  return objectionBy(intent, identity, await connectorSwitch(on, [intent.workspace_id]));
+}
+
+/** The same for who has read the identity and the switches already, as when many intents are recorded. */
+export function objectionBy(
+  intent: Owned,
+  identity: Identity | undefined,
+  isOn: ConnectorSwitch,
+): Objection | undefined {
   const broken = brokenInvariant(intent, identity);
   if (broken !== undefined) return { code: "policy.denied", reason: broken };
-  const enabled = await connectorSwitch(on, [intent.workspace_id]);
-  if (!enabled(intent.workspace_id, intent.service)) {
+  if (!isOn(intent.workspace_id, intent.service)) {
     return { code: "flag.disabled", reason: `the ${intent.service} connector is switched off` };
   }
   return undefined;
 }
 
 /** Tenant equality and ownership; no policy can override these. */
-export function brokenInvariant(intent: Intent, identity: Identity | undefined): string | undefined {
+export function brokenInvariant(intent: Owned, identity: Identity | undefined): string | undefined {
   if (identity === undefined) return "the identity does not exist";
   if (identity.workspace_id !== intent.workspace_id) return "the identity belongs to another workspace";
   if (identity.user_id !== intent.user_id) return "the identity belongs to another user";

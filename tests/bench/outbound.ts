@@ -1,0 +1,210 @@
+/**
+ * The whole way out, from a backend's request to `sent`: 100 linked accounts in 1,000 conversations, on the embedded
+ * bus and on RabbitMQ, against a service that a careful engineer would write by hand and against bare BullMQ. Who posts
+ * is a process of its own, and every run checks that each text was said once and in its conversation's order.
+ */
+import { randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { hashToken, newToken, startApi } from "@linkspan/api";
+import { openCore, parseConfig, runBeside, runCore } from "@linkspan/compose/parts";
+import { EchoPlatform, echoConnector } from "@linkspan/daemon-echo";
+import { AmqpBus, type Bus, EmbeddedBroker } from "@linkspan/fabric";
+import { Database, insertApiToken, insertIdentity, migrate, updateIdentity } from "@linkspan/store";
+import type { Core } from "@linkspan/worker";
+import { pino } from "pino";
+import { Registry } from "prom-client";
+import type { PostgresServer } from "../servers/postgres.ts";
+import type { RabbitmqServer } from "../servers/rabbitmq.ts";
+import type { RedisServer } from "../servers/redis.ts";
+import { until } from "../servers/until.ts";
+import { type Contest, type Run, timed } from "./compare.ts";
+import { WORKSPACE } from "./corpus.ts";
+import { bare, BY_HAND_TABLES, naive } from "./outbound-by-hand.ts";
+import { poster } from "./publishing.ts";
+import { accountOf, IDENTITIES, Said } from "./said.ts";
+
+const CALLERS = 8;
+const MEMBERS = 50;
+const PLENTY = { perSecond: 1_000_000, burst: 1_000_000 };
+
+export interface Servers {
+  readonly postgres: PostgresServer;
+  readonly rabbitmq: RabbitmqServer;
+  readonly redis: RedisServer;
+}
+
+export interface OutboundBench extends AsyncDisposable {
+  readonly contests: readonly Contest[];
+  readonly embedded: OutboundWorld;
+}
+
+export async function outboundBench(servers: Servers, count: number): Promise<OutboundBench> {
+  await using stack = new AsyncDisposableStack();
+  const plain = stack.use(
+    new Database(await servers.postgres.createDatabase("by_hand"), { maxConnections: 10 }),
+  );
+  await plain.query(BY_HAND_TABLES);
+  const { url: redis } = servers.redis;
+  const worlds = [
+    ["outbound", stack.use(await openOutbound(servers.postgres, "out_embedded", embedded()))],
+    [
+      "outbound_amqp",
+      stack.use(await openOutbound(servers.postgres, "out_amqp", await onBroker(servers.rabbitmq))),
+    ],
+  ] as const;
+  const contests = worlds.flatMap(([name, world]): Contest[] => [
+    {
+      name: `${name}_vs_naive`,
+      floor: 1.5,
+      ours: () => world.run(count),
+      yardstick: () => naive(plain, redis, count, randomUUID()),
+    },
+    {
+      name: `${name}_vs_bullmq`,
+      floor: 0.25,
+      ours: () => world.run(count),
+      yardstick: () => bare(redis, count, randomUUID()),
+    },
+  ]);
+  const owned = stack.move();
+  return { contests, embedded: worlds[0][1], [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() };
+}
+
+export interface OutboundWorld extends AsyncDisposable {
+  readonly core: Core;
+  readonly platform: EchoPlatform;
+  /** From the first request to the last `sent`. */
+  run(count: number): Promise<Run>;
+}
+
+type Connect = (service: string) => Promise<Bus>;
+
+export function embedded(): Connect {
+  const broker = new EmbeddedBroker();
+  return (service) => Promise.resolve(broker.connect(service));
+}
+
+async function onBroker(broker: RabbitmqServer): Promise<Connect> {
+  const url = await broker.vhost("outbound");
+  return (service) => AmqpBus.connect({ url, service, bootId: randomUUID() });
+}
+
+/** A core with its API and an echo daemon that serves {@link IDENTITIES} linked accounts. */
+export async function openOutbound(
+  postgres: PostgresServer,
+  name: string,
+  connect: Connect,
+): Promise<OutboundWorld> {
+  await using stack = new AsyncDisposableStack();
+  const data = await mkdtemp(join(tmpdir(), "linkspan-bench-"));
+  stack.defer(() => rm(data, { recursive: true, force: true }));
+  const databaseUrl = await postgres.createDatabase(name);
+  const config = parseConfig({ LINKSPAN_DATA: data, LINKSPAN_DATABASE_URL: databaseUrl }, undefined);
+  const database = stack.use(new Database(databaseUrl, { maxConnections: config.database_pool }));
+  await migrate(database);
+  const log = pino({ level: "silent" });
+  const none = () => undefined;
+  const metrics = { events: none, intent: none, quarantined: none, inboundBatch: none };
+  const opened = await openCore(config, stack.use(await connect("core")), database, metrics, log, stack);
+  const { core } = opened;
+  await linkAll(database);
+  await runCore(opened, stack);
+  const platform = new EchoPlatform();
+  const bus = stack.use(await connect("echo"));
+  await runBeside(core, bus, echoConnector({ platform }), config, log, stack);
+  const token = newToken();
+  const owner = { name: "bench", role: "backend", workspace_id: WORKSPACE } as const;
+  await insertApiToken(database.pool, hashToken(token), owner);
+  const limits = { perToken: PLENTY, perWorkspace: PLENTY, bodyBytes: { perSecond: 1e9, burst: 1e9 } };
+  const api = stack.use(
+    await startApi(core, { host: "127.0.0.1", port: 0, registry: new Registry(), limits }),
+  );
+  await until(async () => (await connectedOf(database)) === IDENTITIES, {
+    what: "the accounts to be connected",
+  });
+  const owned = stack.move();
+  return {
+    core,
+    platform,
+    run: (count) => sentAll({ database, platform, url: api.url, token }, count),
+    [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
+  };
+}
+
+async function linkAll(database: Database): Promise<void> {
+  for (let i = 0; i < IDENTITIES; i++) {
+    const id = accountOf(i);
+    const place = { user_id: `user-${i}`, service: "echo", instance: "primary", settings: {} };
+    await insertIdentity(database.pool, { id, workspace_id: WORKSPACE, ...place });
+    await updateIdentity(database.pool, id, { state: "linked" });
+  }
+}
+
+async function connectedOf(database: Database): Promise<number> {
+  const { rows } = await database.query<{ n: number }>(
+    "SELECT count(*)::int AS n FROM identities WHERE bridge_state = 'connected'",
+  );
+  return rows[0]?.n ?? 0;
+}
+
+async function sentAll(
+  world: {
+    readonly database: Database;
+    readonly platform: EchoPlatform;
+    readonly url: string;
+    readonly token: string;
+  },
+  count: number,
+): Promise<Run> {
+  const { database, platform } = world;
+  await database.query("TRUNCATE intents, outbox, lanes, intent_steps");
+  const run = randomUUID();
+  // The platform answers each text with the same one, in the order of what was said.
+  const said = new Said();
+  const seen = new Map(
+    Array.from({ length: IDENTITIES }, (_, i) => [accountOf(i), lengthOf(platform, accountOf(i))]),
+  );
+  const posting = await poster({
+    url: world.url,
+    token: world.token,
+    count,
+    run,
+    callers: CALLERS,
+    members: MEMBERS,
+  });
+  const result = await timed(count, async () => {
+    await posting.go();
+    await until(async () => (await sentOf(database)) === count, {
+      what: "all to be sent",
+      everyMs: 20,
+      timeoutMs: 300_000,
+    });
+  });
+  for (const [account, from] of seen) {
+    for (
+      let seq = from, entry = platform.after(account, seq);
+      entry !== undefined;
+      entry = platform.after(account, seq)
+    ) {
+      said.add(entry.activity.channel, entry.activity.text ?? "");
+      seq += 1;
+    }
+  }
+  said.check(run, count);
+  return result;
+}
+
+function lengthOf(platform: EchoPlatform, account: string): number {
+  let length = 0;
+  while (platform.after(account, length) !== undefined) length += 1;
+  return length;
+}
+
+async function sentOf(database: Database): Promise<number> {
+  const { rows } = await database.query<{ n: number }>(
+    "SELECT count(*)::int AS n FROM intents WHERE state = 'sent'",
+  );
+  return rows[0]?.n ?? 0;
+}
