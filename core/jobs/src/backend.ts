@@ -1,4 +1,4 @@
-/** Where jobs are kept: what differs between PostgreSQL and Redis, and nothing else. */
+/** The storage of jobs: only the differences between PostgreSQL and Redis. */
 import { setTimeout as delay } from "node:timers/promises";
 import {
   type BackendFactory,
@@ -19,21 +19,21 @@ import { TakePause } from "./take-pause.ts";
 
 export interface Backend<B extends IQueueBackend, Connection> {
   readonly factory: BackendFactory<B, Connection>;
-  /** Fails fast: who enqueues wants to know. */
+  /** Fails fast, so that a caller of `enqueue` learns it. */
   readonly producer: Connection;
-  /** Waits for the server to come back. */
+  /** Waits until the server can be reached again. */
   readonly consumer: Connection;
   /** Of what was made by this factory. */
   readonly takePause: TakePause;
 }
 
 const SCHEMA = "jobs";
-/** Before a worker asks again where asking failed. */
+/** Delay before a worker repeats a failed query. */
 export const RETRY_MS = 250;
-/** How long a worker may sleep before it looks whether something is due that nothing told it of. */
+/** Longest sleep of a worker before it checks for due jobs that it was not notified of. */
 export const LONGEST_SLEEP_SECONDS = 10;
 
-/** Every wait has an end: the server's for statements, locks and silence, the client's for answers. */
+/** Every wait has a timeout: the server's for statements, locks and silence, the client's for answers. */
 const LIMITS = {
   connectionTimeoutMillis: 5_000,
   statement_timeout: 10_000,
@@ -43,13 +43,13 @@ const LIMITS = {
   keepAlive: true,
   keepAliveInitialDelayMillis: 10_000,
 } as const;
-/** How often an idle connection is asked whether the other side is still there, by a client that can. */
+/** How often an idle connection is probed, when the client supports it. */
 const PROBE_MS = 5_000;
-/** Another process that makes the schema is waited for. */
+/** Longer, because another process may be creating the schema. */
 const SCHEMA_LIMITS = { ...LIMITS, statement_timeout: 120_000, lock_timeout: 60_000, query_timeout: 130_000 };
 
 /**
- * A process that works holds two connections, one of which listens; one more while it enqueues.
+ * A process that handles jobs holds two connections, one of which listens, and one more while it enqueues.
  *
  * @throws FabricError `store.unavailable`
  */
@@ -61,7 +61,7 @@ export async function postgresBackend(
   const connection = {
     connectionString: url,
     schema: SCHEMA,
-    max: 1, // beside the one that listens
+    max: 1, // in addition to the listening connection
     application_name: "linkspan-jobs",
     ...LIMITS,
     ...(Client !== undefined && { Client, probeMs: PROBE_MS }),
@@ -102,11 +102,13 @@ async function createSchema(url: string): Promise<void> {
 }
 
 /**
- * BullMQ knows a lost connection by ECONNREFUSED only. A server that restarts, or one on a UNIX socket, says
- * otherwise, and then a finished job would count as failed, a schedule would end and a worker would ask
- * without pause. Here each such error becomes the one that BullMQ waits out.
+ * BullMQ recognises a lost connection only by ECONNREFUSED. A server that restarts, or one on a UNIX socket,
+ * causes other errors. With those, a finished job would count as failed, a schedule would end and a worker
+ * would ask without a delay. This wrapper turns each such error into a `ConnectionClosedError`, after which
+ * BullMQ waits and tries again.
  *
- * It also sleeps up to an hour if the one question for the next due job fails; ten seconds must do.
+ * BullMQ also sleeps up to an hour if the single query for the next due job fails; this limits the sleep to
+ * ten seconds.
  */
 function enduringPostgres(
   Client: typeof pg.Client | undefined,
@@ -121,7 +123,7 @@ function enduringPostgres(
         throw isPassing(error) ? new ConnectionClosedError(undefined, error) : error;
       });
     Object.defineProperty(backend, "maximumBlockTimeout", { value: LONGEST_SLEEP_SECONDS });
-    // It makes the connection that listens itself, from the driver's module.
+    // BullMQ creates the listening connection itself, from the driver's module.
     if (Client !== undefined) Object.defineProperty(connection, "pgModule", { value: { ...pg, Client } });
     return backend;
   };
@@ -156,14 +158,17 @@ function patient<B extends IQueueBackend, Connection>(
   };
 }
 
-/** BullMQ's own refusals, of a job that is gone or belongs to another. */
+/** BullMQ's own errors, for a job that no longer exists or belongs to another worker. */
 const OF_BULLMQ = /^BM/;
 
-/** Guilt is proven, trouble is assumed: whatever the values of the job did not cause is waited out. */
+/**
+ * Whether to wait and retry: every error counts as temporary, except BullMQ's own errors and those that the
+ * values of the job caused.
+ */
 function isPassing(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const { code, constraint } = error as { readonly code?: unknown; readonly constraint?: unknown };
-  // The driver's own errors about a lost connection are plain and have no code.
+  // The driver reports a lost connection with plain errors that have no code.
   if (typeof code !== "string") return error.constructor === Error || error instanceof AggregateError;
   if (OF_BULLMQ.test(code)) return false;
   return !isCausedByRow({ code, constraint: typeof constraint === "string" ? constraint : undefined });

@@ -1,7 +1,7 @@
 /**
- * Jobs on BullMQ: one queue for all of them, so that a process holds one worker and one connection that
- * listens, however many jobs there are. A job that this process has no handler for goes back for a moment,
- * to whoever has.
+ * Jobs on BullMQ. All jobs share one queue, so that a process holds one worker and one listening connection,
+ * however many jobs there are. A job that this process has no handler for is put back for a moment, so that a
+ * process with a handler can take it.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { FabricError } from "@linkspan/envelopes";
@@ -31,14 +31,14 @@ const UNHANDLED_AGAIN_MS = 1_000;
  */
 const HAND_ON_MS = 250;
 const READY_WITHIN_MS = 10_000;
-/** How long a server may take to let go of us, once nothing of ours runs. */
+/** How long the server may take to close our connections once no job runs here. */
 const GOODBYE_MS = 5_000;
 const LOG_ERRORS_EVERY_MS = 10_000;
-/** Schedules are held against the clock this often. */
+/** How often schedules are compared with the clock. */
 const LOOK_MS = 30_000;
-/** The clocks of two processes differ by less. */
+/** The largest assumed difference between the clocks of two processes. */
 const CLOCKS_DIFFER_MS = 60_000;
-/** A wake-up is not given up because processes died under it. */
+/** Large, so that a job is not given up because processes died while they ran it. */
 const MAX_STALLS = 100;
 
 export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
@@ -47,10 +47,12 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
   readonly #queue: Queue<unknown, void, string, unknown, void, string, B, Connection>;
   readonly #handlers = new Map<string, Work>();
   readonly #closing = new AbortController();
-  /** Of this process: what puts a schedule right whose next time is further ahead than it can be. */
+  /**
+   * The schedules of this process, each with a function that corrects it when its next time is too far ahead.
+   */
   readonly #schedules = new Map<string, () => Promise<void>>();
   #looking: NodeJS.Timeout | undefined;
-  /** Of every handler, also of those that are gone. */
+  /** Runs of every handler, also of handlers that were removed. */
   readonly #running = new Set<Promise<void>>();
   #worker: Promise<Worker<unknown, void, string, B, never, Connection>> | undefined;
   /** The job that last found no handler here. */
@@ -126,8 +128,8 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
   }
 
   /**
-   * Each time of a schedule is reckoned from the one before. One that was reckoned while the clock was ahead would
-   * keep the job waiting for as long as it was ahead.
+   * BullMQ computes each time of a schedule from the time before. A time that was computed while the clock
+   * was ahead would delay the job by as much as the clock was ahead.
    *
    * @returns whether it was removed
    */
@@ -182,7 +184,7 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
   async drain(): Promise<void> {
     const worker = await this.#worker?.catch(() => undefined);
     if (worker === undefined || (await this.#ended(worker.pause()))) return;
-    // Its connection does not come back from this; the next work begins with another.
+    // The worker's connection does not recover from this; the next work starts a new worker.
     this.#worker = undefined;
     worker.close(true).catch((error: unknown) => this.#report(error));
     this.#abandon(worker);
@@ -200,14 +202,14 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
     for (const one of [worker, this.#queue]) {
       if (one === undefined) continue;
       await this.#ended(one.close());
-      // Closing fails while the server is away, and leaves connections that try to come back.
+      // Closing fails while the server is unreachable, and leaves connections that keep reconnecting.
       await this.#ended(one.disconnect());
     }
   }
 
   /**
-   * BullMQ waits for its server without an end when it closes or pauses. What runs is waited for; the server, for a
-   * moment.
+   * BullMQ waits for its server without a limit when it closes or pauses. This waits for running jobs without
+   * a limit, and for the server only for a short time.
    *
    * @returns whether it ended by itself
    */
@@ -229,7 +231,7 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
     }
   }
 
-  /** Drops its connections, so that none tries to come back. */
+  /** Drops its connections, so that none of them reconnects. */
   #abandon(one: { disconnect(): Promise<void> }): void {
     one.disconnect().catch((error: unknown) => this.#report(error));
   }
@@ -291,7 +293,7 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
     }
   }
 
-  /** There is no handler here. @throws DelayedError, WaitingError: what BullMQ is told */
+  /** Puts back a job that has no handler here. @throws DelayedError, WaitingError: what BullMQ expects */
   async #passOn(job: Job<unknown, void, string>, token: string | undefined): Promise<never> {
     if (this.#putOff !== job.id) {
       this.#putOff = job.id;
@@ -312,7 +314,7 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
     }
   }
 
-  /** Connections come back by themselves; one line in ten seconds says that they are away. */
+  /** Connections reconnect by themselves; one log line in ten seconds reports that they are lost. */
   #report(error: unknown): void {
     const now = performance.now();
     if (now - this.#loggedAt < LOG_ERRORS_EVERY_MS) return;
@@ -321,7 +323,7 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
   }
 }
 
-/** Back into the queue, without counting an attempt. */
+/** Puts the job back into the queue without counting an attempt. */
 async function putOff(
   job: Job<unknown, void, string>,
   token: string | undefined,

@@ -1,7 +1,7 @@
 import { CODES, FabricError, isFabricError } from "@linkspan/envelopes";
 import { UnrecoverableError } from "bullmq";
 
-/** What becomes of a run that rejected. */
+/** What happens next with a run that rejected. */
 export type Failure =
   | { readonly outcome: "retry" | "give_up"; readonly code: string }
   | { readonly outcome: "later"; readonly code: string; readonly afterMs: number };
@@ -15,7 +15,10 @@ export function failureOf(error: unknown): Failure {
     : { outcome: "later", code, afterMs: retryAfterMs };
 }
 
-/** What the backend stores of a failure: its code, without the message and the stack of the original. */
+/**
+ * The error that the backend stores for a failure: its code, without the message and the stack of the
+ * original.
+ */
 export function storedFailure(failure: Failure): Error {
   const error =
     failure.outcome === "give_up" ? new UnrecoverableError(failure.code) : new Error(failure.code);
@@ -23,7 +26,9 @@ export function storedFailure(failure: Failure): Error {
   return error;
 }
 
-/** Everything a backend rejects with, once the arguments were checked, means that it cannot be reached. */
+/**
+ * After the arguments were checked, every rejection of a backend means that the backend cannot be reached.
+ */
 export function unavailable(cause: unknown): FabricError {
   return new FabricError("store.unavailable", `the job queue did not answer (${nameOf(cause)})`, { cause });
 }

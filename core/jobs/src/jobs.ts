@@ -1,9 +1,9 @@
 /**
  * Timed and repeated work.
  *
- * A job is a wake-up and nothing more. What is due, and when, stands in a row of the store, and a repeated
- * job sweeps those rows: a job that is lost, comes late, comes twice or is deduplicated away costs time,
- * never work. So a handler looks at the rows first, and doing it again changes nothing.
+ * A job is only a wake-up. The rows of the store say what is due and when, and a repeated job checks those
+ * rows. So a job that is lost, late, repeated or deduplicated costs time, but no work is lost. A handler
+ * therefore reads the rows first, and running it again changes nothing.
  */
 import type { z } from "zod";
 
@@ -18,17 +18,17 @@ export interface Backoff {
 export interface JobDefinition<Payload> {
   readonly name: string;
   readonly schema: z.ZodType<Payload>;
-  /** Tries in all. */
+  /** Number of attempts in total. */
   readonly attempts: number;
   readonly backoff: Backoff;
 }
 
 export interface EnqueueOptions {
-  /** Not before this many milliseconds, default 0. */
+  /** Delay before the first run, milliseconds, default 0. */
   readonly delayMs?: number;
   /**
-   * While a job with this key waits, another is not added: the time of the first stands. While one runs,
-   * one more is kept, with the latest payload, and follows it.
+   * While a job with this key waits, another one is not added, and the time of the first one stays. While one
+   * runs, one more is kept, with the latest payload, and runs after it.
    */
   readonly dedupKey?: string;
   /** Default: the definition's. */
@@ -44,32 +44,32 @@ export type Schedule =
 
 export interface JobContext {
   readonly id: string;
-  /** From 1. One that was taken from a process that died is not counted again. */
+  /** Starts at 1. A run that was taken over from a process that died is not counted again. */
   readonly attempt: number;
-  /** Aborted when these jobs are being closed. */
+  /** Aborted when this `Jobs` object is being closed. */
   readonly signal: AbortSignal;
 }
 
 /**
- * Rejecting means: again, with backoff, while attempts are left. A FabricError whose code says `never` ends
- * it at once; one that says `after` brings it back at that time and costs no attempt.
+ * A handler that rejects is run again, with backoff, while attempts are left. A FabricError whose code says
+ * `never` ends the job at once; one that says `after` runs the job again at that time and costs no attempt.
  */
 export type JobHandler<Payload> = (payload: Payload, context: JobContext) => Promise<void>;
 
 export interface Jobs extends AsyncDisposable {
   /**
-   * Resolves once it is stored.
+   * Resolves once the job is stored.
    *
    * @throws FabricError `store.unavailable`; `internal` when the payload does not fit the schema
    */
   enqueue<Payload>(job: JobDefinition<Payload>, payload: Payload, options?: EnqueueOptions): Promise<void>;
 
   /**
-   * Runs it again and again: with `everyMs` now and then in that step, with `cron` from the next match on.
-   * The same key replaces schedule and payload; each process may say it on its start. A run that comes due
-   * while nobody works is made up for once, not as often as it was missed.
+   * Runs the job repeatedly: with `everyMs` at once and then at that interval, with `cron` from the next
+   * match on. A call with the same key replaces schedule and payload, so each process may make it when it
+   * starts. Runs that came due while no process worked are made up for by one run.
    *
-   * @param options `key` tells schedules of one job apart, default one per job
+   * @param options `key` distinguishes schedules of one job, default one per job
    * @throws FabricError `store.unavailable`; `internal` when the payload does not fit the schema
    */
   repeat<Payload>(
@@ -83,16 +83,16 @@ export interface Jobs extends AsyncDisposable {
   cancelRepeat(job: { readonly name: string }, options?: { readonly key?: string }): Promise<void>;
 
   /**
-   * One handler per job and process. All processes of a queue should work on the same jobs: one that takes a
-   * job it has no handler for puts it back for a second. Work that a process takes and does not finish, because it died, is
-   * given to another one when its lock runs out.
+   * Registers the handler; one per job and process. All processes of a queue should handle the same jobs: a
+   * process that takes a job without a handler puts it back for a second. A job of a process that died before
+   * it finished is given to another process when its lock expires.
    *
-   * @returns disposing stops taking this job and waits for the runs in flight
+   * @returns disposing stops taking this job and waits for the runs in progress
    * @throws FabricError `store.unavailable`; `internal` when this job already has a handler
    */
   work<Payload>(job: JobDefinition<Payload>, handle: JobHandler<Payload>): Promise<AsyncDisposable>;
 
-  /** Takes no more jobs and waits for those in flight; enqueueing still works. */
+  /** Takes no more jobs and waits for the running ones; `enqueue` still works. */
   drain(): Promise<void>;
 }
 

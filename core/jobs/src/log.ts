@@ -1,10 +1,10 @@
-/** As much of a pino logger as jobs need. */
+/** The part of a pino logger that jobs need. */
 export interface JobsLog {
   info(fields: JobsEvent): void;
   warn(fields: JobsEvent): void;
 }
 
-/** Never a payload and never an error's message: both may hold what people wrote. */
+/** Never contains a payload or an error's message: both may hold text that people wrote. */
 export interface JobsEvent {
   readonly event: `job.${string}` | `jobs.${string}`;
   readonly [field: string]: unknown;

@@ -5,16 +5,16 @@ import type { Jobs } from "./jobs.ts";
 import type { JobsLog } from "./log.ts";
 
 export interface JobsOptions {
-  /** Both schemes of PostgreSQL, or those of Redis. */
+  /** A URL with one of the schemes of PostgreSQL or Redis. */
   readonly url: string;
   readonly log: JobsLog;
   /** Processes with the same name share their jobs, default `linkspan`. */
   readonly queue?: string;
-  /** Runs at once in this process, default 8. */
+  /** How many jobs run at the same time in this process, default 8. */
   readonly concurrency?: number;
   /**
-   * How long the work of a process that died stays with it, default 30 s; it is given to another one within
-   * three times this.
+   * How long a job stays locked by a process that died, default 30 s. Another process gets the job within
+   * three times this time.
    */
   readonly lockMs?: number;
   /** Class of the connections to PostgreSQL, default the driver's own. */
@@ -22,7 +22,8 @@ export interface JobsOptions {
 }
 
 /**
- * On PostgreSQL they lie in a schema of their own, `jobs`, made if missing; on Redis below `bull:`.
+ * On PostgreSQL, jobs are kept in a schema of their own, `jobs`, which is created if it is missing; on Redis,
+ * below `bull:`.
  *
  * @throws FabricError `store.unavailable`
  */

@@ -1,5 +1,5 @@
 /**
- * Disconnecting from a Redis server that is away.
+ * Disconnecting from a Redis server that cannot be reached.
  *
  * ioredis that is told to disconnect between two tries to connect drops its timer and never emits `end`. BullMQ waits
  * for `end` before it goes on closing. So the next try is waited for: told to disconnect during it, ioredis does end.

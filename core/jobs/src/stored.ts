@@ -1,4 +1,4 @@
-/** What is handed to BullMQ: ids, options and checked payloads. */
+/** The values that are given to BullMQ: ids, options and checked payloads. */
 import { FabricError } from "@linkspan/envelopes";
 import type { JobsOptions } from "bullmq";
 import type { Backoff, JobDefinition } from "./jobs.ts";
@@ -18,7 +18,7 @@ export function retryOptions(attempts: number, backoff: Backoff): JobsOptions {
   };
 }
 
-/** Job ids are made of it, and those may not hold a further colon. */
+/** Job ids contain it, and they must not hold another colon. */
 export function schedulerId(job: { readonly name: string }, key = "default"): string {
   return `${job.name}/${encodeURIComponent(key)}`;
 }

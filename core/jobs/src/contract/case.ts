@@ -1,19 +1,19 @@
-/** What a case of the jobs contract is made of. */
+/** The types that a case of the jobs contract uses. */
 import type { JobsEvent } from "../log.ts";
 import type { JobsOptions } from "../open.ts";
 import type { Jobs } from "../jobs.ts";
 
 export interface Subject {
   readonly url: string;
-  /** Ends the server as a crash would, and brings it back on the same address. */
+  /** Ends the server as a crash would, and starts it again on the same address. */
   readonly crash: () => Promise<void>;
-  /** In place of the real one, to show that a broken one is found out. */
+  /** Used instead of the real `openJobs`, to show that the contract detects a broken one. */
   readonly open?: (options: JobsOptions) => Promise<Jobs>;
-  /** How long a condition may take, default 20 s. */
+  /** Longest time until a condition must hold, default 20 s. */
   readonly patienceMs?: number;
 }
 
-/** What a case works with: a queue of its own, and everything that it opened is closed after it. */
+/** The tools of one case: a queue of its own; everything that the case opened is closed after it. */
 export interface Bench {
   readonly url: string;
   readonly queue: string;

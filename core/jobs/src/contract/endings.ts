@@ -79,7 +79,7 @@ export const endings: Readonly<Record<string, Case>> = {
   },
 
   "outlives its server: a running job is finished once, schedules go on": async (bench) => {
-    const jobs = await bench.open(10_000); // longer than the server is away
+    const jobs = await bench.open(10_000); // longer than the server is unreachable
     const gate = Promise.withResolvers<void>();
     const runs: number[] = [];
     let ticks = 0;

@@ -1,4 +1,7 @@
-/** What every backend must do. A case throws where it does not, so that broken ones can be shown to fail. */
+/**
+ * The behaviour that every backend must have. A case throws when the behaviour is missing, so that a test can
+ * show that broken backends fail.
+ */
 import { randomUUID } from "node:crypto";
 import { test } from "vitest";
 import type { JobsEvent } from "../log.ts";
