@@ -1,15 +1,18 @@
-/** What a transaction leaves to be done once it is committed: wake-ups, metrics, log lines. */
+/** Work of a transaction that is done after its commit: wake-ups, metrics, log lines. */
 import type { Queryable } from "@linkspan/store";
 import type { Core } from "./core.ts";
 import type { Wake } from "./wakes.ts";
 
 export interface AfterCommit {
   readonly wakes: Set<Wake>;
-  /** Metrics and log lines; they tell only what was committed. */
+  /** Metrics and log lines; they report only committed changes. */
   readonly reports: (() => void)[];
 }
 
-/** Commits what `work` did, then does what it left. @throws what `work` throws; then nothing of either is done */
+/**
+ * Commits the changes of `work`, then does the work that it left. @throws what `work` throws; then nothing is
+ * committed and nothing is done
+ */
 export async function committed<T>(
   core: Core,
   work: (on: Queryable, after: AfterCommit) => Promise<T>,

@@ -1,6 +1,6 @@
 /**
- * What a daemon may speak for. Every envelope that a daemon sends is held against this one table, whether it comes
- * in on a partition, as a request to the core, or as a request to the vault.
+ * What a daemon may report and request. Every envelope of a daemon is checked against this one table, whether
+ * it arrives on a partition, as a request to the core, or as a request to the vault.
  *
  * | claim    | sent as                                              | lease                              | identity          |
  * | -------- | ---------------------------------------------------- | ---------------------------------- | ----------------- |
@@ -10,8 +10,9 @@
  * | outcome  | delivery_status, deferred                            | the current epoch                  | whatever its state |
  * | request  | resume, attempt, the vault's                         | live, this epoch, this key         | not unlinked      |
  *
- * In every row the issuer must be the daemon of the instance that serves the identity, in the identity's workspace.
- * An outcome of an identity that was unlinked still settles what was being said at that moment.
+ * In every row the issuer must be the daemon of the instance that serves the identity, in the identity's
+ * workspace. An outcome of an unlinked identity still settles the intents that were being sent at that
+ * moment.
  */
 import { FabricError } from "@linkspan/envelopes";
 import {
@@ -39,7 +40,7 @@ export interface Speaker {
   readonly kid: string | undefined;
 }
 
-/** The identity that is spoken for, as the envelope names it. */
+/** The identity that an envelope concerns, as the envelope names it. */
 export interface SpokenFor {
   readonly workspaceId: string;
   readonly identityId: string;
@@ -53,7 +54,7 @@ const CLAIMS: Readonly<Record<string, Claim>> = {
   deferred: "outcome",
 };
 
-/** @param canonical name of an action that daemons tell the core */
+/** @param canonical name of an action that daemons report to the core */
 export function claimOf(canonical: string): Claim {
   return CLAIMS[canonical] ?? "report";
 }
@@ -67,7 +68,7 @@ export function speakerOf(issuer: string, epoch: number | undefined, kid: string
   return { service, instance, epoch, kid };
 }
 
-/** Whether the speaker holds its instance as the claim needs it. @returns why not */
+/** Checks that the speaker holds its instance as the claim requires. @returns the objection, if any */
 export function objectionToLease(
   claim: Claim,
   speaker: Speaker,
@@ -82,12 +83,15 @@ export function objectionToLease(
       lease.kid === speaker.kid;
     return holds ? undefined : new FabricError("lease.lost", "the instance is not held under this epoch");
   }
-  // A daemon that takes no lease has no epoch; it is heard while nobody holds its instance.
+  // A daemon without a lease has no epoch; it is accepted while its instance has no holder.
   const holds = speaker.epoch === undefined ? lease?.live !== true : lease?.epoch === speaker.epoch;
   return holds ? undefined : wrong("another process holds this instance now");
 }
 
-/** Whether the speaker's instance serves the identity, in its workspace and in a state that the claim allows. */
+/**
+ * Checks that the speaker's instance serves the identity, in its workspace and in a state that the claim
+ * allows.
+ */
 export function objectionToIdentity(
   claim: Claim,
   speaker: Speaker,
@@ -108,7 +112,7 @@ export function objectionToIdentity(
 }
 
 /**
- * A request's sender holds its instance, and serves the identity if one is named.
+ * Checks that a request's sender holds its instance, and serves the identity if one is named.
  *
  * @returns the lease that the sender holds
  * @throws FabricError `lease.lost`, `envelope.wrong_issuer`

@@ -1,4 +1,4 @@
-/** What every part of the worker works with. Built once, in a composition root. */
+/** The dependencies of every part of the worker. Built once, in a composition root. */
 import type { Bus } from "@linkspan/fabric";
 import type { KeyRing, Signer } from "@linkspan/envelopes";
 import type { Database } from "@linkspan/store";
@@ -17,20 +17,20 @@ export interface Core {
   readonly vault: Vault;
   /** The core's key: envelopes and tickets. */
   readonly signer: Signer;
-  /** Keys in force; replaced whole when the registry changes. */
+  /** Keys in force; replaced as a whole when the registry changes. */
   readonly keys: KeyRing;
   readonly namespace: Namespace;
   readonly wakes: Wakes;
   readonly log: Logger;
   readonly now: () => Date;
   readonly metrics: Metrics;
-  /** What was refused, for the audit. */
+  /** Records refusals for the audit. */
   readonly refusals: RefusalLog;
-  /** Bounds of intents at the door; absent: the defaults. */
+  /** Limits on new intents; absent: the defaults. */
   readonly intentLimits?: Partial<IntentLimits>;
-  /** Bounds of accounts; absent: the defaults. */
+  /** Limits on accounts; absent: the defaults. */
   readonly accountLimits?: AccountLimits;
-  /** What is known of how much waits; absent: it is counted for each intent. */
+  /** Keeps the counts of waiting intents; absent: they are counted for each intent. */
   readonly waitingRoom?: WaitingRoom;
   /** What those who record intents share; absent: each intent is committed by itself. */
   readonly recording?: Recording;
@@ -40,15 +40,18 @@ export interface Namespace {
   readonly name: string;
   readonly generation: number;
   readonly partitions: number;
-  /** `optional` takes unsigned envelopes of foreign daemons; for development only. */
+  /** `optional` accepts unsigned envelopes of foreign daemons; for development only. */
   readonly signatures: "required" | "optional";
-  /** Workspace of unsigned envelopes that name none. Default that of the namespace, `_`, which nobody reads. */
+  /**
+   * Workspace of unsigned envelopes that name none. Default: that of the namespace, `_`, which nobody can
+   * read.
+   */
   readonly foreignWorkspace?: string;
-  /** Whether committed events also go to subscribers on the bus. */
+  /** Whether committed events are also published to subscribers on the bus. */
   readonly fanOut: boolean;
 }
 
-/** One function per thing worth counting; label values come from closed sets. */
+/** One function per counted event; label values come from closed sets. */
 export interface Metrics {
   events(outcome: "stored" | "duplicate" | "conflict" | "refused", service: string, count: number): void;
   intent(state: string, service: string): void;

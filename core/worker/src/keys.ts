@@ -1,6 +1,7 @@
 /**
- * Keys of daemons and backends: registered, revoked and replaced in one transaction with the audit, and in force
- * in every process within a second: NOTIFY tells it, and where that is lost, a look at the table's version does.
+ * Keys of daemons and backends: registered, revoked and replaced in one transaction with the audit entry. A
+ * change is in force in every process within a second: by NOTIFY, and if that is lost, by checking the
+ * table's version.
  */
 import { FabricError, type KeyRecord, timestamp } from "@linkspan/envelopes";
 import {
@@ -18,7 +19,7 @@ import { tellChanged } from "./sync/changed.ts";
 
 const LOOK_MS = 700;
 
-/** Keeps the ring as the table says until aborted. The records are read only when one has changed. */
+/** Keeps the key ring equal to the table until aborted. The records are read only when one has changed. */
 export function followKeys(core: Core, signal: AbortSignal): void {
   void follow(core, signal);
 }
@@ -32,13 +33,13 @@ async function follow(core: Core, signal: AbortSignal): Promise<void> {
     try {
       if ((await keysVersion(core.database.pool)) !== seen) seen = await reload(core);
     } catch (error) {
-      core.log.warn({ event: "keys.unread", err: error }, "keys are looked at again");
+      core.log.warn({ event: "keys.unread", err: error }, "keys could not be read; tried again soon");
     }
     if (!told) await core.wakes.wait("keys", LOOK_MS, signal);
   }
 }
 
-/** Of two that run at once, the one that read the older set reads again. @returns the version that the ring has */
+/** If two run at once, the one that read the older set reads again. @returns the version that the ring has */
 async function reload(core: Core): Promise<number> {
   for (;;) {
     const { version, records } = await keySet(core.database.pool);
@@ -47,7 +48,10 @@ async function reload(core: Core): Promise<number> {
   }
 }
 
-/** After the transaction: this process at once, the daemons as soon as they hear of it. */
+/**
+ * Call it after the transaction: this process uses the new keys at once, daemons as soon as they are
+ * notified.
+ */
 export async function announceKeys(core: Core): Promise<void> {
   await reload(core);
   tellChanged(core, { what: "keys" });
@@ -60,7 +64,8 @@ export interface Revocation {
 }
 
 /**
- * Ends a key now. What it signed before is refused as well where it arrives after, and its instance is free.
+ * Ends a key now. Envelopes that it signed before are refused as well if they arrive later, and its instance
+ * is free.
  *
  * @throws FabricError `request.not_found`, `request.forbidden` for the core's own keys
  */
@@ -95,7 +100,7 @@ export async function replaceableKey(on: Queryable, kid: string): Promise<KeyRec
   return record;
 }
 
-/** In the transaction that registers the new key: the one that it replaces ends after its grace. */
+/** Runs in the transaction that registers the new key: the replaced key ends after its grace period. */
 export async function endReplacedKey(
   core: Core,
   on: Queryable,

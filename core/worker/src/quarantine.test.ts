@@ -6,7 +6,7 @@ import { startDeadLetterReader } from "./quarantine.ts";
 
 const ROUTE = { service: "irc", instance: "primary", action: "inbound_event", partition: 0 };
 
-/** Rows of a database that refuses some of them, all or nothing within a transaction. */
+/** Rows of a database that refuses some of them; a transaction stores all of its rows or none. */
 function database(refuses: (values: readonly unknown[]) => FabricError | undefined) {
   const kept: (readonly unknown[])[] = [];
   const transaction = async (work: (client: unknown) => Promise<void>): Promise<void> => {

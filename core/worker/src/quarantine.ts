@@ -1,4 +1,7 @@
-/** What people do with refused envelopes: look, retry, drop. And the dead letters that end up there too. */
+/**
+ * Operations on refused envelopes: list, retry, drop. Also the dead-letter consumer, which stores dead
+ * letters there.
+ */
 import { createHash } from "node:crypto";
 import { blameOf, type ErrorCode, FabricError, parseRoutingKey, routingKey } from "@linkspan/envelopes";
 import { ACK, asPlainText, DEAD_LETTERS, type Delivery, type Subscription } from "@linkspan/fabric";
@@ -9,8 +12,8 @@ const MAX_DETAIL = 1_000;
 const MAX_NAME = 256;
 
 /**
- * Dead letters become quarantine rows, so that one list shows everything that was refused. One that the database
- * cannot hold leaves a row that says so, without its body; it never holds the others up.
+ * Dead-letter consumer: stores dead letters as quarantine rows, so that one list shows everything that was
+ * refused. If the database cannot store one, a row without its body says so; it never blocks the others.
  */
 export async function startDeadLetterReader(core: Core): Promise<Subscription> {
   return core.bus.subscribe(DEAD_LETTERS, {
@@ -31,7 +34,7 @@ export async function startDeadLetterReader(core: Core): Promise<Subscription> {
 
 type Row = Refused & { readonly code: ErrorCode };
 
-/** Every text is cut and cleaned: it was written by somebody whom another program refused. */
+/** Every text is truncated and cleaned, because it comes from a sender that another program refused. */
 function rowOf({ death, route, messageId, kid, sig, body }: Delivery): Row {
   return {
     code: death?.code ?? "bus.rejected",
@@ -52,7 +55,7 @@ async function keep(core: Core, rows: readonly Row[]): Promise<void> {
   });
 }
 
-/** @throws what is not the row's own fault */
+/** @throws errors that the row itself did not cause */
 async function keepOne(core: Core, row: Row): Promise<void> {
   try {
     await keep(core, [row]);
@@ -88,8 +91,8 @@ async function keepOne(core: Core, row: Row): Promise<void> {
 }
 
 /**
- * Publishes a quarantined envelope again on its route, unchanged: its signature and its id still count. It may be
- * retried until it is dropped; when it is refused again it is open again.
+ * Publishes a quarantined envelope again on its route, unchanged: its signature and its id are checked as
+ * before. It may be retried until it is dropped; when it is refused again, it is open again.
  *
  * @throws FabricError `request.not_found`, `request.invalid` when not all of its bytes were kept, `bus.*`
  */

@@ -1,4 +1,4 @@
-/** Refusals are counted within bounds, whatever the flood; the table is a list in memory. */
+/** Refusals are counted within limits, whatever the flood; the table is a list in memory. */
 import type { Database, Refusal } from "@linkspan/store";
 import type { Logger } from "pino";
 import { expect, test } from "vitest";

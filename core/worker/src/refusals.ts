@@ -1,7 +1,7 @@
 /**
- * What was refused, for the audit: counted in memory by the minute and written every few seconds. Neither memory
- * nor disk grows with what a flood sends: each kind has a bounded number of subjects a minute, and the rest is
- * counted together as `others`.
+ * Refusals for the audit: counted in memory per minute and written every few seconds. Memory and disk use do
+ * not grow with a flood of refusals: each kind has a limited number of subjects per minute, and all others
+ * are counted together as `others`.
  */
 import { addRefusals, type Database, pruneRefusals, type Refusal } from "@linkspan/store";
 import type { Logger } from "pino";
@@ -11,14 +11,14 @@ export type RefusalKind = (typeof REFUSAL_KINDS)[number];
 
 export interface RefusalNote {
   readonly kind: RefusalKind;
-  /** `_` where none is proven. */
+  /** `_` when no workspace is proven. */
   readonly workspaceId: string;
   /** `token:<name>`, `address:<address>` or `key:<kid>`. */
   readonly subject: string;
   readonly code: string;
 }
 
-/** Where refusals are told. */
+/** Receives refusals. */
 export interface RefusalLog {
   /** Never throws and does not wait. */
   note(refusal: RefusalNote): void;
@@ -27,16 +27,16 @@ export interface RefusalLog {
 export interface RefusalOptions {
   readonly now: () => Date;
   readonly log: Logger;
-  /** Subjects of one kind in one minute that have a row of their own. */
+  /** How many subjects of one kind and minute get a row of their own. */
   readonly subjects?: number;
-  /** From a refusal to its row, milliseconds. */
+  /** Longest time from a refusal to its row, milliseconds. */
   readonly flushMs?: number;
 }
 
 const MINUTE_MS = 60_000;
 const MAX_SUBJECT = 200;
 const OTHERS = "others";
-/** Rows kept in memory while the database is away; the newest are dropped. */
+/** Most rows kept in memory while the database is unreachable; further ones are dropped. */
 const MAX_WAITING = 10_000;
 const PRUNE_EVERY_MS = 10 * MINUTE_MS;
 const KEEP = { days: 30, rows: 200_000 } as const;
@@ -45,7 +45,7 @@ export class Refusals implements RefusalLog, AsyncDisposable {
   readonly #database: Database;
   readonly #options: Required<RefusalOptions>;
   #counted = new Map<string, Refusal>();
-  /** By kind: what has a row of its own in this minute. */
+  /** By kind: the subjects that have a row of their own in this minute. */
   readonly #own = new Map<RefusalKind, Set<string>>();
   #minuteMs = 0;
   #flushing: Promise<void> = Promise.resolve();
@@ -68,7 +68,7 @@ export class Refusals implements RefusalLog, AsyncDisposable {
     this.#schedule();
   }
 
-  /** Writes what was counted. What cannot be written is kept, and written with the next. */
+  /** Writes the counts. Counts that cannot be written are kept and written with the next ones. */
   async flush(): Promise<void> {
     this.#flushing = this.#flushing.then(() => this.#write());
     await this.#flushing;
@@ -110,7 +110,10 @@ export class Refusals implements RefusalLog, AsyncDisposable {
       await addRefusals(this.#database.pool, [...counted.values()]);
     } catch (error) {
       this.#takeBack(counted);
-      this.#options.log.warn({ event: "refusals.waiting", err: error }, "refusals are written again later");
+      this.#options.log.warn(
+        { event: "refusals.waiting", err: error },
+        "refusals could not be written; tried again later",
+      );
       return;
     }
     await this.#prune();
@@ -126,7 +129,10 @@ export class Refusals implements RefusalLog, AsyncDisposable {
     if (nowMs - this.#prunedAtMs < PRUNE_EVERY_MS) return;
     this.#prunedAtMs = nowMs;
     await pruneRefusals(this.#database.pool, KEEP).catch((error: unknown) => {
-      this.#options.log.warn({ event: "refusals.kept", err: error }, "old refusals are dropped later");
+      this.#options.log.warn(
+        { event: "refusals.kept", err: error },
+        "old refusals could not be deleted; tried again later",
+      );
     });
   }
 
@@ -137,7 +143,7 @@ export class Refusals implements RefusalLog, AsyncDisposable {
   }
 }
 
-/** A key id is what its sender wrote: it may be long, and hold what no table does. */
+/** A key id is text from the sender: it may be long, and contain characters that no table can store. */
 function storable(text: string): string {
   return text
     .slice(0, MAX_SUBJECT)

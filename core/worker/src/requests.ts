@@ -1,4 +1,4 @@
-/** Requests to the core on the bus: each is verified, answered once, and the answer signed. */
+/** Requests to the core on the bus: each is verified and answered once, and the answer is signed. */
 import {
   type Envelope,
   type ErrorCode,
@@ -33,7 +33,7 @@ export async function startRequests(core: Core): Promise<Subscription> {
   );
 }
 
-/** A requester that is gone, and one that nobody can verify, get no answer. */
+/** A requester that no longer waits, and one that cannot be verified, get no answer. */
 async function serve(core: Core, { delivery, value }: Prepared<Verified>): Promise<void> {
   if (isFabricError(value)) {
     core.metrics.quarantined(value.code);
@@ -57,14 +57,14 @@ async function serve(core: Core, { delivery, value }: Prepared<Verified>): Promi
   }
 }
 
-/** An answer that no envelope can hold fails its own request, and no other. */
+/** If no envelope can hold the answer, only this request fails. */
 function answerOf(core: Core, request: Envelope, payload: Record<string, unknown>): Outgoing {
   try {
     return answerTo(core, request, payload);
   } catch (error) {
     core.log.error(
       { event: "request.unanswerable", action: request.action, err: error },
-      "an answer cannot be made",
+      "an answer cannot be created",
     );
     return answerTo(core, request, refusal(error));
   }
@@ -82,7 +82,7 @@ async function answerOrRefusal(core: Core, opened: Opened): Promise<Record<strin
   }
 }
 
-/** What a request may be refused for because of who asks. */
+/** Codes of refusals that concern the requester. */
 const UNAUTHORISED: ReadonlySet<ErrorCode> = new Set(["envelope.wrong_issuer", "envelope.unsigned"]);
 
 function noteRefusal({ refusals }: Core, kid: string | undefined, { code }: FabricError): void {

@@ -1,4 +1,4 @@
-/** Envelopes that the core issues: composed, signed, put on the bus. */
+/** Envelopes that the core issues: composed, signed, published on the bus. */
 import { randomUUID } from "node:crypto";
 import {
   answerId,
@@ -17,10 +17,10 @@ import type { Core } from "./core.ts";
 
 export const CORE = "core";
 
-/** Longest sentence in a refusal, code units: within the schema's bytes whatever they are. */
+/** Longest detail in a refusal, code units; short enough for the schema's byte limit with any characters. */
 const MAX_DETAIL = 1_000;
 
-/** An envelope of the core, but for its time and schema. */
+/** An envelope of the core, without its time and schema. */
 export interface Draft {
   readonly service: string;
   readonly instance: string;
@@ -59,7 +59,10 @@ export function outgoing(core: Core, draft: Draft, bus: Partial<Outgoing> = {}):
   };
 }
 
-/** The answer to a request, with the outcome that distinguishes it from another answer to the same one. */
+/**
+ * The answer to a request. Its id contains the outcome, so that two different answers to one request have
+ * different ids.
+ */
 export function answerTo(core: Core, request: Envelope, payload: Record<string, unknown>): Outgoing {
   const { workspace_id, message_id } = request.metadata;
   return outgoing(core, {
@@ -74,7 +77,7 @@ export function answerTo(core: Core, request: Envelope, payload: Record<string, 
   });
 }
 
-/** What an error tells a requester: the code and the detail, never a cause. */
+/** The parts of an error that a requester is told: the code and the detail, never a cause. */
 export function refusal(error: unknown): {
   error: { code: string; detail: string; retry_after_ms?: number };
 } {
@@ -90,7 +93,7 @@ export function refusal(error: unknown): {
   };
 }
 
-/** A note's message id: its nonce is drawn here, once. */
+/** A note's message id, with a nonce that is generated here, once. */
 export function freshNoteId(action: string): string {
   return noteId(CORE, action, randomUUID());
 }

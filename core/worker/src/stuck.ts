@@ -1,7 +1,8 @@
 /**
- * Messages that fail alone again and again, in all core processes together, and an operator's decision to give
- * one up. Each process writes what its bus reports and reads what was decided about it; so any API process can
- * list them all, and the decision reaches the process that holds the message.
+ * Messages that fail repeatedly even when delivered alone, in all core processes together, and an operator's
+ * decision to give one up. Each process writes which messages its bus reports as stuck, and reads the
+ * decisions. So any API process can list them all, and the decision reaches the process that holds the
+ * message.
  */
 import { randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
@@ -17,10 +18,10 @@ import {
 import type { Core } from "./core.ts";
 
 const LOOK_MS = 1_000;
-/** Of one process. Its bus knows of more, and reports them when these are gone. */
+/** Most messages that one process reports. Its bus reports further ones when these are settled. */
 const MAX_REPORTED = 500;
 
-/** Runs until aborted. The database is asked only while something is stuck, or just was. */
+/** Runs until aborted. Queries the database only while a message is stuck, or was stuck until just now. */
 export async function runStuckReports(core: Core, signal: AbortSignal): Promise<void> {
   const worker = randomUUID();
   let reported = false;
@@ -30,13 +31,16 @@ export async function runStuckReports(core: Core, signal: AbortSignal): Promise<
       if (found.length > 0 || reported) await report(core, worker, found);
       reported = found.length > 0;
     } catch (error) {
-      core.log.warn({ event: "stuck.not_reported", err: error }, "tried again in a second");
+      core.log.warn(
+        { event: "stuck.not_reported", err: error },
+        "stuck messages could not be reported; tried again in a second",
+      );
     }
     await pause(LOOK_MS, undefined, { signal }).catch(() => undefined);
   }
 }
 
-/** A message without an id cannot be named, so it is only counted in health. */
+/** A message without an id cannot be named, so it is only counted in the health report. */
 function stuckOf({ bus }: Core): StuckReport[] {
   const found = new Map<string, StuckReport>();
   for (const { messageId, ...rest } of bus.health().stuck ?? []) {
@@ -50,7 +54,7 @@ async function report(core: Core, worker: string, found: readonly StuckReport[])
   const { database, bus, namespace, log } = core;
   const decided = await reportStuck(database.pool, { namespace: namespace.name, worker }, found);
   for (const name of decided) {
-    // One that is being tried at this moment is given up in a later round, if it fails again.
+    // A message that is being tried at this moment is given up in a later round, if it fails again.
     if (!bus.giveUp(name.queue, name.messageId)) continue;
     log.warn({ event: "stuck.given_up", queue: name.queue, message_id: name.messageId });
     await forgetStuck(database.pool, namespace.name, name);
@@ -58,7 +62,8 @@ async function report(core: Core, worker: string, found: readonly StuckReport[])
 }
 
 /**
- * Records that a stuck message is given up; the process that holds it moves it to quarantine within seconds.
+ * Records that a stuck message is given up; the process that holds it moves it to the quarantine within
+ * seconds.
  *
  * @throws FabricError `request.not_found`: no process reports it now
  */

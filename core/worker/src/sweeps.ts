@@ -1,4 +1,4 @@
-/** Timed work. Due times live in rows; a job is only the wake-up that looks at them. */
+/** Timed work. Due times are stored in rows; a job is only the wake-up that checks them. */
 import {
   audit,
   deleteAged,
@@ -18,17 +18,17 @@ import type { Core } from "./core.ts";
 import { endUnsettled } from "./identity/unlink.ts";
 import { transition } from "./outbound/transition.ts";
 
-/** Rows of one page of a sweep. */
+/** How many rows a sweep reads at a time. */
 const PAGE = 500;
-/** A sweep that takes longer goes on at its next time, milliseconds. */
+/** Longest time of one sweep; the rest is done by the next one, milliseconds. */
 const LONGEST_MS = 60_000;
-/** How long after its window a part that nobody reported of is given up as uncertain, milliseconds. */
+/** How long after its window a part without a report becomes uncertain, milliseconds. */
 const SILENCE_MS = 2 * 60_000;
 
 /**
- * Ends intents that are past their time: those that wait expire, half-said ones fail, those in doubt become
- * uncertain. A row that cannot be settled is logged and passed over, so that it holds up no other. Also ends what
- * an interrupted unlinking left behind.
+ * Ends intents whose time is over: waiting ones expire, partly sent ones fail, those in doubt become
+ * uncertain. A row that cannot be settled is logged and skipped, so that it does not block others. Also ends
+ * intents that an interrupted unlinking left open.
  *
  * @returns how many were ended
  */
@@ -58,11 +58,11 @@ async function expire(core: Core, id: string): Promise<boolean> {
     });
     return ended !== undefined;
   } catch (error) {
-    // While the database answers other questions the fault is the row's; otherwise this throws and ends the sweep.
+    // If the database answers this query, the row caused the error; otherwise this throws and ends the sweep.
     await core.database.query("SELECT 1");
     core.log.error(
       { event: "intent.unswept", intent_id: id, err: error },
-      "an expired intent was passed over",
+      "an expired intent could not be ended and was skipped",
     );
     return false;
   }
@@ -93,21 +93,26 @@ export async function sweepSessions(core: Core): Promise<number> {
 }
 
 export interface Retention {
-  /** How long events, intents and what belongs to them are kept, days. */
+  /** How long events, intents and their dependent rows are kept, days. */
   readonly days: number;
-  /** How long audit entries are kept, days; default for good. */
+  /** How long audit entries are kept, days; by default they are never deleted. */
   readonly auditDays?: number | undefined;
 }
 
-/** Makes the months ahead. Cheap when they are there, so it runs often: a clock may jump. */
+/**
+ * Creates the partitions of the coming months. This is cheap when they exist, so it runs often: a clock may
+ * jump.
+ */
 export async function sweepMonths(core: Core): Promise<void> {
   const made = await ensurePartitions(core.database, core.now());
-  if (made.length > 0) core.log.info({ event: "months.made", partitions: made }, "new months are ready");
+  if (made.length > 0)
+    core.log.info({ event: "months.made", partitions: made }, "created partitions for coming months");
 }
 
 /**
- * Removes what is older than the retention. What is in use now goes with a later sweep. What it takes for the present
- * is no later than the database's clock or its newest row: the wrong clock of one process destroys nothing.
+ * Removes rows that are older than the retention. Rows that are in use now are removed by a later sweep. The
+ * time that it takes as the present is never later than the database's clock or the newest row, so that a
+ * wrong clock of one process cannot destroy data.
  */
 export async function sweepRetention(
   core: Core,
@@ -126,14 +131,20 @@ export async function sweepRetention(
     try {
       const dropped = await dropPartitions(core.database, table, before(days));
       if (dropped.length > 0)
-        core.log.info({ event: "retention.dropped", partitions: dropped }, "old months are gone");
+        core.log.info(
+          { event: "retention.dropped", partitions: dropped },
+          "dropped partitions of old months",
+        );
     } catch (error) {
-      core.log.warn({ event: "retention.waiting", table, err: error }, "old months go with a later sweep");
+      core.log.warn(
+        { event: "retention.waiting", table, err: error },
+        "old months could not be dropped; a later sweep tries again",
+      );
     }
   }
   const deleted = await deleteAged(core.database, before(retention.days), stopping);
   if (Object.keys(deleted).length > 0)
-    core.log.info({ event: "retention.deleted", rows: deleted }, "old rows are gone");
+    core.log.info({ event: "retention.deleted", rows: deleted }, "deleted old rows");
 }
 
 const DAY_MS = 86_400_000;

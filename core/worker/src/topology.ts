@@ -1,8 +1,8 @@
-/** Queue names and what they collect (contract section 1). Core and daemons derive them alike. */
+/** Queue names and their bindings (contract section 1). Core and daemons compute them in the same way. */
 import { actionsOf, SERVICES } from "@linkspan/envelopes";
 import type { QueueSpec } from "@linkspan/fabric";
 
-/** Everything daemons tell the core, one queue per partition. */
+/** All reports of daemons to the core, one queue per partition. */
 export function inboundQueue(partition: number): QueueSpec {
   const actions = new Set(
     SERVICES.flatMap((service) => actionsOf(service))

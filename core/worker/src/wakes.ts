@@ -1,10 +1,10 @@
 /**
  * Wake-ups between the parts of the core, within a process and across processes.
  *
- * A wake-up carries nothing and may be lost: whoever waits looks into the tables, and looks again after a
- * while by itself. PostgreSQL's NOTIFY carries it to other processes when the transaction commits. What is
- * only announced and never waited for (keys, flags) is announced by time too, so that a connection that hears
- * nothing costs seconds.
+ * A wake-up carries no data and may be lost: a waiting loop reads the tables, and reads them again after a
+ * timeout. PostgreSQL's NOTIFY sends it to other processes when the transaction commits. Wake-ups that no
+ * loop waits for with a timeout (keys, flags) are repeated by a timer too, so that a connection that receives
+ * nothing costs only seconds.
  */
 import { EventEmitter, once } from "node:events";
 import { type Database, execute, type Queryable } from "@linkspan/store";
@@ -13,10 +13,10 @@ import type { Logger } from "pino";
 export type Wake = "outbox" | "positions" | "flags" | "keys" | "unsequenced";
 
 const CHANNEL = "linkspan";
-/** These are read again by time. */
+/** These are repeated by a timer. */
 const BY_TIME: readonly Wake[] = ["keys", "flags"];
 const BY_TIME_MS = 2_000;
-/** Announcements of one kind leave a process at most this often, milliseconds. */
+/** Shortest time between two announcements of one kind by a process, milliseconds. */
 const APART_MS = 5;
 const WAKES: readonly string[] = ["outbox", "positions", "flags", "keys", "unsequenced"] satisfies Wake[];
 
@@ -30,15 +30,15 @@ export class Wakes implements AsyncDisposable {
   #database: Database | undefined;
   #log: Logger | undefined;
 
-  /** Wakes whoever waits in this process. */
+  /** Wakes the waiting loops in this process. */
   local(wake: Wake): void {
     this.#events.emit(wake);
   }
 
   /**
-   * Wakes whoever waits in this process now, and every other process within a few milliseconds. Call it after the
-   * commit: a NOTIFY inside a transaction makes commits queue behind each other. One that is lost costs what the
-   * waiting look costs that comes by itself.
+   * Wakes the waiting loops in this process now, and those of every other process within a few milliseconds.
+   * Call it after the commit: a NOTIFY inside a transaction makes commits queue behind each other. If one is
+   * lost, the waiting loop continues only after its timeout.
    */
   announce(wake: Wake): void {
     this.local(wake);
@@ -53,7 +53,10 @@ export class Wakes implements AsyncDisposable {
     if (database === undefined) return;
     const sent = this.everywhere(database.pool, wake)
       .catch((error: unknown) => {
-        this.#log?.debug({ event: "wakes.unsent", wake, err: error }, "other processes look by themselves");
+        this.#log?.debug(
+          { event: "wakes.unsent", wake, err: error },
+          "other processes were not notified; they check by themselves",
+        );
       })
       .finally(() => this.#sending.delete(sent));
     this.#sending.add(sent);
@@ -61,7 +64,7 @@ export class Wakes implements AsyncDisposable {
     this.#announcedAt.set(wake, performance.now());
   }
 
-  /** Wakes every process once the transaction commits; for what is rare and must not be lost. */
+  /** Wakes every process once the transaction commits; for wake-ups that are rare and must not be lost. */
   async everywhere(on: Queryable, wake: Wake): Promise<void> {
     await execute(on, "SELECT pg_notify($1, $2)", [CHANNEL, wake], "wakes.notify");
   }
@@ -80,7 +83,7 @@ export class Wakes implements AsyncDisposable {
     });
   }
 
-  /** Listens for other processes' wake-ups until disposed, over connection losses. */
+  /** Listens for other processes' wake-ups until disposed; reconnects after connection losses. */
   listen(database: Database, log: Logger): void {
     this.#database = database;
     this.#log = log;
@@ -100,13 +103,16 @@ export class Wakes implements AsyncDisposable {
         await this.#listenOnce(database);
         failures = 0;
       } catch (error) {
-        log.debug({ event: "wakes.interrupted", failures, err: error }, "listening again soon");
+        log.debug(
+          { event: "wakes.interrupted", failures, err: error },
+          "the listening connection was lost; listening again soon",
+        );
       }
       await this.#pause(Math.min(5_000, 100 * 2 ** failures));
     }
   }
 
-  /** Resolves when the connection ends, which a silent one does within seconds. */
+  /** Resolves when the connection ends; a silent connection ends within seconds. */
   async #listenOnce(database: Database): Promise<void> {
     const client = await database.listener();
     const ended = new AbortController();
@@ -117,7 +123,7 @@ export class Wakes implements AsyncDisposable {
     client.on("end", () => ended.abort());
     try {
       await execute(client, `LISTEN ${CHANNEL}`);
-      // What was missed while not listening is found by looking.
+      // Wake-ups that were missed before are replaced by waking all.
       for (const wake of WAKES) this.#events.emit(wake);
       await aborted(AbortSignal.any([ended.signal, this.#stop.signal]));
     } finally {

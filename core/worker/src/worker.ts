@@ -1,6 +1,6 @@
 /**
- * The worker: one call starts everything that the core does by itself, disposing stops it cleanly
- * (stop intake, finish what is in flight, close).
+ * The worker: one call starts everything that the core does in the background; disposing stops it cleanly
+ * (stop the intake, finish work in progress, close).
  */
 import type { Subscription } from "@linkspan/fabric";
 import type { Core } from "./core.ts";
@@ -14,7 +14,7 @@ import { startRequests } from "./requests.ts";
 import { runStuckReports } from "./stuck.ts";
 
 export interface Worker extends AsyncDisposable {
-  /** Settles when a background loop ends; rejects when one failed in a way nobody foresaw. */
+  /** Settles when a background loop ends; rejects when a loop failed with an unexpected error. */
   readonly ended: Promise<void>;
 }
 

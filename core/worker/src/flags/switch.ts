@@ -1,17 +1,17 @@
 /**
- * Whether a connector is switched on: the service's own kill for all workspaces first, then the workspace's
- * setting, then on. A flag is not an authorisation.
+ * Whether a connector is switched on: a service that is switched off for all workspaces is off; else the
+ * workspace's setting decides; the default is on. A flag is not an authorisation.
  */
 import { audit, type ConnectorFlag, flagsFor, type Queryable, setFlag } from "@linkspan/store";
 import { NAMESPACE_WORKSPACE } from "@linkspan/envelopes";
 import type { Core } from "../core.ts";
 
-/** Everyone. */
+/** Means all workspaces. */
 export const ALL_WORKSPACES = "*";
 
 export type ConnectorSwitch = (workspaceId: string, service: string) => boolean;
 
-/** Asks the table once for all of the workspaces, inside the caller's transaction. */
+/** Queries the table once for all of the workspaces, inside the caller's transaction. */
 export async function connectorSwitch(
   on: Queryable,
   workspaceIds: readonly string[],
@@ -30,7 +30,7 @@ export function isEnabled(flags: readonly ConnectorFlag[], service: string): boo
   return !off;
 }
 
-/** Who changed it and why is part of the change. */
+/** The audit entry with the actor and the reason is part of the change. */
 export async function switchConnector(
   core: Core,
   change: ConnectorFlag & { readonly who: string; readonly why: string },

@@ -1,6 +1,6 @@
 /**
- * Bounds of accounts at the door. Each account is a connection, memory and a share of its daemon, which serves other
- * workspaces too.
+ * Limits on accounts, checked when a link session is opened. Each account costs a connection, memory and a
+ * share of its daemon, which serves other workspaces too.
  */
 import { FabricError } from "@linkspan/envelopes";
 import { accountsInUse, type Queryable } from "@linkspan/store";
@@ -14,13 +14,15 @@ export interface AccountLimits {
 
 export const DEFAULT_ACCOUNT_LIMITS: AccountLimits = { linked: 10_000, pending: 1_000 };
 
-/** A session that nobody goes on with ends after 15 minutes; some end at any time. */
+/** Retry delay. An abandoned session ends after 15 minutes, but other sessions may end at any time. */
 const COME_BACK_MS = 60_000;
 
 /**
- * Links that begin at the same moment may go over a bound by their number, which the rates of requests bound.
+ * Links that start at the same moment may exceed a limit by their number, which the request rate limits
+ * bound.
  *
- * @throws FabricError `request.rate_limited` while too many are being linked, `request.invalid` when too many are
+ * @throws FabricError `request.rate_limited` while too many are being linked, `request.invalid` when too many
+ *   are linked
  */
 export async function requireAccountRoom(
   on: Queryable,

@@ -1,4 +1,7 @@
-/** A request of the core to the daemon that holds an instance: signed, ticketed, its answer verified. */
+/**
+ * Sends a request of the core to the daemon that holds an instance: signed, with a ticket; the answer is
+ * verified.
+ */
 import { randomUUID } from "node:crypto";
 import { decode, FabricError, formatTopic, type Opened, timestamp, traceIdOf } from "@linkspan/envelopes";
 import type { Delivery } from "@linkspan/fabric";
@@ -61,7 +64,10 @@ export async function askDaemon(
   return payload;
 }
 
-/** Whom an unsigned daemon answers is told by the transport: Msgr's SDKs write neither workspace nor message id. */
+/**
+ * The transport tells which request an unsigned daemon answers, because Msgr's SDKs write neither workspace
+ * nor message id.
+ */
 function openAnswer(
   core: Core,
   { kid }: Lease,

@@ -1,6 +1,7 @@
 /**
- * What may be linked, and what a person is asked for: as each connector announced it (contract section 6). The core
- * has no list of its own; a service whose daemon has announced nothing yet cannot be linked yet.
+ * Which services can be linked, and which fields a person has to enter: as each connector announced it
+ * (contract section 6). The core has no list of its own; a service whose daemon has announced nothing yet
+ * cannot be linked yet.
  */
 import {
   FabricError,
@@ -25,20 +26,25 @@ import {
 export interface CatalogEntry extends LinkDeclaration {
   /** Service segment of the topics. */
   readonly service: string;
-  /** As it announced them; what is too large to be shown beside others is left out. */
+  /**
+   * As the connector announced them; a capability that is too large to be shown with the others is left out.
+   */
   readonly capabilities: Readonly<Record<string, unknown>>;
 }
 
-/** Of one connector, bytes of JSON. */
+/** Largest capabilities of one connector, bytes of JSON. */
 const MAX_SHOWN_CAPABILITIES = 16_384;
 const ASK_AGAIN_MS = 5_000;
 
-/** Every service that announced what linking needs, as its default instance does. */
+/** Every service whose default instance announced what linking needs. */
 export async function catalog(on: Queryable): Promise<CatalogEntry[]> {
   return (await declarations(on, PRIMARY)).flatMap((declared) => entryOf(declared) ?? []);
 }
 
-/** What the connectors of these instances announced: a form and its secrets are never another instance's. */
+/**
+ * The announcements of these instances' connectors. The form and the secrets of one instance are never used
+ * for another instance.
+ */
 export class InstanceCatalog {
   readonly #entries: ReadonlyMap<string, CatalogEntry | undefined>;
 
@@ -55,16 +61,17 @@ export class InstanceCatalog {
   }
 }
 
-/** What the connector announced that a session links at. */
+/** The announcement of the connector that the session links with. */
 export async function sessionEntry(on: Queryable, session: AuthSession): Promise<CatalogEntry | undefined> {
   const identity = await identityById(on, session.identity_id);
   return identity === undefined ? undefined : (await InstanceCatalog.of(on, [identity])).entry(identity);
 }
 
 /**
- * What the connector of an instance declared.
+ * The declaration of an instance's connector.
  *
- * @throws FabricError `request.not_found` for what is no service, `platform.unavailable` while nothing was announced
+ * @throws FabricError `request.not_found` for an unknown service, `platform.unavailable` while nothing was
+ *   announced
  */
 export async function requireDeclaration(on: Queryable, key: InstanceKey): Promise<CatalogEntry> {
   const { service, instance } = key;
@@ -95,7 +102,7 @@ function nameOf({ service, instance }: InstanceKey): string {
   return `${service} ${instance}`;
 }
 
-/** What some other version announced, and this one cannot read, is as good as nothing. */
+/** An announcement of another version that this version cannot read is ignored. */
 function linkOf({ link }: Record<string, unknown>): LinkDeclaration | undefined {
   return LinkDeclarationSchema.safeParse(link).data;
 }

@@ -1,8 +1,9 @@
 /**
- * Where an identity's credential lies in the vault, and how it goes when the identity is unlinked.
+ * Where an identity's credential is stored in the vault, and how it is removed when the identity is unlinked.
  *
- * The vault is not part of the transaction that unlinks, so a process may end, or the vault be sealed, between the
- * two. The row of an unlinked identity is marked until its credential is known to be gone; a sweep looks after it.
+ * The vault is not part of the transaction that unlinks. So a process may end, or the vault may be sealed,
+ * between the two. The row of an unlinked identity stays marked until its credential is known to be removed;
+ * a sweep removes credentials that are left.
  */
 import { credentialDropped, identitiesToForget } from "@linkspan/store";
 import { CREDENTIAL } from "@linkspan/vault";
@@ -14,7 +15,7 @@ interface Owner {
   readonly service: string;
 }
 
-/** Where an identity's credential lies in the vault. */
+/** Where an identity's credential is stored in the vault. */
 export function credentialRef(of: Owner) {
   return {
     workspaceId: of.workspace_id,
@@ -24,12 +25,12 @@ export function credentialRef(of: Owner) {
   };
 }
 
-/** Of an unlinked identity. Never rejects: what fails now is done by the sweep. */
+/** Removes the credential of an unlinked identity. Never rejects: if it fails now, the sweep does it. */
 export async function dropCredential(core: Core, of: Owner): Promise<void> {
   await core.vault.drop(credentialRef(of)).catch((error: unknown) => {
     core.log.warn(
       { event: "credential.not_dropped", identity_id: of.identity_id, err: error },
-      "a credential of an unlinked account is dropped soon",
+      "the credential of an unlinked account could not be removed; a sweep will remove it",
     );
   });
 }
@@ -37,7 +38,8 @@ export async function dropCredential(core: Core, of: Owner): Promise<void> {
 const AT_ONCE = 100;
 
 /**
- * Drops credentials that unlinked identities still have some minutes later, when no link is under way any more.
+ * Removes credentials that unlinked identities still have some minutes later, when no link is in progress any
+ * more.
  *
  * @returns how many
  * @throws FabricError `vault.*`, `store.unavailable`

@@ -1,7 +1,8 @@
 /**
- * What becomes of a link session when its daemon has answered. Msgr's words and ours are one form by then
- * (envelopes/src/msgr/link-reply.ts): the account's name and settings go to the identity, its people and chats to the
- * contacts, its session to the vault, and what the next request carries on to the settings meanwhile.
+ * How a link session changes when its daemon has answered. Msgr's answers were mapped to the canonical form
+ * before (envelopes/src/msgr/link-reply.ts). The account's name and settings go to the identity, its people
+ * and chats to the contacts, its session to the vault, and values that the next request needs go to the
+ * settings until then.
  */
 import {
   FabricError,
@@ -102,7 +103,7 @@ async function keepRoster(on: Queryable, session: AuthSession, roster: LinkOutco
   }
 }
 
-/** What was only carried from one request to the next ends when the account is linked. */
+/** Removes the values that were only carried from one request to the next, because the account is linked. */
 function withoutCarried(
   declaration: CatalogEntry,
   settings: Readonly<Record<string, unknown>>,
@@ -126,11 +127,15 @@ export async function failLink(
     await note(client, session, "core", "session.failed", { code });
     return "failed" as const;
   });
-  // What failed may have been the answer to a commit that was made: then the session goes on, or is linked.
+  // Perhaps only the answer to a successful commit was lost: then the session is waiting again or linked, and
+  // the credential is kept.
   if (state !== "linked" && state !== "awaiting_user") await dropCredential(core, session);
 }
 
-/** What the daemon learned while it linked; it is held against its own declaration, too. */
+/**
+ * The settings and secrets that the daemon obtained while it linked; settings are checked against its
+ * declaration, too.
+ */
 function learnedFrom(declaration: CatalogEntry, { reply, session }: Linked) {
   const taken: LinkFields | undefined =
     reply.settings === undefined ? undefined : takeLinkFields(declaration, reply.settings);
@@ -139,7 +144,7 @@ function learnedFrom(declaration: CatalogEntry, { reply, session }: Linked) {
   return { settings: taken?.settings ?? {}, secrets };
 }
 
-/** The fields of a step, as declared. @throws FabricError `request.invalid` when one was not */
+/** The fields of a step, as declared. @throws FabricError `request.invalid` when a field was not declared */
 function askedFor(declaration: CatalogEntry, names: readonly string[]) {
   return names.map((name) => {
     const field = fieldOf(declaration, name);

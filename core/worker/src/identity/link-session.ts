@@ -1,10 +1,10 @@
-/** What every step of linking needs: the declaration that holds, the fields that it shows, and the audit. */
+/** Shared by every step of linking: the declaration in force, the fields that it shows, and the audit. */
 import { FabricError, type LinkField, MAX_SETTINGS_BYTES, PRIMARY } from "@linkspan/envelopes";
 import { audit, type AuthSession, type Identity, identityById, type Queryable } from "@linkspan/store";
 import type { Core } from "../core.ts";
 import { type CatalogEntry, requireDeclaration } from "./catalog.ts";
 
-/** What a link that did not succeed leaves of its identity. */
+/** The identity's values after a link that did not succeed. */
 export const NOTHING_LEFT = { state: "unlinked", settings: {}, remote: null, name: null } as const;
 
 export async function declarationFor(core: Core, session: AuthSession): Promise<CatalogEntry> {
@@ -13,7 +13,7 @@ export async function declarationFor(core: Core, session: AuthSession): Promise<
   return requireDeclaration(core.database.pool, { service, instance: identity?.instance ?? PRIMARY });
 }
 
-/** A field as a form needs it. */
+/** A field in the form that a user interface needs. */
 export function shown({ name, label, required, secret, example }: LinkField) {
   return { name, label, required, secret, ...(example !== undefined && { example }) };
 }
@@ -23,7 +23,7 @@ export function bytesOf(secrets: ReadonlyMap<string, string>): Record<string, Ui
   return Object.fromEntries([...secrets].map(([name, value]) => [name, encoder.encode(value)]));
 }
 
-/** @throws FabricError `request.invalid` when they are too large together */
+/** @throws FabricError `request.invalid` when the settings are too large together */
 export function merged(known: Record<string, unknown> | undefined, more: Record<string, unknown>) {
   const settings = { ...known, ...more };
   if (Buffer.byteLength(JSON.stringify(settings)) <= MAX_SETTINGS_BYTES) return settings;

@@ -3,11 +3,12 @@
  *
  *   initiated → awaiting_user → completing → linked | failed | expired | cancelled
  *
- * A session makes a pending identity. What the person enters is held against the connector's declaration before
- * anything is stored: settings go to the identity, secrets are handed over to the vault and become the credential
- * once they were found good, and a field that is not declared is refused. The daemon that holds the instance is
- * asked to link with a session ticket; it fetches the secrets itself, tries them, and says `linked`, `failed` or what
- * it needs next. A link that fails or is given up leaves neither settings nor secrets.
+ * A session creates a pending identity. The fields that the person enters are checked against the connector's
+ * declaration before anything is stored: settings are stored in the identity; secrets are handed over to the
+ * vault and become the credential once the daemon has confirmed them; an undeclared field is refused. The
+ * core asks the daemon that holds the instance to link, and sends a session ticket. The daemon fetches the
+ * secrets itself, tries them, and answers `linked`, `failed` or which fields it needs next. After a link that
+ * failed or was cancelled, neither settings nor secrets are kept.
  */
 import { randomUUID } from "node:crypto";
 import {
@@ -48,15 +49,15 @@ export interface NewSession {
   readonly workspaceId: string;
   readonly userId: string;
   readonly service: string;
-  /** Shard that will serve the account. Default `primary`. */
+  /** Instance that will serve the account. Default `primary`. */
   readonly instance?: string;
-  /** What the backend's client says of itself; a connector that wants it is told. */
+  /** What the backend's client states about itself; passed to connectors that ask for it. */
   readonly clientContext?: Readonly<Record<string, unknown>>;
   readonly actor: string;
 }
 
 /**
- * @throws FabricError `request.not_found` for what is no service, `platform.unavailable` while its daemon has
+ * @throws FabricError `request.not_found` for an unknown service, `platform.unavailable` while its daemon has
  *   announced nothing, `request.rate_limited` or `request.invalid` when the workspace has too many accounts
  */
 export async function openSession(core: Core, wanted: NewSession): Promise<AuthSession> {
@@ -93,15 +94,16 @@ export async function openSession(core: Core, wanted: NewSession): Promise<AuthS
 export interface Credentials {
   readonly workspaceId: string;
   readonly sessionId: string;
-  /** What the person entered. */
+  /** The values that the person entered. */
   readonly fields: Readonly<Record<string, unknown>>;
   readonly actor: string;
 }
 
 /**
- * Takes what the person entered and starts linking; poll the session for the outcome.
+ * Takes the entered values and starts linking; poll the session for the outcome.
  *
- * @throws FabricError `request.not_found`, `request.invalid` naming the field, `platform.unavailable`, `vault.*`
+ * @throws FabricError `request.not_found`, `request.invalid` naming the field, `platform.unavailable`,
+ *   `vault.*`
  */
 export async function submitCredentials(core: Core, given: Credentials): Promise<AuthSession> {
   const waiting = openFor(
@@ -113,7 +115,8 @@ export async function submitCredentials(core: Core, given: Credentials): Promise
   requireSameSecrets(declaration, waiting);
   const taken = takeLinkFields(declaration, given.fields);
   const secrets = bytesOf(taken.secrets);
-  // First the vault: if it cannot take them, the session still waits and the person can try again.
+  // Secrets go to the vault first: if the vault refuses them, the session still waits and the person can try
+  // again.
   if (Object.keys(secrets).length > 0) await core.vault.handOver(credentialRef(waiting), secrets);
   for (const value of Object.values(secrets)) value.fill(0);
   const session = await core.database.transaction(async (client) => {
@@ -152,12 +155,12 @@ export async function cancelSession(
   await dropCredential(core, ended);
 }
 
-/** The step that the person answers; undefined for the first. */
+/** The step that the entered values answer; undefined for the first one. */
 function stepOf({ step }: AuthSession): string | undefined {
   return typeof step.step === "string" ? step.step : undefined;
 }
 
-/** Path of the API where a sign-in page that redirects brings the person back to. */
+/** API path to which a sign-in page redirects the person. */
 export function callbackPath({ service, id }: Pick<AuthSession, "service" | "id">): string {
   return `/api/bridges/${service}/sessions/${id}/callback`;
 }
@@ -205,10 +208,11 @@ async function completeLink(
     await failLink(core, session, code, message).catch((failure: unknown) => {
       core.log.warn(
         { event: "link.unsettled", session_id: session.id, err: failure },
-        "the session will expire",
+        "the failure could not be stored; the session will expire",
       );
     });
-    // What the daemon took for linked it is to leave; what was linked by a commit without an answer, to open.
+    // The daemon must close an account that only it considers linked, and open one whose commit succeeded
+    // without an answer.
     const { service } = session;
     tellChanged(core, { what: "assignments", service, instance: asked?.instance ?? PRIMARY });
   }
@@ -223,9 +227,9 @@ function openFor(core: Core, session: AuthSession | undefined, workspaceId: stri
 }
 
 /**
- * What a person was asked for as a secret is kept as one, whatever was announced since.
+ * A value that was asked for as a secret stays a secret, even if the connector has announced otherwise since.
  *
- * @throws FabricError `request.invalid` when it would be a setting by now
+ * @throws FabricError `request.invalid` when the field is now declared as a setting
  */
 function requireSameSecrets(declaration: CatalogEntry, { step }: AuthSession): void {
   const asked = Array.isArray(step.fields) ? (step.fields as readonly Shown[]) : [];

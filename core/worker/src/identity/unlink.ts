@@ -1,4 +1,7 @@
-/** Unlinking: what waits is denied, the credential is destroyed, the daemon is told to hang up. */
+/**
+ * Unlinking: waiting intents are denied, the credential is destroyed, the daemon is told to disconnect the
+ * account.
+ */
 import { FabricError } from "@linkspan/envelopes";
 import {
   audit,
@@ -29,9 +32,10 @@ export async function unlink(
   actor: string,
 ): Promise<void> {
   const identity = await core.database.transaction(async (client) => {
-    // Sessions first, as everywhere. A link that is under way finds its own ended, whatever the daemon answers.
+    // Sessions are locked first, as everywhere. A link in progress finds its session ended, whatever the
+    // daemon answers.
     const sessions = await cancelAuthSessions(client, identityId);
-    // Waits for intents that are being recorded; those that come later see the unlinked identity.
+    // Waits for intents that are being recorded; later ones see the unlinked identity.
     const known = await lockIdentity(client, identityId);
     if (known?.workspace_id !== workspaceId || known.state === "unlinked") {
       throw new FabricError("request.not_found", "no such identity in this workspace");
@@ -51,8 +55,8 @@ export async function unlink(
 }
 
 /**
- * Ends what an unlinked identity still wanted to say. What was not attempted is denied; what is being said right now
- * is in doubt until the daemon reports.
+ * Ends the open intents of an unlinked identity. Those that were not attempted are denied; those that are
+ * being sent right now are in doubt until the daemon reports.
  */
 export async function endUnsettled(core: Core, identityId: string, actor: string): Promise<void> {
   for (let rest = AT_ONCE; rest === AT_ONCE; ) {
@@ -68,7 +72,7 @@ export async function endUnsettled(core: Core, identityId: string, actor: string
   }
 }
 
-/** A daemon that cannot be asked now learns it at its next `resume`. */
+/** A daemon that cannot be reached now learns it at its next `resume`. */
 async function hangUp(core: Core, identity: Identity): Promise<void> {
   const lease = await currentLease(core.database.pool, identity.service, identity.instance);
   if (lease?.live !== true) return;
@@ -79,7 +83,7 @@ async function hangUp(core: Core, identity: Identity): Promise<void> {
   }).catch((error: unknown) => {
     core.log.warn(
       { event: "identity.hangup_unanswered", identity_id: identity.id, err: error },
-      "told at resume",
+      "the daemon did not answer the unlinking; it learns it at its next resume",
     );
   });
 }

@@ -1,4 +1,4 @@
-/** Acks are bounded, and one that cannot be made harms nobody. */
+/** Acks are bounded, and an ack that cannot be created does not affect others. */
 import { type Ack, type Envelope, messageId, signerFromSeed } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
 import { pino } from "pino";

@@ -1,9 +1,9 @@
 /**
- * Telling daemons what is safe. One envelope per account and batch; it expires after a minute and nobody
- * waits for it, because a daemon that missed one asks again by `resume` or by sending the event once more.
+ * Tells daemons which events are stored. One envelope per account and batch. It expires after a minute and
+ * nobody waits for it, because a daemon that missed one asks again by `resume` or sends the event once more.
  *
- * Each message carries the cursor that its event gave and Msgr's own fields of the service; those of the newest one
- * stand at top level as well, where Msgr's SDKs read them.
+ * Each message carries the cursor that its event gave and Msgr's own fields of the service. Those of the
+ * newest message are repeated at top level, where Msgr's SDKs read them.
  */
 import { type AckedEvent, ackFields, LIMITS, NAMESPACE_WORKSPACE, timestamp } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
@@ -18,14 +18,17 @@ export interface Acked {
   readonly messageId: string;
   readonly status: "persisted" | "quarantined";
   readonly code?: string;
-  /** The event that it was, where it was one and could be read. */
+  /** The event, when it was one and could be read. */
   readonly event?: AckedEvent;
 }
 
 const TTL_MS = 60_000;
-/** Cursors and fields of one envelope, bytes of JSON: an envelope holds a mebibyte. */
+/** Most bytes of JSON for cursors and fields in one envelope: an envelope holds a mebibyte. */
 const MAX_BYTES_OF_MEMBERS = 524_288;
-/** While the broker takes nothing, acks beyond this many bytes are dropped: nobody depends on one. */
+/**
+ * While the broker accepts nothing, acks beyond this many bytes are dropped, because nobody depends on an
+ * ack.
+ */
 const MAX_BYTES_IN_FLIGHT = 8 * 1_048_576;
 
 /** Msgr's names; other services use the canonical one. */
@@ -44,7 +47,7 @@ export class Acknowledger {
     this.#core = core;
   }
 
-  /** Never fails and never waits: what cannot be told is told when it is asked for. */
+  /** Never fails and never waits: a daemon that misses an ack gets the answer when it asks. */
   send(acks: readonly Acked[]): void {
     for (const group of byAccount(acks)) {
       const [first] = group;
@@ -70,7 +73,7 @@ export class Acknowledger {
         .catch(dropped)
         .finally(() => (this.#bytesInFlight -= bytes));
     } catch (error) {
-      // Such as for a sender whose route names a service that is not ours.
+      // For example, a sender whose route names an unknown service.
       dropped(error);
     }
   }
@@ -87,7 +90,7 @@ function byAccount(acks: readonly Acked[]): Acked[][] {
   return [...groups.values()];
 }
 
-/** One message of an ack, as the schema has it. */
+/** One message of an ack, as in the schema. */
 interface Member {
   readonly message_id: string;
   readonly status: Acked["status"];
@@ -107,7 +110,7 @@ function memberOf({ service, messageId, status, code, event }: Acked, receivedAt
   };
 }
 
-/** In order, as many in one envelope as it holds. */
+/** Splits them in order, as many in one envelope as fit. */
 function* fitting(members: readonly Member[]): Generator<Member[]> {
   let group: Member[] = [];
   let bytes = 0;
@@ -124,10 +127,10 @@ function* fitting(members: readonly Member[]): Generator<Member[]> {
   if (group.length > 0) yield group;
 }
 
-/** Services of which Msgr reads a status beside the fields of the newest message. */
+/** Services for which Msgr also reads a status with the fields of the newest message. */
 const WITH_STATUS: ReadonlySet<string> = new Set(["telegram", "xmpp"]);
 
-/** What stands at top level: of the newest message that has a cursor or fields. */
+/** The fields at top level: those of the newest message that has a cursor or fields. */
 function newestOf(service: string, members: readonly Member[]): Record<string, unknown> {
   const newest = members.findLast((member) => Object.keys(member).some((name) => !OWN.has(name)));
   if (newest === undefined) return {};

@@ -1,4 +1,7 @@
-/** A batch may come from as many workspaces and instances as it has messages; the tables are not asked for each. */
+/**
+ * A batch may come from as many workspaces and instances as it has messages; the tables are not queried for
+ * each one.
+ */
 import { actionOf, type Envelope, type Opened } from "@linkspan/envelopes";
 import type { Delivery } from "@linkspan/fabric";
 import type { Queryable } from "@linkspan/store";

@@ -1,9 +1,9 @@
 /**
- * Who may say what: the checks that need the tables.
+ * Checks of an envelope that need the tables.
  *
- * An envelope is admitted when its issuer has authority over the account that it names (see authority.ts), its
- * ids are the ones its content implies, the intent that it reports of was given to that account, its conversation
- * belongs to the workspace and to no other account, and the connector is switched on.
+ * An envelope is admitted when its issuer has authority over the account that it names (see authority.ts),
+ * its ids are the ones that its content implies, the intent that it reports on was given to that account, its
+ * conversation belongs to the workspace and to no other account, and the connector is switched on.
  */
 import {
   accountOf,
@@ -44,8 +44,8 @@ import { membersOf } from "./history.ts";
 export type { Admission, Admitted } from "./admitted.ts";
 
 /**
- * @returns what was received, in order, each admitted batch of history followed by its members; but for last words of
- *   accounts that were unlinked
+ * @returns all received envelopes in order, each admitted batch of history followed by its members; without
+ *   late reports of accounts that were unlinked
  */
 export async function admit(
   on: Queryable,
@@ -75,7 +75,7 @@ function homeOf(item: Admitted, { identities }: Facts): string {
   return identities.get(accountNamed(item) ?? "")?.home ?? item.opened.envelope.metadata.instance;
 }
 
-/** A payload under Msgr's name is mapped, and what comes of it is held to the canonical event's bounds. */
+/** A payload under Msgr's name is mapped, and the result must keep the limits of the canonical event. */
 function withEvent(item: Omit<Admitted, "event">): Admission {
   const { action, envelope } = item.opened;
   if (action.canonical !== "inbound_event") return item;
@@ -104,7 +104,7 @@ function isWithinBounds({ conversation, payload }: CanonicalEvent): boolean {
 }
 
 interface Facts {
-  /** By id: the accounts that report, and those whose private conversations are named. */
+  /** By id: the reporting accounts, and the accounts whose private conversations are named. */
   readonly identities: ReadonlyMap<string, Identity>;
   /** By `<service> <instance>`. */
   readonly leases: ReadonlyMap<string, Lease>;
@@ -132,8 +132,8 @@ function objection(item: Admitted, facts: Facts, enabled: ConnectorSwitch): Fabr
 }
 
 /**
- * A foreign daemon on a development namespace holds no key, and its events say so. What it says still agrees with
- * itself, and with the account that it names where there is one.
+ * A foreign daemon in a development namespace holds no key, and its events are marked as unsigned. Its
+ * envelope must still be consistent in itself, and with the account that it names, if any.
  */
 function foreignObjection(item: Admitted, facts: Facts): FabricError | undefined {
   const { envelope } = item.opened;
@@ -158,8 +158,8 @@ function userNamed({ user_id }: Readonly<Record<string, unknown>>): string | und
 }
 
 /**
- * What an account's own daemon still reports of it when it was unlinked meanwhile: that it hung up, and where it
- * had got to. It changes nothing and nobody need look at it.
+ * A late report of an account's own daemon after the account was unlinked: that it disconnected, and its last
+ * cursor. It changes nothing and needs no attention.
  */
 function isLastWord(item: Admitted, { identities }: Facts): boolean {
   const { envelope, action, kid } = item.opened;
@@ -169,7 +169,7 @@ function isLastWord(item: Admitted, { identities }: Facts): boolean {
   return objectionToIdentity("outcome", speakerOf(issuer, epoch, kid), workspaceId, identity) === undefined;
 }
 
-/** An account that is named must be the speaker's; where one may be named twice, both are the same. */
+/** A named account must be one that the sender speaks for; if it is named twice, both names must be equal. */
 function wrongAccount(
   item: Admitted,
   claim: Claim,
@@ -187,7 +187,7 @@ function wrongAccount(
   return objectionToIdentity(claim, speaker, metadata.workspace_id, identities.get(account));
 }
 
-/** History is of one conversation. */
+/** A batch of history must belong to one conversation. */
 function wrongHistory({ action, envelope }: Opened): FabricError | undefined {
   if (action.canonical !== "history_batch") return undefined;
   const { conversation } = envelope.payload as HistoryBatch;
@@ -195,7 +195,7 @@ function wrongHistory({ action, envelope }: Opened): FabricError | undefined {
   return own ? undefined : refused("envelope.schema", "a history is of one conversation");
 }
 
-/** What is reported of an intent is reported by the identity that it was given to. */
+/** A report on an intent must come from the identity that the intent was given to. */
 function wrongIntent({ action, envelope }: Opened, { owners }: Facts): FabricError | undefined {
   if (claimOf(action.canonical) !== "outcome") return undefined;
   const { metadata, payload, service } = envelope;
@@ -212,7 +212,7 @@ function wrongIntent({ action, envelope }: Opened, { owners }: Facts): FabricErr
   return own ? undefined : refused("envelope.wrong_issuer", "the intent was given to another identity");
 }
 
-/** The conversation is one of this workspace and service, and no other account's private one. */
+/** The conversation must belong to this workspace and service, and must not be private to another account. */
 function wrongConversation(item: Admitted, { identities }: Facts): FabricError | undefined {
   const { service, metadata } = item.opened.envelope;
   const prefix = `msgr://channels/${metadata.workspace_id}/bridge/${service}/`;
@@ -274,7 +274,7 @@ async function ownersIn(on: Queryable, batch: readonly Admitted[]): Promise<Map<
   return new Map((await intentOwners(on, ids)).map((owner) => [owner.id, owner]));
 }
 
-/** One statement, however many instances a batch comes from. */
+/** Uses one statement, however many instances a batch comes from. */
 async function leasesOf(on: Queryable, batch: readonly Admitted[]): Promise<Map<string, Lease>> {
   const instances = batch.map(({ opened: { envelope } }) => ({
     service: envelope.service,

@@ -1,19 +1,19 @@
-/** What became of an envelope on its way in, and what it names. */
+/** The result of the checks of an incoming envelope, and what it names. */
 import type { CanonicalEvent, FabricError, Opened } from "@linkspan/envelopes";
 import type { Delivery } from "@linkspan/fabric";
 
 export interface Admitted {
   readonly delivery: Delivery;
   readonly opened: Opened;
-  /** The platform event in its canonical form, whatever name it came under; absent on everything else. */
+  /** The platform event in its canonical form, whatever name the daemon used; absent for everything else. */
   readonly event?: CanonicalEvent;
-  /** Of a member of a history: what it came in. */
+  /** For a member of a history: the batch that contained it. */
   readonly batch?: Admitted;
 }
 
 export type Admission = Admitted & { readonly refused?: FabricError };
 
-/** The account that it is about, if it names one. */
+/** The account that the envelope names, if any. */
 export function accountNamed({ opened, event }: Admitted): string | undefined {
   const { account } = event?.payload ?? opened.envelope.payload;
   return typeof account === "string" ? account : opened.envelope.metadata.identity_id;
@@ -25,13 +25,16 @@ export function conversationsIn({ opened, event }: Admitted): string[] {
   return [...new Set(named.filter((one) => typeof one === "string"))];
 }
 
-/** A conversation that only one account can see names it as `~<account>`; the rest of its segments are remote. */
+/**
+ * The owner of a private conversation. A conversation that only one account can see starts with `~<account>`;
+ * its other segments are names of the platform.
+ */
 export function privateOwnerOf(conversation: string): string | undefined {
   const segment = conversation.split("/").find((part, index) => index > 5 && part.startsWith("~"));
   return segment === undefined ? undefined : decoded(segment.slice(1));
 }
 
-/** What is no UTF-8 names nobody's account; the check of references refuses it. */
+/** A segment that is not UTF-8 names no account; the check of references refuses it. */
 function decoded(segment: string): string {
   try {
     return decodeURIComponent(segment);

@@ -41,7 +41,10 @@ export async function applyBatch(core: Core, on: Queryable, batch: readonly Rece
   return outcome;
 }
 
-/** What goes to quarantine: the code, the route and the bytes are kept, nothing else changes, the sender is told. */
+/**
+ * An envelope for the quarantine: the code, the route and the bytes are stored, nothing else changes, and the
+ * sender is told.
+ */
 interface Refusal {
   readonly delivery: Delivery;
   readonly opened: Opened | undefined;
@@ -93,7 +96,10 @@ function tell(core: Core, outcome: Outcome, refusal: Refusal, id: string): void 
   });
 }
 
-/** Who signed, and on a development namespace who sent an envelope that can be read; a forged one has no sender. */
+/**
+ * Whether the sender is known: the signer, or in a development namespace the sender of a readable envelope. A
+ * forged envelope has no known sender.
+ */
 function hasSender(core: Core, { delivery, opened }: Refusal): boolean {
   if (delivery.kid !== undefined) return core.keys.get(delivery.kid) !== undefined;
   return core.namespace.signatures === "optional" && opened !== undefined;
@@ -103,7 +109,10 @@ function idOf({ opened, delivery }: Refusal): string | undefined {
   return opened?.envelope.metadata.message_id ?? claimedId(delivery);
 }
 
-/** The transport's own copy, which nobody signed: good enough to name what was refused, if it is an id at all. */
+/**
+ * The transport's copy of the id, which is not signed: good enough to name the refused envelope, if it is a
+ * valid id.
+ */
 function claimedId({ messageId }: Delivery): string | undefined {
   return messageId !== undefined && /^[A-Za-z0-9_-]{43}$/.test(messageId) ? messageId : undefined;
 }

@@ -10,7 +10,7 @@ export interface Candidate {
   /** `<hexadecimal message id>@<workspace>`. */
   readonly key: string;
   readonly row: Omit<NewEvent, "fanOut" | "senderIdentity">;
-  /** Absent on a batch of history, which is kept and is no event itself. */
+  /** Absent on a batch of history, which is stored but is not an event itself. */
   readonly event: InboundEvent | undefined;
 }
 

@@ -1,7 +1,7 @@
 /**
- * What daemons tell the core besides events. Each is applied in order, in the batch's transaction, and
- * repeating it changes nothing: statuses are keyed by message id, states are ordered by lease epoch and the order
- * in which the core takes them in, checkpoints by the lease epoch.
+ * Reports of daemons other than events. Each is applied in order, in the batch's transaction, and repeating
+ * it changes nothing: statuses are keyed by message id, states are ordered by lease epoch and by the order in
+ * which the core receives them, checkpoints by the lease epoch.
  */
 import {
   type BridgeStateNote,
@@ -57,7 +57,7 @@ export async function applyEffect(
     case "health_snapshot":
       return keepHealth(on, opened);
     default:
-      // Throttles and progress concern people and dashboards, not tables.
+      // Throttles and progress are only for people and dashboards; no table stores them.
       outcome.reports.push(() =>
         core.log.info(
           {
@@ -104,7 +104,10 @@ async function keepCheckpoint(on: Queryable, opened: Opened, checkpoint: Checkpo
   await saveCheckpoint(on, checkpoint.account, checkpoint.cursor, opened.envelope.metadata.epoch ?? 0);
 }
 
-/** The daemon's clock is told to people, and decides nothing: what an older epoch reports is out of date. */
+/**
+ * Times of the daemon's clock are only shown to people and decide nothing: a report of an older epoch is out
+ * of date.
+ */
 async function keepState(
   core: Core,
   on: Queryable,

@@ -1,4 +1,7 @@
-/** Events into the log: one row each, known ones recognised, one fan-out for what several accounts see. */
+/**
+ * Writes events to the log: one row each, known ones are recognised, one fan-out for an event that several
+ * accounts see.
+ */
 import { FabricError, isFabricError } from "@linkspan/envelopes";
 import { appendEvents, knownContents, type Queryable } from "@linkspan/store";
 import type { Core } from "../core.ts";
@@ -13,7 +16,10 @@ export interface Conflicting {
   readonly conflict: FabricError;
 }
 
-/** @returns those whose id is known with other content, or that have no canonical form; they are for the quarantine */
+/**
+ * @returns the events whose id is known with other content, or that have no canonical form; they go to the
+ *   quarantine
+ */
 export async function storeEvents(
   core: Core,
   on: Queryable,
@@ -26,7 +32,7 @@ export async function storeEvents(
     try {
       return [toCandidate(admitted)];
     } catch (error) {
-      // Content that has no canonical form: its own fault, and no other event's.
+      // The content has no canonical form. Only this event is refused.
       if (!isFabricError(error)) throw error;
       unreadable.push({ admitted, conflict: error });
       return [];
@@ -73,7 +79,10 @@ export async function storeEvents(
   return conflicts;
 }
 
-/** A history whose id was used for another one is refused whole: its members would name a batch without them. */
+/**
+ * Refuses a history as a whole when its id was used for another one: its members would name a batch that does
+ * not contain them.
+ */
 async function withoutSpoiledHistories(
   on: Queryable,
   candidates: readonly Candidate[],

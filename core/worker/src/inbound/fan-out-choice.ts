@@ -1,6 +1,7 @@
 /**
- * Which of a batch's events are fanned out: loads what is known of their conversations, lets the reader book decide,
- * and keeps what it decided. A conversation that one account sees, as most are, costs one read.
+ * Chooses which events of a batch are fanned out: loads what the tables say about their conversations, lets
+ * the reader book decide, and stores the decision. A conversation that only one account sees, as most are,
+ * costs one read.
  */
 import { createHash } from "node:crypto";
 import {
@@ -26,9 +27,9 @@ import { type Copy, HOLD_MS, ReaderBook, SAME_WITHIN_MS } from "./readers.ts";
 
 export interface FanOutChoice {
   fansOut(candidate: Candidate): boolean;
-  /** Held copies of earlier batches that were fanned out: rows to be numbered. */
+  /** How many held copies of earlier batches were fanned out; these rows need positions. */
   readonly released: number;
-  /** Keeps what was decided, once the events have their places. */
+  /** Stores the decision, once the events have their places. */
   save(places: ReadonlyMap<string, EventPlace | undefined>): Promise<void>;
 }
 
@@ -82,7 +83,7 @@ export async function chooseFanOut(
   };
 }
 
-/** Conversations that more than one account sees, or whose first account is not known yet. */
+/** Conversations that are seen by more than one account, or whose first account is not known yet. */
 async function contestedAmong(on: Queryable, sightings: readonly Sighting[]): Promise<Set<string>> {
   const unique = new Map(sightings.map((seen) => [nameOf(seen), seen]));
   const readers = new Map((await readersOf(on, [...unique.values()])).map((row) => [nameOf(row), row]));
@@ -93,7 +94,7 @@ async function contestedAmong(on: Queryable, sightings: readonly Sighting[]): Pr
   return new Set(contested.map(nameOf));
 }
 
-/** What was stored before is no new copy: a delivery that comes twice changes nothing. */
+/** Leaves out copies that were stored before, so that a repeated delivery changes nothing. */
 async function freshCopies(
   on: Queryable,
   candidates: readonly Candidate[],
@@ -134,11 +135,11 @@ function copyOf({ key, row, event, admitted }: Candidate): Copy {
   };
 }
 
-/** Own movements of a batch, the newest of each account and conversation. */
+/** Changes of where our own accounts are: the newest in the batch for each account and conversation. */
 class Movements {
   readonly #newest = new Map<string, Movement>();
 
-  /** @returns what the event moves */
+  /** @returns the movements that the event reports */
   follow(candidate: Candidate, people: OwnPeople): Movement[] {
     const moves = people.movesOf(candidate);
     return moves.map(({ account, present }) => this.add(movementOf(candidate, account, present)));
@@ -154,7 +155,7 @@ class Movements {
   }
 }
 
-/** Who can hear what, as the tables had it and as the batch changes it. */
+/** Which accounts receive which conversations: as stored in the tables, and as the batch changes it. */
 class Presence {
   readonly #connected = new Set<string>();
   readonly #unlinked = new Set<string>();
@@ -194,7 +195,10 @@ class Presence {
     else this.#absentSince.set(key, movement.at);
   }
 
-  /** Whoever hears others speak is there again, whether or not it was told so. */
+  /**
+   * An account that receives other people's messages is in the conversation again, even if no event reported
+   * it.
+   */
   returned(copy: Copy, { event }: Candidate): boolean {
     const key = `${copy.conversation} ${copy.account}`;
     const since = this.#absentSince.get(key);

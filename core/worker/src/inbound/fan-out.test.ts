@@ -1,4 +1,6 @@
-/** Fan-out beside the sequencer: what a slow or silent broker, or a large backlog, may cost. */
+/**
+ * Fan-out runs in parallel with the sequencer: the cost of a slow or silent broker, or of a large backlog.
+ */
 import { EventEmitter } from "node:events";
 import { signerFromSeed } from "@linkspan/envelopes";
 import { expect, test } from "vitest";
@@ -7,7 +9,7 @@ import { FanOut } from "./fan-out.ts";
 
 const BODY_BYTES = 300_000;
 
-/** A log of `count` large events, and a broker that confirms when it is told to. */
+/** A log of `count` large events, and a broker that confirms on demand. */
 function world(count: number) {
   const state = { published: 0, unconfirmed: 0, mostUnconfirmed: 0, largestPage: 0, warned: [] as string[] };
   const confirms = new EventEmitter().setMaxListeners(0);

@@ -1,7 +1,7 @@
 /**
- * Committed events to subscribers on the bus, as `bridge/core/fanout` notes in the order of positions. A note
- * is promised nothing: it is not mandatory and dies after a minute, and who missed one reads on by cursor
- * or asks for a replay.
+ * Publishes committed events to subscribers on the bus, as `bridge/core/fanout` notes in the order of
+ * positions. Delivery is not guaranteed: a note is not mandatory and expires after a minute. A subscriber
+ * that missed one reads on by cursor or asks for a replay.
  */
 import { once } from "node:events";
 import { isFabricError, noteId, PRIMARY } from "@linkspan/envelopes";
@@ -12,15 +12,18 @@ import { CORE, outgoing } from "../send.ts";
 
 const TTL_MS = 60_000;
 
-/** Held of one page, and waiting for the broker, at most; one event may have more. */
+/** Most events of one page, and most bytes that wait for the broker; a single event may have more bytes. */
 const PAGE = 100;
 const PAGE_BYTES = 1_048_576;
-/** A broker that confirms nothing for so long loses notes; their subscribers read on by cursor. */
+/** Confirm timeout. After it, notes are dropped; their subscribers read on by cursor. */
 const CONFIRM_MS = 5_000;
-/** Further behind than this, the oldest notes are left out. */
+/** When it is further behind than this, the oldest notes are left out. */
 const MOST_BEHIND = 10_000;
 
-/** Publishes notes beside the sequencer, a page at a time; a slow or silent broker never holds up numbering. */
+/**
+ * Publishes notes in parallel with the sequencer, a page at a time; a slow or silent broker never delays the
+ * numbering.
+ */
 export class FanOut {
   readonly #core: Core;
   readonly #signal: AbortSignal;
@@ -33,7 +36,9 @@ export class FanOut {
     this.#signal = signal;
   }
 
-  /** Notes for everything in (after, upTo], soon; does nothing where the namespace has no fan-out. */
+  /**
+   * Soon publishes notes for all positions in (after, upTo]; does nothing when the namespace has no fan-out.
+   */
   offer(after: number, upTo: number): void {
     if (!this.#core.namespace.fanOut) return;
     if (!this.#running) this.#after = after;
@@ -52,7 +57,10 @@ export class FanOut {
         this.#after = page.at(-1)?.position ?? range.upTo;
         if (!(await this.#publish(page))) this.#leaveOut(this.#upTo, "the broker confirms nothing");
       } catch (error) {
-        this.#core.log.warn({ event: "fanout.unread", err: error }, "notes are left out");
+        this.#core.log.warn(
+          { event: "fanout.unread", err: error },
+          "events could not be read; their notes are left out",
+        );
         this.#leaveOut(range.upTo, "the log could not be read");
       }
     }
@@ -61,11 +69,14 @@ export class FanOut {
 
   #leaveOut(upTo: number, why: string): void {
     if (upTo <= this.#after) return;
-    this.#core.log.warn({ event: "fanout.left_out", after: this.#after, up_to: upTo, why }, "notes left out");
+    this.#core.log.warn(
+      { event: "fanout.left_out", after: this.#after, up_to: upTo, why },
+      "notes were left out",
+    );
     this.#after = upTo;
   }
 
-  /** @returns whether the broker has had all of them in time */
+  /** @returns whether the broker confirmed all of them in time */
   async #publish(page: readonly StoredEvent[]): Promise<boolean> {
     const late = once(AbortSignal.timeout(CONFIRM_MS), "abort").then(() => false);
     const published = Promise.all(page.map((event) => publishNote(this.#core, event))).then(() => true);
@@ -87,9 +98,9 @@ async function publishNote(core: Core, event: StoredEvent): Promise<void> {
 }
 
 /**
- * @param subscriber as an instance in a topic; `primary` is everyone who listens to live events
+ * @param subscriber as an instance in a topic; `primary` is every subscriber of live events
  * @param marker names a replay; absent on live events
- * @throws FabricError `envelope.*` for an event that leaves no room for the note around it
+ * @throws FabricError `envelope.*` for an event that leaves no space for the note around it
  */
 export function fanOutNote(core: Core, event: StoredEvent, subscriber: string, marker?: string): Outgoing {
   return outgoing(core, {

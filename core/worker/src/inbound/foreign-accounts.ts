@@ -1,8 +1,8 @@
 /**
- * Whose events an unsigned daemon's are. Msgr's SDKs name the user of the backend that an account belongs to, and no
- * account: where that user has one linked account at the daemon's instance, the event is that account's. Its message
- * id and its conversation then follow, as if the account had been named, so that all three agree. The received bytes
- * stay as they are.
+ * Finds the accounts of an unsigned daemon's events. Msgr's SDKs name the backend's user that an account
+ * belongs to, but no account. If that user has exactly one linked account at the daemon's instance, the event
+ * belongs to that account. Its message id and its conversation are then computed as if the account had been
+ * named, so that all three agree. The received bytes are not changed.
  */
 import { encodeSegment, eventId, traceIdOf } from "@linkspan/envelopes";
 import { type Identity, type LinkedAs, linkedIdentities, type Queryable } from "@linkspan/store";
@@ -16,12 +16,12 @@ export async function nameForeignAccounts(on: Queryable, batch: readonly Admissi
   return batch.map((item) => {
     const user = userOf(item);
     const known = user === undefined ? undefined : accounts.get(nameOf(user));
-    // Of several accounts of one user the event does not say which one it means.
+    // With several accounts of one user, the event does not say which one it means.
     return known?.length === 1 && known[0] !== undefined ? ofAccount(item, known[0]) : item;
   });
 }
 
-/** The user that an unsigned event is about when it names no account itself. */
+/** The user that an unsigned event belongs to when it names no account itself. */
 function userOf({ opened, event, refused }: Admission): LinkedAs | undefined {
   if (opened.kid !== undefined || event === undefined || refused !== undefined) return undefined;
   const { metadata, payload, service } = opened.envelope;

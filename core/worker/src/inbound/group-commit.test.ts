@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { GroupCommit } from "./group-commit.ts";
 
-/** Commits when told to, and remembers what it was given. */
+/** Commits on demand, and records the items that it was given. */
 function recorder(fails: (items: readonly string[]) => boolean = () => false) {
   const groups: string[][] = [];
   const gate = { open: Promise.resolve() };

@@ -1,10 +1,11 @@
 /**
- * One transaction for what several partitions hand in at the same moment.
+ * One transaction for the batches that several partitions commit at the same moment.
  *
- * Each partition waits for its own batch before it hands in the next, so its order is kept whatever company
- * a batch has. While one transaction runs, others gather for the next. A group that fails is taken apart and
- * each batch tried by itself, so that one partition's trouble stays its own. A batch whose partition went to another
- * worker while it waited here is not committed: the other has had it delivered, and perhaps what followed it.
+ * Each partition waits for its own batch before it commits the next one, so its order is kept whatever other
+ * batches are in the group. While one transaction runs, others are collected for the next. A group that fails
+ * is split and each batch is tried alone, so that an error of one partition does not affect others. A batch
+ * whose partition moved to another worker while it waited here is not committed: the other worker has
+ * received it again, and perhaps later batches.
  */
 import { FabricError } from "@linkspan/envelopes";
 
@@ -23,8 +24,8 @@ export class GroupCommit<T, R> {
   #running = false;
 
   /**
-   * @param commit stores all of it or rejects and stores nothing; called one after the other
-   * @param maxWeight of a group, unless a batch alone weighs more
+   * @param commit stores all items, or rejects and stores nothing; called one after the other
+   * @param maxWeight of a group, unless a single batch weighs more
    */
   constructor(
     commit: (items: readonly T[]) => Promise<R>,
@@ -39,7 +40,7 @@ export class GroupCommit<T, R> {
   /**
    * Resolves when these items are committed, with the result of their whole group.
    *
-   * @param isCurrent asked right before each try; false: they are not to be committed here any more
+   * @param isCurrent called right before each try; false: the items must not be committed here any more
    * @throws FabricError `lease.lost`; or what `commit` rejects with
    */
   commit(items: readonly T[], isCurrent: () => boolean = () => true): Promise<R> {
@@ -51,7 +52,7 @@ export class GroupCommit<T, R> {
 
   async #run(): Promise<void> {
     this.#running = true;
-    // Partitions that are about to hand in join the first group.
+    // Partitions that are about to commit join the first group.
     await Promise.resolve();
     while (this.#waiting.length > 0) await this.#together(this.#take());
     this.#running = false;

@@ -1,9 +1,11 @@
 /**
- * A batch of history is many events in one envelope. The batch is kept as it was signed, and fanned out to nobody; each
- * member becomes the event that it would have been live, with the id that its content implies, so that both readings
- * of one message are one. A member that breaks the contract is refused alone.
+ * A batch of history contains many events in one envelope. The batch is stored as it was signed, and not
+ * fanned out. Each member becomes the event that it would have been live, with the id that its content
+ * implies, so that a message that is read live and in a history is stored once. A member that breaks the
+ * contract is refused alone.
  *
- * What a member is stored as was written here, not by the daemon: it names the batch, whose signature proves it.
+ * The core writes the envelopes of the members, not the daemon: each names its batch, whose signature proves
+ * it.
  */
 import {
   actionOf,
@@ -22,7 +24,7 @@ import type { Admission, Admitted } from "./admitted.ts";
 
 const EVENT = "inbound_event";
 
-/** How many rows an envelope may become. */
+/** The largest number of rows that an envelope may become. */
 export function weightOf({ opened }: Pick<Admitted, "opened">): number {
   if (opened.action.canonical !== "history_batch") return 1;
   return 1 + (opened.envelope.payload as HistoryBatch).events.length;
@@ -30,7 +32,7 @@ export function weightOf({ opened }: Pick<Admitted, "opened">): number {
 
 /**
  * @param batch an admitted `history_batch`
- * @param home of its account
+ * @param home home instance of its account
  * @returns its members in their order, each admitted or refused
  */
 export function membersOf(batch: Admitted, home: string): Admission[] {
@@ -60,7 +62,7 @@ function admittedMember(batch: Admitted, member: Member, index: number, home: st
   return { ...memberOf(batch, envelope, canonical(envelope)), event: { conversation, payload: event } };
 }
 
-/** Kept as it stood in the batch, under the id that it implies where it implies one. */
+/** Kept as it was in the batch, under the id that its content implies, if it implies one. */
 function refusedMember(batch: Admitted, member: Member, home: string, refused: FabricError): Admission {
   const { account } = batch.opened.envelope.payload as HistoryBatch;
   const { kind, remote_id, revision } = member;

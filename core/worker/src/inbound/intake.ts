@@ -1,11 +1,12 @@
 /**
- * The way in: deliveries become rows.
+ * The intake: deliveries become rows.
  *
  *   verify (overlapping with the batch before) → admit → one transaction → settle → acknowledge, wake readers
  *
- * Partitions that hand in at the same moment share a transaction; each waits for its own batch before the
- * next. When its transaction fails, the bus retries the batch with backoff and bisects; what of it was stored is
- * recognised then. What is refused for what it says goes to quarantine and is settled.
+ * Partitions that commit at the same moment share a transaction; each waits for its own batch before it
+ * starts the next. When a transaction fails, the bus retries the batch with backoff and bisects it; rows that
+ * were stored before are recognised then. An envelope that is refused because of its content goes to the
+ * quarantine and is settled.
  */
 import { randomUUID } from "node:crypto";
 import { decodeBatch, type FabricError, isFabricError, type Opened, orderingKey } from "@linkspan/envelopes";
@@ -19,10 +20,10 @@ import { weightOf } from "./history.ts";
 import { PartitionBalance } from "./partitions.ts";
 import { UnsignedInstances } from "./unsigned-instances.ts";
 
-/** What verification made of a delivery. */
+/** The result of verifying a delivery. */
 export type Verified = Opened | FabricError;
 
-/** Takes in this worker's share of the partitions until it is drained. */
+/** Processes this worker's share of the partitions until it is drained. */
 export async function startIntake(core: Core, worker: string = randomUUID()): Promise<PartitionBalance> {
   await core.bus.declare(
     Array.from({ length: core.namespace.partitions }, (_, partition) => inboundQueue(partition)),
@@ -31,7 +32,7 @@ export async function startIntake(core: Core, worker: string = randomUUID()): Pr
   const unsigned = new UnsignedInstances(core);
   const take = (received: readonly Received[]) => takeIn(core, acks, unsigned, received);
   const commits = new GroupCommit(take, MAX_ROWS, rowsOf);
-  // What cannot be read goes to quarantine in transactions of its own: nobody else's envelopes wait for them.
+  // Unreadable envelopes are quarantined in separate transactions, so that no other envelopes wait for them.
   const refusals = new GroupCommit(take);
   return PartitionBalance.start(core, {
     worker,
@@ -53,14 +54,14 @@ export async function startIntake(core: Core, worker: string = randomUUID()): Pr
   });
 }
 
-/** Rows of one transaction: an envelope is one, or a history and as many as it has members. */
+/** Most rows of one transaction: an envelope is one row, or a history and one row per member. */
 const MAX_ROWS = 1_000;
 
 function rowsOf(received: Received): number {
   return received.refused === undefined ? weightOf(received) : 1;
 }
 
-/** One transaction after the other, in order, each of at most so many rows, or of one history. */
+/** Runs one transaction after the other, in order. Each has at most this many rows, or holds one history. */
 async function inPieces(
   received: readonly Received[],
   commit: (piece: readonly Received[]) => Promise<void>,
@@ -80,7 +81,7 @@ async function inPieces(
   if (piece.length > 0) await commit(piece);
 }
 
-/** What is refused has no order to keep; the rest keeps that of its tenant's conversation. */
+/** Refused envelopes need no order; all others keep the order of their workspace's conversation. */
 function keyOf({ delivery, value }: Prepared<Verified>): string {
   if (isFabricError(value)) return `refused ${delivery.messageId ?? ""}`;
   const { envelope } = value;
@@ -114,7 +115,7 @@ async function takeIn(
   unsigned.heard(received);
 }
 
-/** Waits for all even when one fails: what is tried again must not meet what still runs. */
+/** Waits for all even when one fails, so that a retry does not run together with the first try. */
 async function every(work: readonly Promise<void>[]): Promise<void> {
   for (const one of await Promise.allSettled(work)) if (one.status === "rejected") throw one.reason;
 }

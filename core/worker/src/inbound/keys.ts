@@ -1,11 +1,11 @@
 /**
- * Idempotency keys of what is no event. An event's message id is computed again from its content, so nobody can
- * choose it. The ids of all else are their senders' own words: their keys lie in spaces of their own, one per
- * action and account, where no event, no intent and no other account can be met.
+ * Idempotency keys of envelopes that are not events. An event's message id is computed again from its
+ * content, so nobody can choose it. All other ids are chosen by their senders. So their keys contain action
+ * and account, and cannot collide with those of an event, an intent or another account.
  */
 import { createHash } from "node:crypto";
 
-/** @returns 32 bytes, as an inbox key is */
+/** @returns 32 bytes, the length of an inbox key */
 export function keyOf(action: string, account: string, messageId: string): Buffer {
   return createHash("sha256").update(`${action}\n${account}\n${messageId}`).digest();
 }

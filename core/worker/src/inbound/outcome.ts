@@ -1,11 +1,11 @@
-/** What a batch leaves to be done once it is committed. */
+/** Work of a batch that is done after its commit. */
 import type { Wake } from "../wakes.ts";
 import type { Acked } from "./acks.ts";
 
 export interface Outcome {
   readonly acks: Acked[];
   readonly wakes: Set<Wake>;
-  /** Metrics and log lines; they tell only what was committed. */
+  /** Metrics and log lines; they report only committed changes. */
   readonly reports: (() => void)[];
 }
 

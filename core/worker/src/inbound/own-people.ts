@@ -1,18 +1,22 @@
 /**
- * Our own people, as others see them: a linked identity that speaks, joins or is removed where another account of the
- * same workspace reads. The stored bytes stay as the daemon signed them; what is known beside them is kept beside
- * them.
+ * Recognises our own linked identities in other accounts' events: an identity that sends a message, joins or
+ * is removed in a conversation that another account of the same workspace reads. The stored bytes stay as the
+ * daemon signed them; this additional knowledge is stored separately.
  *
- * An identity is known by the sender ref of its own events (`is_self`), the newest one, while it is linked and
- * connected: some platforms give a name to somebody else when its owner is away. Names do not reach beyond their
- * service, whatever a daemon writes. A name is an account's no more when it changed it (`nick`, with the new name as
- * target), and when the account itself hears somebody else under it.
+ * An identity is known by the newest sender ref of its own events (`is_self`), while it is linked and
+ * connected: some platforms give a name to another person when its owner is not connected. Names are valid
+ * only within their service, whatever a daemon writes. A name no longer belongs to an account when the
+ * account changed it (`nick`, with the new name as target), or when the account itself receives a message of
+ * somebody else under that name.
  */
 import type { InboundEvent } from "@linkspan/envelopes";
 import { forgetRefs, ownersOfRefs, type Queryable, saveRefs, type SenderRef } from "@linkspan/store";
 import type { Candidate } from "./candidate.ts";
 
-/** What an account's own membership event says of it; other changes, such as of a name, say nothing. */
+/**
+ * Membership changes after which an account is not in the conversation; other changes, such as of a name, do
+ * not count.
+ */
 const LEFT: ReadonlySet<string> = new Set([
   "leave",
   "part",
@@ -40,7 +44,9 @@ export class OwnPeople {
     this.#owners = owners;
   }
 
-  /** Keeps the names that accounts of this batch were seen under, and finds the owners of all others. */
+  /**
+   * Stores the names that accounts of this batch were seen under, and finds the owners of all other names.
+   */
   static async load(on: Queryable, candidates: readonly Candidate[]): Promise<OwnPeople> {
     const own = new Map<string, OwnRef>();
     const lost = new Map<string, OwnRef>();
@@ -67,14 +73,14 @@ export class OwnPeople {
     return new OwnPeople(owners);
   }
 
-  /** The linked identity whose words they are; undefined for other people's. */
+  /** The linked identity that sent the event; undefined for other people's events. */
   speakerOf({ event, row }: Candidate): string | undefined {
     if (event === undefined) return undefined;
     if (event.sender.is_self) return row.account;
     return this.#ownersOf(row, event.sender.ref).find((account) => account !== row.account);
   }
 
-  /** Which of our accounts a membership event brings into its conversation, or takes out of it. */
+  /** Which of our accounts a membership event adds to its conversation, or removes from it. */
   movesOf({ event, row }: Candidate): readonly Move[] {
     if (event?.kind !== "membership" || row.conversation === undefined) return [];
     const present = CAME.has(event.text ?? "");
@@ -94,14 +100,14 @@ export class OwnPeople {
   }
 }
 
-/** What an event says of the name of the account that delivers it. */
+/** The name that an event shows for the account that delivers it. */
 function ownRefOf({ event, row }: Candidate): string | undefined {
   if (event?.sender.is_self !== true) return undefined;
   const ref = renamedTo(event) ?? event.sender.ref;
   return isOfService(row.service, ref) ? ref : undefined;
 }
 
-/** Names that an event mentions, of others or of a member that it concerns. */
+/** Names in an event: of other senders, or of a member that it concerns. */
 function othersNamed({
   event,
   row,
@@ -115,7 +121,7 @@ function othersNamed({
   return names.filter((name) => isOfService(row.service, name.ref));
 }
 
-/** Whom a membership event concerns, where that is not its sender. */
+/** The member that a membership event concerns, if that is not its sender. */
 function subjectOf(event: InboundEvent): string | undefined {
   return event.kind === "membership" && event.text !== RENAMED ? event.target : undefined;
 }
@@ -128,7 +134,7 @@ function isOfService(service: string, ref: string): boolean {
   return ref.startsWith(`msgr://identity/bridges/${service}/`);
 }
 
-/** Rows are written in one order, so that two batches never wait for each other. */
+/** Sorts the rows, because rows are written in one order, so that two batches never block each other. */
 function inOrder(refs: Iterable<OwnRef>): OwnRef[] {
   return [...refs].toSorted((a, b) => (a.account < b.account ? -1 : 1));
 }

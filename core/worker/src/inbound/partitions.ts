@@ -1,12 +1,13 @@
 /**
- * Shares the partitions out among the live core workers.
+ * Distributes the partitions among the live core workers.
  *
  *   hold a worker lease → count the live workers → give back what is above one's share, or take what is free
  *
- * Every worker derives its share from the same ordered list, so nobody decides for others. A partition moves in
- * order: its owner stops the intake, finishes the batch in hand and only then gives it back. A worker that
- * cannot renew its lease stops its intake; its partitions are free when the lease has run out. A partition whose
- * queue cannot be opened holds up no other: it is given back, so that another worker may try and health sees it.
+ * Every worker computes its share from the same ordered list, so no coordinator is needed. A partition moves
+ * in steps: its owner stops the intake, finishes the current batch and only then gives the partition back. A
+ * worker that cannot renew its lease stops its intake; its partitions are free when the lease has expired. A
+ * partition whose queue cannot be opened does not block others: it is given back, so that another worker may
+ * try and the health check sees it.
  */
 import {
   holdLease,
@@ -35,10 +36,10 @@ const BALANCE_MS = 500;
 export interface BalanceOptions {
   readonly worker: string;
   /**
-   * Starts taking in one partition; draining it finishes the batch in hand.
+   * Starts the intake of one partition; draining it finishes the current batch.
    *
-   * @param isOwned whether this worker owns it, now: also right in a process that was stopped and goes on, and for a
-   *   batch that took longer than draining waits
+   * @param isOwned whether this worker owns the partition now. The answer is also right in a process that was
+   *   suspended and resumed, and for a batch that took longer than the drain timeout
    */
   readonly open: (partition: number, isOwned: () => boolean) => Promise<Subscription>;
   readonly leaseMs?: number;
@@ -46,7 +47,10 @@ export interface BalanceOptions {
   readonly clock?: Clock;
 }
 
-/** Partitions of `count` that belong to the worker at this place of `workers`. The shares differ by one at most. */
+/**
+ * How many of `count` partitions belong to the worker at this place of `workers`. The shares differ by one at
+ * most.
+ */
 export function shareOf(place: number, workers: number, count: number): number {
   return Math.floor(count / workers) + (place < count % workers ? 1 : 0);
 }
@@ -61,7 +65,10 @@ export class PartitionBalance implements AsyncDisposable {
   readonly #held: Promise<void>;
   #stopped: Promise<void> | undefined;
 
-  /** Resolves after the first round: what was free, in this worker's share and could be opened is taken in. */
+  /**
+   * Resolves after the first round: the intake runs for every partition that was free, in this worker's share
+   * and could be opened.
+   */
   static async start(core: Core, options: BalanceOptions): Promise<PartitionBalance> {
     await ensurePartitionOwners(core.database.pool, core.namespace.name, core.namespace.partitions);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -89,17 +96,20 @@ export class PartitionBalance implements AsyncDisposable {
     });
   }
 
-  /** Partitions that are being taken in now. */
+  /** Partitions whose intake runs now. */
   get partitions(): readonly number[] {
     return [...this.#open.keys()].sort((a, b) => a - b);
   }
 
-  /** Settles when it has ended; rejects when it failed in a way that nobody foresaw. */
+  /** Settles when it has ended; rejects when it failed with an unexpected error. */
   get ended(): Promise<void> {
     return this.#held;
   }
 
-  /** Stops the intake, finishes what is in hand, gives everything back. Repeating it is the same call. */
+  /**
+   * Stops the intake, finishes current batches, gives all partitions back. Further calls return the same
+   * promise.
+   */
   drain(): Promise<void> {
     this.#stopped ??= this.#drain();
     return this.#stopped;
@@ -113,7 +123,10 @@ export class PartitionBalance implements AsyncDisposable {
     this.#stop.abort();
     await this.#held;
     await releaseWorkerLease(this.#core.database.pool, this.#name).catch((error: unknown) => {
-      this.#core.log.warn({ event: "partitions.not_released", err: error }, "the lease runs out by itself");
+      this.#core.log.warn(
+        { event: "partitions.not_released", err: error },
+        "partitions could not be released; the lease expires by itself",
+      );
     });
   }
 
@@ -128,7 +141,7 @@ export class PartitionBalance implements AsyncDisposable {
           if (signal.aborted) break;
           this.#core.log.warn(
             { event: "partitions.not_balanced", err: error },
-            "tried again in the next round",
+            "partitions could not be balanced; tried again in the next round",
           );
         }
         await sleep(this.#clock, this.#options.balanceMs ?? BALANCE_MS, signal);
@@ -142,7 +155,7 @@ export class PartitionBalance implements AsyncDisposable {
     const { pool } = this.#core.database;
     const workers = await liveWorkers(pool, this.#name.namespace);
     const place = workers.indexOf(this.#name.worker);
-    if (place < 0) return; // the lease has just run out: the tenure ends
+    if (place < 0) return; // the lease has just expired: the tenure ends
     const share = shareOf(place, workers.length, this.#core.namespace.partitions);
     let owned = await ownedPartitions(pool, this.#name);
     if (!tenure.isHeld()) return;
@@ -162,10 +175,10 @@ export class PartitionBalance implements AsyncDisposable {
     if (failed.length > 0 && tenure.isHeld()) await releasePartitions(pool, this.#name, failed);
   }
 
-  /** Never rejects. @returns whether it can be opened */
+  /** Never rejects. @returns whether the partition could be opened */
   async #take(partition: number, tenure: Tenure): Promise<boolean> {
     let given = false;
-    // Also while it stops: what is in hand is finished.
+    // True also while it stops: the current batch is finished.
     const isOwned = (): boolean =>
       this.#clock.now() < tenure.heldUntil() && (!given || this.#open.get(partition) === subscription);
     let subscription: Subscription | undefined;
@@ -182,7 +195,7 @@ export class PartitionBalance implements AsyncDisposable {
     } catch (error) {
       this.#core.log.warn(
         { event: "partition.not_taken", partition, err: error },
-        "given back, tried again soon",
+        "a partition could not be opened; given back, tried again soon",
       );
       return false;
     }

@@ -1,4 +1,4 @@
-/** What the reader book decides, held against what happened on the platform. */
+/** Compares the decisions of the reader book with the events of the platform. */
 import { createHash } from "node:crypto";
 import type { ConversationReader, SharedEvent } from "@linkspan/store";
 import fc from "fast-check";
@@ -9,7 +9,7 @@ const ROOM = "acme room";
 const START = Date.parse("2026-11-20T12:00:00.000Z");
 const digest = (text: string) => createHash("sha256").update(text).digest();
 
-/** The tables: what a batch leaves for the next. */
+/** The tables: rows that a batch leaves for the next one. */
 class Tables {
   reader: ConversationReader = {
     workspaceId: "acme",
@@ -55,7 +55,7 @@ class Tables {
     }
   }
 
-  /** The time of what waits is over. */
+  /** Releases everything that waits, as if its time was over. */
   releaseAll(): void {
     this.#release(new Set());
   }
@@ -74,7 +74,7 @@ let serial = 0;
 interface Happening {
   readonly text: string;
   readonly sentAtMs: number;
-  /** The platform's id, where it is the same for all accounts. */
+  /** The platform's id, if it is the same for all accounts. */
   readonly id: string | undefined;
 }
 
@@ -98,7 +98,7 @@ const said = (text: string, over: Partial<Happening> = {}): Happening => ({
   ...over,
 });
 
-/** Two accounts that have both spoken up before. */
+/** Two accounts that have both delivered events before. */
 function shared(): Tables {
   const tables = new Tables();
   tables.batch([copy("a", said("first"))]);
@@ -188,7 +188,7 @@ test("history that a second account reads is not released by time", () => {
 
 test("whatever the order, the gaps and the changes of reader: what one account heard is fanned out once", () => {
   const step = fc.record({
-    // Which of the two accounts hear it, and whether the reader's daemon dies or comes back before it.
+    // Which of the two accounts receive it, and whether the reader's daemon stops or returns before it.
     heard: fc.constantFrom(["a"], ["b"], ["a", "b"], ["b", "a"]),
     deaf: fc.constantFrom<string[][]>([], ["a"], ["b"]),
     release: fc.boolean(),

@@ -1,34 +1,38 @@
 /**
- * One event of the platform, one fan-out, however many accounts see it.
+ * Fans out each event of the platform once, however many accounts see it.
  *
- * Every account of ours in a shared conversation delivers its own copy. One of them is the conversation's reader and
- * its copies are fanned out as they come. What is seen by others waits as a held copy, because the reader may have
- * been deaf at that moment:
+ * Every account of ours in a shared conversation delivers its own copy. One of them is the conversation's
+ * reader, and its copies are fanned out as they arrive. A copy of another account is held, because the reader
+ * may have missed the event:
  *
- * - A copy is recognised by its content. Where the platform's ids are the same for all accounts, the content hash
- *   is equal. Where they are not, the same kind, sender and text within a minute are the same event, one for one:
- *   the second "ok" of an account is a copy of the second "ok" of another. Once copies of a kind came with equal
- *   ids in a conversation, only equal ids count for it there.
- * - When the reader's copy comes, it is fanned out and the held one is not.
- * - When it does not come within a few seconds, the held copy is fanned out instead, and the reader's counts as the
- *   copy if it comes after all.
- * - A reader that left the conversation, is not connected, or whose instance nobody holds is replaced by the next
- *   account that sees something, and what was held of the conversation is fanned out before it.
+ * - A copy is recognised by its content. Where the platform's ids are the same for all accounts, the content
+ *   hash is equal. Where they are not, the same kind, sender and text within a minute are the same event, one
+ *   for one: the second "ok" of an account is a copy of the second "ok" of another. Once copies of a kind
+ *   arrived with equal ids in a conversation, only equal ids count for that kind there.
+ * - When the reader's copy arrives, it is fanned out and the held one is not.
+ * - When it does not arrive within a few seconds, the held copy is fanned out instead. If the reader's copy
+ *   arrives later, it counts as a copy.
+ * - A reader that left the conversation, is not connected, or whose instance has no holder is replaced by the
+ *   next account that delivers an event. Held copies of the conversation are fanned out before that event.
  *
- * Limits: copies are remembered for some days, so older history read by a second account of a conversation whose
- * first account is away is fanned out again. Without common ids, words that are repeated within a minute and of
- * which each account heard another are taken as one. What was said before a conversation had two accounts has no
- * copies. A copy that is older than two minutes when it comes is history and is never released by time.
+ * Limits: copies are remembered for some days. So older history is fanned out again when a second account of
+ * the conversation reads it and the first account is not connected. Without common ids, two messages with the
+ * same text within a minute are taken as one, if one account received only the first and the other only the
+ * second. Messages from before a conversation had two accounts have no copies. A copy that is older than two
+ * minutes when it arrives is history and is never released by time.
  *
- * Pure: rows, time and what is known of accounts come in; what changed is read from the book afterwards.
+ * Pure: rows, time and knowledge about accounts are arguments; changes are read from the book afterwards.
  */
 import type { ConversationReader, SharedEvent } from "@linkspan/store";
 
-/** How long the reader may be behind the account that saw an event first. */
+/** How long the reader may be later than the account that saw an event first. */
 export const HOLD_MS = 5_000;
-/** Clocks of daemons differ; so do the moments at which a server tells an event to its clients. */
+/**
+ * Tolerance for clocks of daemons, and for the different moments at which a server sends an event to its
+ * clients.
+ */
 export const SAME_WITHIN_MS = 60_000;
-/** Older than this when it comes, a copy is history. */
+/** A copy that is older than this when it arrives is history. */
 export const LIVE_WITHIN_MS = 120_000;
 
 export interface Copy {
@@ -44,9 +48,9 @@ export interface Copy {
 export interface Ears {
   /** Linked, connected, and its instance is held. */
   connected(account: string): boolean;
-  /** For good: nothing of it is to come. */
+  /** Permanently: no further events of the account will arrive. */
   unlinked(account: string): boolean;
-  /** Whether it is in the conversation, as far as is known. */
+  /** Whether the account is in the conversation, as far as is known. */
   present(conversation: string, account: string): boolean;
 }
 
@@ -60,14 +64,14 @@ export interface BookOptions {
   readonly known: readonly SharedEvent[];
   readonly ears: Ears;
   readonly now: Date;
-  /** The name under which a conversation's rows are kept; 32 bytes. */
+  /** The key of a conversation's rows; 32 bytes. */
   readonly rowKey: (conversation: string) => Buffer;
 }
 
 export class ReaderBook {
-  /** Conversations whose held copies, those of earlier batches, are to be released first. */
+  /** Conversations whose held copies of earlier batches are to be released first. */
   readonly released = new Set<string>();
-  /** Rows of earlier batches whose held copy is not needed any more: the reader's came. */
+  /** Rows of earlier batches whose held copy is not needed any more, because the reader's copy arrived. */
   readonly superseded = new Set<string>();
   readonly #options: BookOptions;
   readonly #readers: Map<string, ReaderRow>;
@@ -83,7 +87,7 @@ export class ReaderBook {
     for (const row of options.known) this.#index({ ...row });
   }
 
-  /** Takes one copy, in the order in which they came. It must not have been taken in an earlier batch. */
+  /** Adds one copy, in the order of arrival. It must not have been added in an earlier batch. */
   take(copy: Copy): void {
     const reader = this.#readers.get(copy.conversation);
     if (reader === undefined) throw new TypeError("a conversation without its row");
@@ -103,7 +107,7 @@ export class ReaderBook {
     else this.#join(reader, row, copy);
   }
 
-  /** Whether a copy that was taken is fanned out. */
+  /** Whether a copy that was added is fanned out. */
   fansOut(copy: Copy): boolean {
     return this.#fanOut.has(copy);
   }
@@ -152,7 +156,7 @@ export class ReaderBook {
   #join(reader: ReaderRow, row: SharedRow, copy: Copy): void {
     row.seenBy = [...row.seenBy, copy.account];
     row.changed = true;
-    // A conversation that is released has had its held copies fanned out, those of earlier batches too.
+    // All held copies of a released conversation are fanned out, those of earlier batches too.
     if (row.waiting && this.released.has(copy.conversation)) row.fannedOut = true;
     if (row.fannedOut || copy.account !== reader.reader) return;
     row.fannedOut = true;
@@ -163,7 +167,7 @@ export class ReaderBook {
   #add(reader: ReaderRow, copy: Copy): void {
     const { conversation, account, exact, loose, sentAt } = copy;
     const isReader = account === reader.reader;
-    // The reader has had what a newcomer finds.
+    // The reader has already delivered the events that a new account finds.
     if (!isReader && this.#newcomers.has(`${conversation} ${account}`)) return;
     if (isReader) this.#fanOut.add(copy);
     const live = this.#options.now.getTime() - sentAt.getTime() <= LIVE_WITHIN_MS;

@@ -1,16 +1,18 @@
-/** Held copies whose reader did not deliver its own in time are fanned out (see readers.ts), and old ones forgotten. */
+/**
+ * Fans out held copies whose reader did not deliver its own in time (see readers.ts), and deletes old copies.
+ */
 import { setTimeout as pause } from "node:timers/promises";
 import { dueCopies, pruneSharedEvents, releaseCopies } from "@linkspan/store";
 import type { Core } from "../core.ts";
 
 const LOOK_MS = 1_000;
 const AT_ONCE = 500;
-/** How long copies are looked for: longer than a daemon or a network is usually away. */
+/** How long copies are kept for comparison: longer than the usual outage of a daemon or a network. */
 const KEEP_DAYS = 7;
 const PRUNE_EVERY_MS = 60_000;
 const PRUNE_AT_ONCE = 5_000;
 
-/** Runs until aborted; database outages are waited out. */
+/** Runs until aborted; waits during database outages. */
 export async function runReleases(core: Core, signal: AbortSignal): Promise<void> {
   let pruneAt = 0;
   while (!signal.aborted) {
@@ -22,7 +24,10 @@ export async function runReleases(core: Core, signal: AbortSignal): Promise<void
         if (pruned < PRUNE_AT_ONCE) pruneAt = core.now().getTime() + PRUNE_EVERY_MS;
       }
     } catch (error) {
-      core.log.warn({ event: "releases.waiting", err: error }, "held events are looked at again soon");
+      core.log.warn(
+        { event: "releases.waiting", err: error },
+        "held events could not be checked; tried again soon",
+      );
     }
     if (!more) await pause(LOOK_MS, undefined, { signal }).catch(() => undefined);
   }
@@ -39,7 +44,7 @@ export async function releaseDue(core: Core): Promise<number> {
   core.wakes.local("unsequenced");
   core.log.info(
     { event: "events.released", count: due },
-    "the reading account did not deliver what others saw",
+    "the reading account did not deliver events that other accounts delivered",
   );
   return due;
 }

@@ -1,6 +1,6 @@
 /**
- * Replay: committed events once more, to one named subscriber on the bus, each as a `fanout` note that
- * carries the stored envelope and a marker. Nobody else sees it and nothing is recorded again.
+ * Replay: sends committed events again, to one named subscriber on the bus, each as a `fanout` note that
+ * carries the stored envelope and a marker. No other subscriber sees it and nothing is recorded again.
  *
  * A subscriber `archive` listens for `bridge/core/archive/fanout`.
  */
@@ -23,11 +23,11 @@ export interface ReplayRequest {
 
 export interface Replayed {
   readonly count: number;
-  /** Events that leave no room for the note around them. */
+  /** Events that leave no space for the note around them. */
   readonly skipped: number;
   /** In every note of this replay. */
   readonly marker: string;
-  /** Where to go on, when there was more than one call sends. */
+  /** Position to continue from, when there was more than one call sends. */
   readonly next?: number;
 }
 
@@ -40,7 +40,7 @@ export async function replayEvents(core: Core, request: ReplayRequest): Promise<
   const to = request.to ?? (await lastPosition(core.database));
   const marker = `replay-${randomUUID()}`;
   const subject = `subscriber:${subscriber}`;
-  // The audit comes first: what cannot be recorded is not sent.
+  // The audit entry is written first: an event must not be sent without it.
   await audit(core.database.pool, {
     workspaceId,
     actor,
@@ -64,7 +64,7 @@ export async function replayEvents(core: Core, request: ReplayRequest): Promise<
   }
 }
 
-/** One after the other, each confirmed: the order of positions is the order that arrives. */
+/** Publishes one after the other, each confirmed, so that they arrive in the order of positions. */
 async function publishAgain(
   core: Core,
   event: StoredEvent,
@@ -78,7 +78,7 @@ async function publishAgain(
     if (isFabricError(error) && isTooMuch(error)) {
       core.log.warn(
         { event: "replay.skipped", position: event.position, code: error.code },
-        "an event leaves no room for the note around it",
+        "an event leaves no space for the note around it",
       );
       return false;
     }
@@ -86,7 +86,10 @@ async function publishAgain(
   }
 }
 
-/** Too large or too deep with the note around it, or a foreign envelope that is not canonical. */
+/**
+ * Whether the event is too large or too deeply nested with the note around it, or is a foreign envelope that
+ * is not canonical.
+ */
 function isTooMuch({ code }: FabricError): boolean {
   return code.startsWith("envelope.");
 }

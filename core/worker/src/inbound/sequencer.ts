@@ -1,6 +1,6 @@
 /**
- * Gives committed events their positions. It runs whenever something was committed here, and looks by
- * itself twice a second for what other processes committed.
+ * Gives committed events their positions. It runs whenever this process committed an event, and checks twice
+ * a second for events that other processes committed.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { advancePositions } from "@linkspan/store";
@@ -8,13 +8,13 @@ import type { Core } from "../core.ts";
 import { FanOut } from "./fan-out.ts";
 
 const LOOK_MS = 500;
-/** What other processes commit in the same moment is looked for soon. */
+/** Delay before it checks for events that other processes commit at the same moment. */
 const SOON_MS = 10;
 const SOON_TIMES = 20;
-/** Commits of one such moment are numbered together. */
+/** Commits within this time are numbered together. */
 const TOGETHER_MS = 5;
 
-/** Runs until aborted; database outages are waited out. */
+/** Runs until aborted; waits during database outages. */
 export async function runSequencer(core: Core, signal: AbortSignal): Promise<void> {
   const fanOut = new FanOut(core, signal);
   let pending = 0;
@@ -25,7 +25,7 @@ export async function runSequencer(core: Core, signal: AbortSignal): Promise<voi
       if (given?.moved === true) {
         core.log.warn(
           { event: "sequencer.resumed", position: given.position, count: given.count },
-          "the database is another one than before (restore, failover or upgrade); numbering goes on in it",
+          "the database is another one than before (restore, failover or upgrade); numbering continues in it",
         );
       }
       if (given !== undefined) {
@@ -35,7 +35,10 @@ export async function runSequencer(core: Core, signal: AbortSignal): Promise<voi
         continue;
       }
     } catch (error) {
-      core.log.warn({ event: "sequencer.waiting", err: error }, "positions are given again soon");
+      core.log.warn(
+        { event: "sequencer.waiting", err: error },
+        "positions could not be given; tried again soon",
+      );
     }
     pending = Math.max(0, pending - 1);
     await core.wakes.wait("unsequenced", pending > 0 ? SOON_MS : LOOK_MS, signal);

@@ -1,6 +1,7 @@
 /**
- * Unsigned daemons of a development namespace ask for no lease: whoever is heard holds its instance, so that it is
- * given links and intents. A daemon with a key takes the instance over, and the lease ends a day after the last word.
+ * Unsigned daemons of a development namespace do not ask for a lease. A daemon whose envelope arrives becomes
+ * the holder of its instance, so that it receives links and intents. A daemon with a key takes the instance
+ * over. The lease ends a day after the last envelope.
  */
 import { isReserved } from "@linkspan/envelopes";
 import { holdUnsigned, type InstanceKey, releaseLeasesOf, UNSIGNED_KID } from "@linkspan/store";
@@ -9,19 +10,23 @@ import type { Received } from "./apply.ts";
 
 const TTL_MS = 24 * 60 * 60_000;
 const RENEW_EVERY_MS = 60_000;
-/** Instances that this process remembers; beyond, all are renewed once more. */
+/**
+ * Most instances that this process remembers; when it is reached, all are forgotten and renewed once more.
+ */
 const MAX_REMEMBERED = 1_000;
 
 export class UnsignedInstances {
   readonly #core: Core;
-  /** When each was last renewed, by `<service> <instance>`. */
+  /** When each instance was last renewed, by `<service> <instance>`. */
   readonly #renewedAt = new Map<string, number>();
 
   constructor(core: Core) {
     this.#core = core;
   }
 
-  /** Never fails and never waits: who is heard again is looked at again. */
+  /**
+   * Never fails and never waits: a lease that could not be renewed is renewed at the daemon's next envelope.
+   */
   heard(received: readonly Received[]): void {
     if (this.#core.namespace.signatures !== "optional") return;
     for (const { opened } of received) {
@@ -45,12 +50,15 @@ export class UnsignedInstances {
       wakes.local("outbox");
     } catch (error) {
       this.#renewedAt.delete(name);
-      log.warn({ event: "lease.unsigned_failed", ...key, err: error }, "tried again when it is heard again");
+      log.warn(
+        { event: "lease.unsigned_failed", ...key, err: error },
+        "the lease could not be renewed; tried again at the daemon's next envelope",
+      );
     }
   }
 }
 
-/** Where signatures are required, what an unsigned daemon held before is nobody's. */
+/** Releases the leases of unsigned daemons when signatures are required. */
 export async function endUnsigned(core: Core): Promise<void> {
   if (core.namespace.signatures === "required") await releaseLeasesOf(core.database.pool, UNSIGNED_KID);
 }

@@ -1,6 +1,6 @@
 /**
- * May this be said? First deny wins: the invariants in code, then the switch. Workspace policies come on top
- * of these, never instead of them.
+ * Decides whether an intent may be sent. The first denial decides: first the invariants in code, then the
+ * switch. Workspace policies are checked in addition to these, never instead of them.
  */
 import { createHash, randomUUID } from "node:crypto";
 import type { ErrorCode } from "@linkspan/envelopes";
@@ -16,7 +16,7 @@ export interface Decision {
   readonly reason?: string;
 }
 
-/** The rules below, by name and version; changing one changes the hash that decisions carry. */
+/** The rules below, by name and version. Changing one changes the hash that decisions contain. */
 const RULES = ["same-workspace/1", "own-identity/1", "same-service/1", "linked/1", "switched-on/1"];
 
 export const POLICY_HASH = createHash("sha256").update(RULES.join("\n")).digest("base64url");

@@ -1,4 +1,4 @@
-/** `bridge/core/changed`: a nudge to daemons to ask again. It may be lost; they also ask by themselves. */
+/** `bridge/core/changed`: notifies daemons to ask again. It may be lost; daemons also ask periodically. */
 import { type Changed, NAMESPACE_WORKSPACE, PRIMARY } from "@linkspan/envelopes";
 import type { Core } from "../core.ts";
 import { CORE, freshNoteId, outgoing } from "../send.ts";
@@ -21,7 +21,7 @@ export function tellChanged(core: Core, changed: Changed): void {
   core.bus.publish(message).catch((error: unknown) => {
     core.log.debug(
       { event: "changed.dropped", what: changed.what, err: error },
-      "daemons will ask by themselves",
+      "daemons were not notified; they will ask by themselves",
     );
   });
 }

@@ -1,6 +1,6 @@
 /**
- * `bridge/core/hello`: how a daemon's process becomes the holder of an instance. Handshake and heartbeat in one: it
- * tells what a publisher must know and takes or renews the lease.
+ * `bridge/core/hello`: how a daemon's process becomes the holder of an instance. Handshake and heartbeat in
+ * one: it answers with the values that a publisher needs, and takes or renews the lease.
  */
 import {
   type Envelope,
@@ -23,9 +23,12 @@ import type { Core } from "../core.ts";
 import { CORE } from "../send.ts";
 import { POLICY_HASH } from "../policy/decide.ts";
 
-/** A holder that falls silent is followed by another after this. */
+/** When a holder sends no hello for this time, another process may take the instance. */
 export const LEASE_TTL_MS = 6_000;
-/** A holder that knows two ends stays this long on its platform, mute, while it cannot reach the core. */
+/**
+ * How long a holder that declares `stays` remains connected to its platform, without sending, while it cannot
+ * reach the core.
+ */
 export const LEASE_STAY_MS = 300_000;
 export const VERSION = "0.1.0";
 
@@ -78,9 +81,10 @@ async function giveBack(core: Core, claim: LeaseClaim): Promise<LeaseAnswer> {
 }
 
 /**
- * A ticket to connect and read as this identity; it names no conversation and says nothing.
+ * A ticket to connect and read as this identity; it names no conversation and allows no message.
  *
- * @param actions requests it is good for; with `link_account` the vault adds what a person has just entered
+ * @param actions requests that it allows; with `link_account` the vault includes the values that a person has
+ *   just entered
  */
 export function sessionTicket(
   core: Core,

@@ -1,11 +1,11 @@
 /**
- * `bridge/core/resume`: the identities that the holder of an instance serves, each with the cursor its stream may
- * start from and a ticket to connect with.
+ * `bridge/core/resume`: the identities that the holder of an instance serves, each with the cursor its stream
+ * may start from and a ticket to connect with.
  *
- * No answer grows with the number of tenants: pages are bounded in bytes and count, in the order of the identities'
- * ids, and the asker comes back with the cursor of the last one. Who asks without a cursor knows no paging and gets
- * as many as one envelope holds. An identity that is too large to be handed out is left out and told so in its own
- * state; it keeps nobody else waiting.
+ * No answer grows with the number of workspaces: pages are bounded in bytes and count, in the order of the
+ * identities' ids, and the daemon asks for the next page with the cursor of the last identity. A daemon that
+ * asks without a cursor does not know paging and gets as many as one envelope holds. An identity that is too
+ * large for a page is left out, and its state says so; it does not block others.
  */
 import {
   type Envelope,
@@ -29,7 +29,7 @@ import { sessionTicket } from "./hello.ts";
 
 /** One page: well below an envelope's 1,048,576 bytes with the tickets, of about 1 kB each. */
 const PAGE = { count: 200, bytes: 262_144, identityBytes: MAX_SETTINGS_BYTES + MAX_CURSOR_BYTES + 8_192 };
-/** What an asker without paging gets, bytes of JSON and identities. */
+/** Limits of the answer to a daemon without paging: bytes of JSON, and identities. */
 const WHOLE = { bytes: 950_000, count: 4_096 };
 
 const TOO_LARGE = "envelope.too_large";
@@ -60,14 +60,17 @@ async function page(core: Core, lease: Lease, after: string): Promise<ResumedPag
   const fitting: ResumedIdentity[] = [];
   for (const row of rows) {
     const identity = row.is_too_large ? undefined : resumed(core, row, lease);
-    // What no answer may hold would fail the whole page.
+    // An identity that no answer may hold would make the whole page fail.
     if (identity !== undefined && ONE.safeParse(identity).success) fitting.push(identity);
     else await leaveOut(core, row);
   }
   return { identities: fitting, last: rows.at(-1)?.id };
 }
 
-/** For an asker without paging: page after page until the bytes end. What is left out is told to who looks after it. */
+/**
+ * The answer to a daemon without paging: page after page until the byte limit. Operators are told what is
+ * left out.
+ */
 async function whole(core: Core, lease: Lease): Promise<ResumedIdentity[]> {
   const all: ResumedIdentity[] = [];
   let bytes = 0;

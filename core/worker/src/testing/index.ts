@@ -1,4 +1,4 @@
-/** The steps of the way out one by one, for tests that put them in an order of their own. */
+/** The steps of sending one by one, for tests that run them in a special order. */
 export { type AfterCommit, committed } from "../after-commit.ts";
 export { endUnsettled } from "../identity/unlink.ts";
 export { answerAttempt } from "../outbound/attempt.ts";
