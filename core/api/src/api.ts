@@ -1,4 +1,4 @@
-/** The HTTP API of a core, listening. */
+/** The running HTTP API of a core. */
 import type { Core } from "@linkspan/worker";
 import type { FastifyInstance } from "fastify";
 import type { Registry } from "prom-client";
@@ -11,29 +11,30 @@ import { busMetrics, databaseMetrics, httpMetrics } from "./metrics.ts";
 import { checksOf } from "./routes/health.ts";
 
 export interface ApiOptions extends Omit<AppOptions, "limits"> {
-  /** Those that are not given are the defaults. */
+  /** Missing ones have their defaults. */
   readonly limits?: Partial<ApiLimits>;
   readonly host: string;
-  /** 0 picks a free one. */
+  /** 0 chooses a free port. */
   readonly port: number;
   /** Served at /metrics; the API adds its own. One API per registry. */
   readonly registry: Registry;
   /** Default: the core's. */
   readonly log?: Core["log"];
-  /** Asked by /health/ready beside database, bus and vault. */
+  /** Run by /health/ready in addition to database, bus and vault. */
   readonly checks?: readonly ReadinessCheck[];
 }
 
 export interface Api extends AsyncDisposable {
   readonly url: string;
-  /** For requests without a socket. */
+  /** The application, for requests without a socket. */
   readonly app: FastifyInstance;
 }
 
 /**
- * Resolves when it answers. Disposing stops taking requests, ends streams and long polls, and finishes the rest.
+ * Resolves when the API answers requests. Disposing stops accepting requests, ends streams and long polls,
+ * and finishes all other requests.
  *
- * @throws Error of the network when the address cannot be listened on
+ * @throws Error of the network when it cannot listen on the address
  */
 export async function startApi(owner: Core, options: ApiOptions): Promise<Api> {
   const core = options.log === undefined ? owner : { ...owner, log: options.log };
@@ -56,7 +57,7 @@ export async function startApi(owner: Core, options: ApiOptions): Promise<Api> {
     { ...options, limits },
   );
   const url = await app.listen({ host: options.host, port: options.port });
-  core.log.info({ event: "api.listening", url }, "the API answers");
+  core.log.info({ event: "api.listening", url }, "the API is ready for requests");
   return {
     url,
     app,

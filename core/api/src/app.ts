@@ -1,4 +1,7 @@
-/** The application: every route, guarded, checked and logged alike. It listens to nothing by itself. */
+/**
+ * The application: every route, with the same access checks, validation and logging. It does not listen by
+ * itself.
+ */
 import { randomUUID } from "node:crypto";
 import { type ErrorCode, FabricError, NAMESPACE_WORKSPACE } from "@linkspan/envelopes";
 import type { Core, RefusalKind } from "@linkspan/worker";
@@ -52,7 +55,9 @@ const ROUTES: readonly Routes[] = [
 ];
 
 export interface AppOptions {
-  /** Addresses and CIDR ranges of proxies; X-Forwarded-For of anybody else is ignored. Default none. */
+  /**
+   * Addresses and CIDR ranges of proxies; X-Forwarded-For from all other addresses is ignored. Default none.
+   */
   readonly trustProxy?: readonly string[];
   readonly limits: ApiLimits;
 }
@@ -146,7 +151,7 @@ function reportProblems(app: FastifyInstance, { core }: Context): void {
   });
 }
 
-/** What concerns who may do something, for the audit. */
+/** Records refusals that concern access, for the audit. */
 function noteRefusal({ refusals }: Core, request: FastifyRequest, { code }: FabricError): void {
   const kind = request.routeOptions.url === "/v1/enrolments" ? "enrolment" : REFUSED[code];
   if (kind === undefined || REFUSED[code] === undefined) return;
@@ -166,7 +171,7 @@ const REFUSED: Partial<Record<ErrorCode, RefusalKind>> = {
   "envelope.unknown_key": "enrolment",
 };
 
-/** A database's error carries rows; only its class, code and place are logged. */
+/** A database error contains rows; only its class, code and place are logged. */
 function faultOf(error: FabricError): Record<string, unknown> {
   const fault = error.cause instanceof Error ? error.cause : error;
   return {

@@ -1,13 +1,13 @@
 /**
- * What comes in is checked once, at the door: strict UTF-8 and JSON, not deeper than an envelope, and nothing in
- * body, path or query that a table cannot hold as it is.
+ * Checks every request once, before its route: strict UTF-8 and JSON, not deeper than an envelope, and no
+ * value in body, path or query that a table cannot store unchanged.
  */
 import { isUtf8 } from "node:buffer";
 import { FabricError, MAX_DEPTH, nestsDeeper } from "@linkspan/envelopes";
 import type { FastifyInstance } from "fastify";
 import type { Admission } from "./limits/admission.ts";
 
-/** Reads bodies of `application/json`. Clients send the content type also where a request needs no body. */
+/** Reads bodies of `application/json`. Clients also send this content type when a request needs no body. */
 export function readJson(app: FastifyInstance, admission: Admission): void {
   const parse = app.getDefaultJsonParser("error", "error");
   app.removeContentTypeParser(["application/json", "text/plain"]);
@@ -31,12 +31,12 @@ export function readJson(app: FastifyInstance, admission: Admission): void {
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /** The body becomes an envelope, whose own checks tell what is wrong with it more exactly. */
+    /** The body becomes an envelope, whose own checks report errors more exactly. */
     isEnvelope?: boolean;
   }
 }
 
-/** Refuses NUL, lone surrogates and numbers that JSON cannot hold, wherever a value of the request is. */
+/** Refuses NUL, lone surrogates and numbers that JSON cannot represent, in any value of the request. */
 export function refuseUnstorable(app: FastifyInstance): void {
   app.addHook("preValidation", async ({ body, params, query, routeOptions }) => {
     const checked = routeOptions.config.isEnvelope === true ? undefined : body;
@@ -52,7 +52,9 @@ function faultOfBytes(bytes: Buffer): string | undefined {
   return nestsDeeper(bytes, MAX_DEPTH) ? `the body nests deeper than ${MAX_DEPTH}` : undefined;
 }
 
-/** @returns what is wrong with a value no deeper than {@link MAX_DEPTH}; undefined when a table can hold it */
+/**
+ * @returns what is wrong with a value no deeper than {@link MAX_DEPTH}; undefined when a table can store it
+ */
 export function unstorable(value: unknown): string | undefined {
   switch (typeof value) {
     case "string":

@@ -1,4 +1,4 @@
-/** What the routes share. */
+/** Values that all routes share. */
 import type { Core } from "@linkspan/worker";
 import type { FastifyInstance } from "fastify";
 import type {
@@ -18,20 +18,23 @@ export interface Context {
   readonly registry: Registry;
   readonly metrics: HttpMetrics;
   readonly admission: Admission;
-  /** What the readers of events share. */
+  /** State that all readers of events share. */
   readonly readers: Readers;
   readonly checks: readonly ReadinessCheck[];
-  /** Aborted when the server stops taking requests: what waits answers, what streams ends. */
+  /** Aborted when the server stops accepting requests: long polls answer and streams end. */
   readonly stopping: AbortSignal;
 }
 
 export interface ReadinessCheck {
   readonly name: string;
-  /** What a failure takes away: `core`, the default, what this process does; `instance`, what others do for some accounts. */
+  /**
+   * What is affected by a failure: `core`, the default, the work of this process; `instance`, the work of
+   * other processes for some accounts.
+   */
   readonly scope?: "core" | "instance";
-  /** What to do when it is not ok; told to everybody, so it is the same for all causes. */
+  /** What to do when it is not ok. It is shown to everybody, so it is the same for all causes. */
   readonly help?: string;
-  /** Rejects, or tells `ok: false`; the detail is told to the staff of the installation only. */
+  /** Rejects, or answers `ok: false`; the detail is shown only to the operators of the installation. */
   readonly check: () => Promise<{ readonly ok: boolean; readonly detail: string }>;
 }
 
@@ -43,5 +46,5 @@ export type App = FastifyInstance<
   ZodTypeProvider
 >;
 
-/** A resource: registers its routes. */
+/** Registers the routes of one resource. */
 export type Routes = (app: App, context: Context) => void;

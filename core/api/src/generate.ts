@@ -1,4 +1,7 @@
-/** What is generated from the routes and the table of codes, made without a core: routes are registered, none is asked. */
+/**
+ * The files that are generated from the routes and the table of codes. No core is needed: routes are
+ * registered, but not called.
+ */
 import type { Core } from "@linkspan/worker";
 import { Registry } from "prom-client";
 import { buildApp } from "./app.ts";

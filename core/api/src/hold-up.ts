@@ -1,10 +1,13 @@
-/** A transaction that stays open, in words for the person who must end it. */
+/** Describes a long open transaction to the person who must end it. */
 import type { OpenTransaction } from "@linkspan/store";
 
-/** Open for this long it is worth a word: while it is, old rows are not cleaned away. */
+/**
+ * A transaction that is open longer than this is reported, because old rows cannot be cleaned up while it is
+ * open.
+ */
 export const LONG_TRANSACTION_MS = 300_000;
 
-/** @returns undefined when nothing is open for long */
+/** @returns undefined when no transaction is open for long */
 export function holdUp(oldest: OpenTransaction | undefined): string | undefined {
   if (oldest === undefined || oldest.ageMs < LONG_TRANSACTION_MS) return undefined;
   const { ageMs, pid, application, user, database, state } = oldest;

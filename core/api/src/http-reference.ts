@@ -46,7 +46,7 @@ export interface OpenApi {
   readonly components: { readonly schemas: Readonly<Record<string, Schema>> };
 }
 
-/** What swagger writes where a route gives no words of its own. */
+/** The text that swagger writes when a route has no description. */
 const NO_WORDS = "Default Response";
 
 export function httpReference({ info, paths, components }: OpenApi): string {
@@ -110,7 +110,7 @@ function parameter({ name, in: place, required = false, description, schema }: P
   return `- ${place} \`${name}${required ? "" : "?"}\`, ${shape(schema, 0)}${words}`;
 }
 
-/** A schema as one would write the type down. */
+/** A schema, written like a type. */
 function shape(schema: Schema, depth: number): string {
   const name = nameOf(schema);
   if (name !== undefined) return name;

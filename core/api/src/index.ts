@@ -1,4 +1,4 @@
-/** HTTP for backends, Msgr's clients and the people who run it. */
+/** The HTTP API for backends, Msgr's clients and operators. */
 export { type Api, type ApiOptions, startApi } from "./api.ts";
 export { DEFAULT_WORKSPACE, WORKSPACE_HEADER } from "./auth/caller.ts";
 export { hashToken, newToken } from "./auth/secrets.ts";

@@ -47,7 +47,7 @@ test("a scrape tells the age of the oldest transaction and who waits for a conne
   const seen = [];
   for (let i = 0; i < 3; i++)
     seen.push(/oldest_transaction_seconds (\d+)/.exec(await registry.metrics())?.[1]);
-  // The last value stays while the database is away.
+  // The last value stays while the database is unreachable.
   expect(seen).toEqual(["12", "12", "0"]);
   expect(await registry.metrics()).toContain('linkspan_database_connections{state="waiting"} 9');
 });

@@ -11,7 +11,7 @@ const OTHER = "other";
 const within = (names: ReadonlySet<string>, name: string) => (names.has(name) ? name : OTHER);
 const codeOf = (code: string) => (Object.hasOwn(CODES, code) ? code : OTHER);
 
-/** What the worker counts. Once per registry. */
+/** The worker's metrics. Create once per registry. */
 export function prometheusMetrics(registry: Registry): Metrics {
   const registers = [registry];
   const events = new Counter({
@@ -61,7 +61,10 @@ export function prometheusMetrics(registry: Registry): Metrics {
   };
 }
 
-/** What a scrape asks the database; when it does not answer, the last values stay. Once per registry. */
+/**
+ * Metrics that a scrape reads from the database; when it does not answer, the last values stay. Create once
+ * per registry.
+ */
 export function databaseMetrics(registry: Registry, database: Database): void {
   const age = new Gauge({
     name: "linkspan_database_oldest_transaction_seconds",
@@ -84,7 +87,7 @@ export function databaseMetrics(registry: Registry, database: Database): void {
   });
 }
 
-/** Of this process's connection to the bus. Once per registry. */
+/** Metrics of this process's connection to the bus. Create once per registry. */
 export function busMetrics(registry: Registry, bus: Pick<Core["bus"], "health">): void {
   const up = new Gauge({
     name: "linkspan_bus_up",
@@ -114,13 +117,13 @@ function connectionsOf({ pool }: Database) {
 }
 
 export interface HttpMetrics {
-  /** @param route the pattern, never the path; undefined where no route matched */
+  /** @param route the pattern, never the path; undefined when no route matched */
   answered(method: string, route: string | undefined, status: number, seconds: number): void;
-  /** @returns a function that says the stream ended */
+  /** @returns a function to call when the stream ends */
   streaming(): () => void;
 }
 
-/** Once per registry. */
+/** Create once per registry. */
 export function httpMetrics(registry: Registry): HttpMetrics {
   const requests = new Histogram({
     name: "linkspan_http_request_seconds",
@@ -136,7 +139,7 @@ export function httpMetrics(registry: Registry): HttpMetrics {
   });
   return {
     answered(method, route, status, seconds) {
-      // Without a route the method is the caller's own word.
+      // Without a route, the method is any text from the caller.
       const labels = route === undefined ? { method: OTHER, route: OTHER } : { method, route };
       requests.observe({ ...labels, status: String(status) }, seconds);
     },

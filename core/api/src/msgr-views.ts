@@ -14,7 +14,7 @@ const SURFACES: Readonly<Record<Method, string>> = {
   oauth: "embedded_browser",
   device_link: "external_device",
 };
-/** What is known of a connector that says nothing of messages. */
+/** Default for a connector that announces nothing about messages. */
 const MESSAGING = { directions: ["inbound", "outbound"], media: ["text"] };
 
 const FieldView = z.object({
@@ -141,7 +141,7 @@ export function catalogView(entry: CatalogEntry): z.output<typeof CatalogView> {
   };
 }
 
-/** @param entry of its service; undefined when no daemon announces it any more */
+/** @param entry of its service; undefined when no daemon announces the service any more */
 export function sessionView(
   session: AuthSession,
   entry: CatalogEntry | undefined,
@@ -178,7 +178,7 @@ function fieldView(field: LinkField): z.output<typeof FieldView> {
   };
 }
 
-/** Where what the person gave is handed in. */
+/** The path to which the entered values are posted. */
 function endPath(method: Method, session: Pick<AuthSession, "service" | "id">): string {
   if (method === "oauth") return callbackPath(session);
   return `/api/bridges/${session.service}/sessions/${session.id}/credentials`;

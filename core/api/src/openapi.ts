@@ -1,4 +1,4 @@
-/** The OpenAPI document, made from the schemas that check the requests. */
+/** The OpenAPI document, generated from the schemas that check the requests. */
 import swagger from "@fastify/swagger";
 import { VERSION } from "@linkspan/worker";
 import type { FastifyInstance } from "fastify";
@@ -10,7 +10,7 @@ Every request carries \`Authorization: Bearer lsp_…\`. A token belongs to a wo
 for all workspaces names the workspace in \`X-Linkspan-Workspace\` (without it: \`default\`). Errors are
 RFC 9457 problems; branch on \`code\`.`;
 
-/** Before the routes are registered. */
+/** Call it before the routes are registered. */
 export async function describeApi(app: FastifyInstance): Promise<void> {
   await app.register(swagger, {
     openapi: {
@@ -32,8 +32,8 @@ export async function describeApi(app: FastifyInstance): Promise<void> {
 type Document = ReturnType<typeof jsonSchemaTransformObject>;
 
 /**
- * Each named schema comes in two forms, as asked and as answered; most are only answered. By name: otherwise the
- * order would be that in which the modules happened to be loaded.
+ * Each named schema exists in two forms, for requests and for answers; most are used only in answers. Sorted
+ * by name: otherwise the order would depend on the order in which modules are loaded.
  */
 function withoutUnused(document: Document): Document {
   if (!("components" in document)) return document;

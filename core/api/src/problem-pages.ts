@@ -1,6 +1,7 @@
 /**
- * A page for each error code, to which the `type` of a problem leads: what it means, who caused it, whether trying
- * again helps. As HTML, as plain text and, all codes together, as Markdown for docs/problems.md.
+ * A page for each error code; the `type` of a problem links to it. It says what the code means, who caused
+ * it, and whether a retry helps. As HTML, as plain text and, all codes together, as Markdown for
+ * docs/problems.md.
  */
 import { type Blamed, CODES, type ErrorCode, type Retry } from "@linkspan/envelopes";
 import { problemPath, statusOf } from "./problem.ts";
@@ -32,7 +33,7 @@ function rowsOf(code: ErrorCode): Row[] {
   ];
 }
 
-/** Lets the page load nothing, run nothing and be framed by nobody. */
+/** Forbids the page to load resources, to run scripts and to be framed. */
 export const PAGE_HEADERS = {
   "content-security-policy":
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -79,7 +80,7 @@ export function problemsMarkdown(): string {
   return `${[...head, ...pages].join("\n\n")}\n`;
 }
 
-/** GitHub's anchor of a heading that is a code. */
+/** GitHub's anchor for a heading that is a code. */
 export function anchorOf(code: string): string {
   return code.replaceAll(".", "");
 }

@@ -6,7 +6,7 @@ test("every code has a status that says whose turn it is", () => {
   for (const code of Object.keys(CODES) as ErrorCode[]) {
     const status = statusOf(code);
     expect(status, code).toBeGreaterThanOrEqual(400);
-    // What may succeed later is not the caller's fault.
+    // A request that may succeed later is not the caller's fault.
     if (CODES[code].retry === "backoff") expect(status, code).toBeGreaterThanOrEqual(500);
     if (code.startsWith("request.")) expect(status, code).toBeLessThan(500);
   }

@@ -1,6 +1,6 @@
 /**
- * Errors as RFC 9457 problem details: our code, its help sentence as the title, what happened as the detail.
- * One status per code, in one table.
+ * Errors as RFC 9457 problem details: our code, its help sentence as the title, the error's text as the
+ * detail. One status per code, in one table.
  */
 import { CODES, type ErrorCode, FabricError, isFabricError } from "@linkspan/envelopes";
 import type { Socket } from "node:net";
@@ -85,7 +85,7 @@ const STATUS = {
   internal: 500,
 } as const satisfies Record<ErrorCode, number>;
 
-/** Seconds that a client waits when an outage gives no time of its own. */
+/** Seconds that a client waits when an outage states no time. */
 const OUTAGE_RETRY_S = 1;
 
 export function statusOf(code: ErrorCode): number {
@@ -130,7 +130,7 @@ export function sendProblem(error: FabricError, requestId: string, reply: Fastif
     .send(problem);
 }
 
-/** Node's own refusals: bytes that are no HTTP, headers that are too large, requests that take too long. */
+/** Node's own refusals: bytes that are not HTTP, headers that are too large, requests that take too long. */
 const UNREADABLE: Readonly<Record<string, { readonly line: string; readonly detail: string }>> = {
   HPE_HEADER_OVERFLOW: {
     line: "431 Request Header Fields Too Large",
@@ -139,7 +139,7 @@ const UNREADABLE: Readonly<Record<string, { readonly line: string; readonly deta
   ERR_HTTP_REQUEST_TIMEOUT: { line: "408 Request Timeout", detail: "the request did not arrive in time" },
 };
 
-/** Answers what never became a request, and closes the connection. */
+/** Answers bytes that never became a request, and closes the connection. */
 export function refuseUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === "ECONNRESET" || !socket.writable) {
     socket.destroy();
@@ -159,7 +159,7 @@ export function refuseUnreadable(error: NodeJS.ErrnoException, socket: Socket): 
   );
 }
 
-/** What a thrown value tells the caller: never a cause, never a value from the request. */
+/** The error that the caller is told for a thrown value: never a cause, never a value from the request. */
 export function toFabricError(error: unknown): FabricError {
   if (isFabricError(error)) return error;
   if (hasZodFastifySchemaValidationErrors(error)) {

@@ -1,4 +1,4 @@
-/** What requests are made of. Everything that reaches a table is free of NUL and bounded. */
+/** Schemas of requests. Every value that reaches a table is free of NUL and limited in size. */
 import { isConnector } from "@linkspan/envelopes";
 import { z } from "zod";
 import { ProblemSchema, PROBLEM_TYPE } from "./problem.ts";
@@ -12,7 +12,7 @@ export const Name = z
   .string()
   .max(256)
   .regex(/^[^\u0000-\u001f\u007f]+$/u, "empty, or holds control characters");
-/** `_` is the namespace's own. */
+/** `_` is reserved for the namespace itself. */
 export const WORKSPACE = /^(?!_$)[A-Za-z0-9_-]{1,64}$/;
 export const Workspace = z.string().regex(WORKSPACE, "not a workspace id");
 export const Service = z.string().max(32).refine(isConnector, "not the name of a service");
@@ -22,15 +22,15 @@ export const limitOf = (standard: number, largest: number) =>
   z.coerce.number().int().min(1).max(largest).default(standard);
 
 export const Time = z.iso.datetime({ offset: true });
-/** How the store's times are written. */
+/** The format of the store's times. */
 export const Written = z.iso.datetime();
 export const Open = z.record(z.string(), z.unknown());
 export const Nothing = z.void().meta({ description: "no content" });
 
-/** An answer that is a list ends, early, with the member that reaches it. */
+/** A list in an answer ends early, with the member that reaches this size. */
 export const MAX_LIST_BYTES = 4 * 1_048_576;
 
-/** The first members that have so many bytes of JSON together; at least one. */
+/** The first members, up to this many bytes of JSON together; at least one. */
 export function withinBytes<T>(members: readonly T[], maxBytes: number): T[] {
   let bytes = 0;
   return members.filter((member, at) => {
@@ -42,7 +42,7 @@ export function withinBytes<T>(members: readonly T[], maxBytes: number): T[] {
 
 export const idParams = z.object({ id: Id });
 
-/** Every route may answer with a problem; its own answers come first. */
+/** Every route may answer with a problem; the route's own answers are added first. */
 export function answers<T extends Record<number, unknown>>(own: T) {
   const problem = {
     description: "What went wrong",

@@ -1,6 +1,7 @@
 /**
- * Checks of readiness, asked by whoever likes: each runs once at a time, whoever asks meanwhile shares its answer,
- * and who asked has an answer in time. However many ask, and whatever hangs, no second check is begun beside it.
+ * Shared readiness checks. Each check runs once at a time; all callers meanwhile share its answer, and every
+ * caller gets an answer in time. However many callers there are, and even if a check hangs, no second run is
+ * started in parallel.
  */
 import { isFabricError } from "@linkspan/envelopes";
 import type { ReadinessCheck } from "./context.ts";
@@ -8,15 +9,15 @@ import type { ReadinessCheck } from "./context.ts";
 export interface Checked {
   readonly name: string;
   readonly ok: boolean;
-  /** What was seen; for the staff of the installation. */
+  /** The observation; for the operators of the installation. */
   readonly detail: string;
-  /** What to do about it; for everybody. */
+  /** What to do about it; shown to everybody. */
   readonly help: string;
 }
 
-/** A check that has not answered after it is not ok. */
+/** A check that has not answered after this time is not ok. */
 const TIMEOUT_MS = 2_000;
-/** One that never answers is given up after so many times its time, and begun again. */
+/** A check that never answers is given up after this many times its timeout, and started again. */
 const GIVE_UP_TIMES = 15;
 const HELP = "see linkspan doctor";
 
@@ -33,7 +34,7 @@ export class SharedChecks {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Never rejects. One that hangs since longer than its time is answered at once. */
+  /** Never rejects. A check that hangs longer than its timeout is answered at once. */
   async of(check: ReadinessCheck): Promise<Checked> {
     const known = this.#running.get(check);
     const abandoned =

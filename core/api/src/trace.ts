@@ -1,6 +1,6 @@
 /**
- * W3C trace context from outside. It is checked, named in the log so that both sides can be brought
- * together, and never continued: a caller does not choose our trace ids.
+ * W3C trace context of the caller. It is checked and logged, so that logs of both sides can be matched, and
+ * never continued: a caller does not choose our trace ids.
  */
 
 /** @returns the caller's trace id; undefined when there is none or it is malformed */

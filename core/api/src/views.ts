@@ -1,6 +1,6 @@
 /**
- * What answers are made of. A view names each member it shows: a column added to a row is not shown until
- * somebody adds it here. No view has a ticket, a credential or a signing key.
+ * The contents of answers. A view names each member it shows: a column added to a row is not shown until it
+ * is added here. No view has a ticket, a credential or a signing key.
  */
 import { ENVELOPE_TYPE } from "@linkspan/envelopes";
 import type { contactsOf, Identity, Intent, quarantined, StoredEvent, stepsOf } from "@linkspan/store";
@@ -111,7 +111,7 @@ export const EventView = z
   })
   .meta({ id: "Event" });
 
-/** One line of JSON that holds the stored bytes themselves: what is verified is never written anew. */
+/** One line of JSON that holds the stored bytes unchanged: signed bytes are never serialised again. */
 export function eventJson(event: StoredEvent): string {
   const { conversation, senderIdentity: sender_identity, kid, sig, batchId: batch } = event;
   const head = JSON.stringify({
@@ -129,7 +129,7 @@ export function eventJson(event: StoredEvent): string {
   return `${head.slice(0, -1)},"envelope":${envelopeJson(event)}}`;
 }
 
-/** Signed bytes are canonical and so a single line; a foreign daemon's may not be. */
+/** Signed bytes are canonical, so they are a single line; bytes of a foreign daemon may not be. */
 function envelopeJson({ kid, body }: StoredEvent): string {
   const text = body.toString("utf8");
   return kid === undefined ? JSON.stringify(JSON.parse(text)) : text;
@@ -167,7 +167,7 @@ export const IdentityDetailView = z
   })
   .meta({ id: "IdentityDetail" });
 
-/** @param entry of its service; undefined when no daemon announces it any more */
+/** @param entry of its service; undefined when no daemon announces the service any more */
 export function identityView(
   identity: Identity,
   entry: CatalogEntry | undefined,
@@ -191,7 +191,10 @@ export function identityView(
   };
 }
 
-/** Only what the catalogue asks for in the open: what a daemon learned by itself is not shown. */
+/**
+ * Only settings that the catalogue asks for and that are not secret; settings that a daemon found by itself
+ * are not shown.
+ */
 function shownSettings({ settings }: Identity, entry: CatalogEntry | undefined): Record<string, unknown> {
   const open = entry?.fields.filter(({ secret, advanced }) => !secret && advanced !== true) ?? [];
   return Object.fromEntries(

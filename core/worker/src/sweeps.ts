@@ -105,8 +105,7 @@ export interface Retention {
  */
 export async function sweepMonths(core: Core): Promise<void> {
   const made = await ensurePartitions(core.database, core.now());
-  if (made.length > 0)
-    core.log.info({ event: "months.made", partitions: made }, "created partitions for coming months");
+  if (made.length > 0) core.log.info({ event: "months.made", partitions: made }, "created coming partitions");
 }
 
 /**

@@ -1,4 +1,6 @@
-/** Who asks: the bearer token of a request, looked up before its body is read, and how much it may ask. */
+/**
+ * The caller of a request: its bearer token is looked up before the body is read, and its limits are checked.
+ */
 import { FabricError } from "@linkspan/envelopes";
 import { type ApiToken, apiTokensByHash, type Role } from "@linkspan/store";
 import { ALL_WORKSPACES, type Core } from "@linkspan/worker";
@@ -27,9 +29,9 @@ export interface Caller extends Counted {
 declare module "fastify" {
   interface FastifyRequest {
     caller: Caller | undefined;
-    /** Gives back the request's place among those being answered, for one that stays open. */
+    /** Frees the request's place among the requests that are being answered, for one that stays open. */
     leave: () => void;
-    /** Lets the next request be worked on. */
+    /** Ends the request's turn, so that the next one begins. */
     endTurn: () => void;
   }
   interface FastifyContextConfig {
@@ -37,7 +39,7 @@ declare module "fastify" {
   }
 }
 
-/** Where a token for all workspaces acts when the request names none. */
+/** Workspace of a token for all workspaces when the request names none. */
 export const DEFAULT_WORKSPACE = "default";
 export const WORKSPACE_HEADER = "x-linkspan-workspace";
 
@@ -72,8 +74,8 @@ export function guard(app: FastifyInstance, core: Core, admission: Admission): v
 }
 
 /**
- * Before a request is worked on, and after its body was read: a slow body holds up nobody. Its turn ends when the
- * answer is known, so that a slow reader holds up nobody either.
+ * Takes a turn before a request is processed, and after its body was read, so that a slow body blocks nobody.
+ * The turn ends when the answer is known, so that a slow reader blocks nobody either.
  */
 function takeTurns(app: FastifyInstance, admission: Admission): void {
   app.addHook("preValidation", async (request, reply) => {
@@ -102,7 +104,7 @@ function takeTurns(app: FastifyInstance, admission: Admission): void {
   });
 }
 
-/** @throws FabricError `request.unauthorized` on a route that anyone may ask */
+/** @throws FabricError `request.unauthorized` on a route that needs no token */
 export function callerOf(request: FastifyRequest): Caller {
   if (request.caller === undefined) throw new FabricError("request.unauthorized", "no token came with it");
   return request.caller;
@@ -116,7 +118,7 @@ export function requireUnbound(caller: Caller): void {
 }
 
 /**
- * Only failing attempts count against an address: a valid token is looked up and let in from wherever it comes.
+ * Only failed attempts count against an address: a valid token is accepted from any address.
  *
  * @throws FabricError `request.unauthorized`, `request.rate_limited`, `store.unavailable`
  */
@@ -133,7 +135,8 @@ async function authenticate(
     throw new FabricError("request.unauthorized", "the token is missing, unknown or revoked");
   }
   const own = toCaller(known, hash, undefined);
-  // Set before the header is looked at, so that a refusal is the token's and not only the address's.
+  // Set before the workspace header is checked, so that a refusal counts for the token and not only for the
+  // address.
   request.caller = own;
   request.caller = toCaller(known, hash, workspaceNamed(own, request.headers[WORKSPACE_HEADER]));
   return request.caller;
@@ -183,12 +186,12 @@ function toCaller(token: ApiToken, tokenHash: Uint8Array, named: string | undefi
     unbound,
     tokenHash,
     tokenKey: Buffer.from(tokenHash).toString("base64url"),
-    // Who runs the installation must be able to look at a workspace that floods it.
+    // Operators of the installation must be able to inspect a workspace that floods it.
     countsForWorkspace: !unbound || token.role === "backend",
   };
 }
 
-/** What the document says of a route's access. */
+/** The description of a route's access in the OpenAPI document. */
 function describe(allowed: Allowed) {
   return allowed === "anyone"
     ? { security: [] }

@@ -1,8 +1,8 @@
 /**
- * Who may do what. A route that is not in this table is refused when it is registered.
+ * Permissions by role. A route that is not in this table is refused when it is registered.
  *
- * An auditor sees what happened, never what was said. A backend speaks for its users and runs nothing. An
- * operator runs things and speaks for nobody.
+ * An auditor sees which actions happened, but no message content. A backend acts for its users and has no
+ * operator rights. An operator runs the installation and cannot send messages.
  */
 import type { Role } from "@linkspan/store";
 
@@ -70,11 +70,11 @@ export const PERMISSIONS: Readonly<Record<string, Allowed>> = {
   "POST /v1/keys/:kid/rotate": OWNERS,
 
   "POST /v1/enrolment-tokens": OWNERS,
-  // The one-time token in the body is what allows it.
+  // Authorised by the one-time token in the body.
   "POST /v1/enrolments": "anyone",
 };
 
-/** @throws TypeError for a route that nobody decided on */
+/** @throws TypeError for a route that is not in the table */
 export function allowedOn(method: string, url: string): Allowed {
   const allowed = PERMISSIONS[`${method} ${url}`];
   if (allowed === undefined) throw new TypeError(`${method} ${url} has no entry in the table of permissions`);
@@ -83,7 +83,7 @@ export function allowedOn(method: string, url: string): Allowed {
 
 const RANK: Readonly<Record<Role, number>> = { owner: 3, admin: 2, operator: 1, auditor: 1, backend: 1 };
 
-/** Nobody hands out, or takes away, more than they have. */
+/** A role may grant or revoke only roles with no more rights than its own. */
 export function mayGrant(own: Role, other: Role): boolean {
   return RANK[own] >= RANK[other] && RANK[own] >= RANK.admin;
 }

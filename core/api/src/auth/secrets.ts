@@ -1,18 +1,18 @@
 /**
- * API and enrolment tokens. They are 256 random bits, so a plain hash keeps them: a row that leaks opens
- * nothing, and looking a hash up tells a guesser nothing about a token.
+ * API and enrolment tokens. They have 256 random bits, so storing a plain hash is enough: a leaked row gives
+ * no access, and looking up a hash reveals nothing about a token.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { coreKidOf, enrolmentToken } from "@linkspan/envelopes";
 
 const TOKEN = /^lsp_[A-Za-z0-9_-]{43}$/;
 
-/** Opens the API. */
+/** Generates a token for the API. */
 export function newToken(): string {
   return `lsp_${newSecret()}`;
 }
 
-/** Enrols one daemon, once, with the core whose key it names. */
+/** Generates a token that enrols one daemon, once, with the core whose key it names. */
 export function newEnrolmentToken(coreKid: string): string {
   return enrolmentToken(newSecret(), coreKid);
 }
@@ -21,7 +21,7 @@ function newSecret(): string {
   return randomBytes(32).toString("base64url");
 }
 
-/** What the tables hold: SHA-256 of the whole token; 32 bytes. */
+/** The value that the tables store: SHA-256 of the whole token; 32 bytes. */
 export function hashToken(token: string): Uint8Array {
   return createHash("sha256").update(token, "utf8").digest();
 }

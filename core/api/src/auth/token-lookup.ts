@@ -1,6 +1,7 @@
 /**
- * Tokens looked up by their hash, those of one moment in one statement and one statement at a time: a flood of
- * guesses costs the database no more than a few statements a second, so that no address need be locked out.
+ * Looks tokens up by their hash: those of one moment in one statement, and one statement at a time. A flood
+ * of guesses costs the database no more than a few statements per second, so that no address need be locked
+ * out.
  */
 import { FabricError } from "@linkspan/envelopes";
 import type { ApiToken } from "@linkspan/store";
@@ -14,7 +15,7 @@ interface Asked {
 }
 
 const BATCH = 500;
-/** More than the process can have connections. */
+/** Larger than the number of connections of the process. */
 const MAX_WAITING = 10_000;
 
 export class TokenLookup {
@@ -40,12 +41,12 @@ export class TokenLookup {
     return asked.answer.promise;
   }
 
-  /** Never rejects: each answer carries its own failure. */
+  /** Never rejects: each answer carries its own error. */
   async #ask(): Promise<void> {
     this.#asking = true;
     while (this.#waiting.size > 0) {
       const batch = [...this.#waiting].slice(0, BATCH);
-      // A request that comes from now on must see what is written from now on.
+      // A request that arrives from now on must see tokens that are written from now on.
       for (const [key] of batch) this.#waiting.delete(key);
       try {
         const found = await this.#find(batch.map(([, { hash }]) => hash));

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { ByteBudget } from "./byte-budget.ts";
 
 const forever = new AbortController().signal;
-/** Whether a promise is settled once all that can run has run. */
+/** Whether a promise is still open once all runnable tasks have run. */
 async function isOpen(promise: Promise<unknown>): Promise<boolean> {
   const open = Symbol("open");
   const next = new Promise((resolve) => setImmediate(() => resolve(open)));

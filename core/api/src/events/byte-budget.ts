@@ -1,9 +1,9 @@
 /**
- * Bytes that all readers of events together may hold in this process. A workspace has at most a quarter of them, so
- * that its slow readers keep only each other waiting.
+ * Limits the bytes that all readers of events together hold in this process. A workspace has at most a
+ * quarter of them, so that its slow readers delay only each other.
  */
 export interface Held {
-  /** What is really held; it may be more than was asked for. */
+  /** Sets the bytes that are really held; it may be more than was requested. */
   resize(bytes: number): void;
   release(): void;
 }
@@ -30,7 +30,7 @@ export class ByteBudget {
     return this.#held;
   }
 
-  /** Waits, first come first served, until there is room. @throws the signal's reason */
+  /** Waits, first come first served, until enough bytes are free. @throws the signal's reason */
   async take(key: string, bytes: number, signal: AbortSignal): Promise<Held> {
     signal.throwIfAborted();
     if (!this.#fits(key, bytes)) await this.#wait(key, bytes, signal);
@@ -70,7 +70,7 @@ export class ByteBudget {
     }
   }
 
-  /** Whoever holds nothing may always take, however little there is in all. */
+  /** A key that holds nothing may always take, however small the budget is. */
   #fits(key: string, bytes: number): boolean {
     const mine = this.#byKey.get(key) ?? 0;
     const fits = (held: number, most: number) => held === 0 || held + bytes <= most;

@@ -10,18 +10,18 @@ import type { Readers } from "./readers.ts";
 
 export const STREAM_TYPE = "text/event-stream";
 
-/** Proxies close what is silent. */
+/** Proxies close silent connections. */
 const HEARTBEAT_MS = 15_000;
 const RECONNECT_MS = 1_000;
-/** Of one stream in memory; a single event may have more. */
+/** Most events and bytes of one stream in memory; a single event may have more. */
 const PAGE = { limit: 50, maxBytes: 262_144 } as const;
-/** For the last words to a reader that reads again. */
+/** Time for sending the last frame to a reader that reads again. */
 const PARTING_MS = 5_000;
 
 /**
- * Streams until the client leaves, its token is revoked or the server stops. A client that does not read stops the
- * reading of the log, and is told so and left after a while; like one that an outage of the database ended, it
- * resumes by itself.
+ * Streams until the client disconnects, its token is revoked or the server stops. When a client does not
+ * read, the stream stops reading the log, and after a while it sends the reason and ends. The client resumes
+ * by itself, as after a database outage that ended its stream.
  *
  * @throws FabricError `request.rate_limited` when the token, the workspace or the process has too many
  */
@@ -41,7 +41,7 @@ export function sendStream<R extends Pick<FastifyReply, "raw" | "header">>(
     ended();
   });
   reply.header("x-accel-buffering", "no");
-  // The connection is the stream's alone, so that nothing waits for it to be used again.
+  // The connection is used only by this stream, so that nothing waits to use it again.
   reply.header("connection", "close");
   const frames = new Frames();
   const signal = AbortSignal.any([left.signal, context.stopping, place.revoked]);
@@ -64,7 +64,7 @@ const SLOW: Ending = {
   detail: "the stream was not read; resume after the last event's id",
 };
 
-/** @returns why it ended, when that is not the client's or the server's own doing; never rejects */
+/** @returns why it ended, unless the client or the server ended it; never rejects */
 async function stream(
   readers: Readers,
   cursor: Cursor,
@@ -83,9 +83,9 @@ async function stream(
 }
 
 /**
- * The log is read at the start, and again only when the feed says that something came.
+ * Reads the log at the start, and again only when the feed reports new events.
  *
- * @returns whether all was taken until the signal aborted
+ * @returns whether all was received until the signal aborted
  */
 async function follow(
   readers: Readers,
@@ -125,7 +125,7 @@ async function follow(
   }
 }
 
-/** An event of its own name, so that who handles events of the log does not take it for one. */
+/** An event with a name of its own, so that a handler of log events does not process it. */
 function lastFrame({ code, detail }: Ending): string {
   return `event: end\ndata: ${JSON.stringify({ code, detail })}\n\n`;
 }

@@ -1,4 +1,7 @@
-/** Who is woken by which workspace's events, and what that costs the database. The log is a list in memory. */
+/**
+ * Which readers are woken by which workspace's events, and what that costs the database. The log is a list in
+ * memory.
+ */
 import { EventEmitter } from "node:events";
 import type { StoredEvent } from "@linkspan/store";
 import type { Core } from "@linkspan/worker";
@@ -34,7 +37,7 @@ class Log {
     } as unknown as Core;
   }
 
-  /** What was committed when the statement began. */
+  /** The rows that were committed when the statement began. */
   #answer(text: string, values: unknown[]): object[] {
     if (this.away) throw new Error("Connection terminated");
     if (text.includes("FROM sequencer")) return [{ position: String(this.rows.at(-1)?.position ?? 0) }];

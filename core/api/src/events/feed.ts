@@ -1,25 +1,26 @@
 /**
- * Who waits for events of which workspace, in one process. One reader looks which workspaces have new positions,
- * when positions are given and now and then by itself; only who waits for one of those is woken. A stream of a
- * silent workspace costs nothing, however many there are and however much the others say.
+ * Wakes the readers that wait for events of a workspace, in one process. One loop checks which workspaces
+ * have new positions, when positions are given and also at an interval; only readers of these workspaces are
+ * woken. A stream of a workspace without events costs nothing, however many streams there are and however
+ * many events other workspaces have.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { FabricError } from "@linkspan/envelopes";
 import { lastPosition, workspacesBetween } from "@linkspan/store";
 import type { Core } from "@linkspan/worker";
 
-/** A lost wake-up costs at most this. */
+/** A lost wake-up delays events by at most this time. */
 const LOOK_MS = 1_000;
-/** Positions that are given within it are looked at together. */
+/** Positions that are given within this time are checked together. */
 const TOGETHER_MS = 5;
-/** Looks that fail for so long end what waits: its clients ask again, and are told. */
+/** When checks fail for this time, waiting requests end: their clients ask again and get the error. */
 const GIVE_UP_MS = 10_000;
 
-/** Told apart from the promise: it may be asked before it is waited for. */
+/** Separate from the promise, because `changed` may be read before `wait` is called. */
 export interface Watch {
-  /** Whether anything came since the watch began, or the reader is not sure. */
+  /** Whether events came since the watch began, or the feed cannot know. */
   readonly changed: boolean;
-  /** Resolves when something came or the signal aborts. @throws FabricError `store.unavailable` */
+  /** Resolves when events came or the signal aborted. @throws FabricError `store.unavailable` */
   wait(signal: AbortSignal): Promise<void>;
   end(): void;
 }
@@ -62,7 +63,7 @@ export class Feed implements AsyncDisposable {
   readonly #core: Core;
   readonly #watchers = new Map<string, Set<Watcher>>();
   readonly #stop = new AbortController();
-  /** Positions up to this one were told. */
+  /** Positions up to this one were announced. */
   #position: number | undefined;
   #running: Promise<void> | undefined;
   #version = 0;
@@ -73,20 +74,21 @@ export class Feed implements AsyncDisposable {
     core.wakes.on("positions", () => this.#wake.resolve(), this.#stop.signal);
   }
 
-  /** Grows whenever somebody was told: a read that began before it may not have what was told. */
+  /** Grows with each announcement: a read that began before an announcement may lack the announced events. */
   get version(): number {
     return this.#version;
   }
 
   /**
-   * Everything up to this position is committed. A page that was read since, and is not full, has all of it: who
-   * reads on from here does not read again what is stored and not fanned out. Undefined: not known yet.
+   * Everything up to this position is committed. A page that was read since, and is not full, contains all of
+   * it: a reader that continues from here does not read again the events that are stored and not fanned out.
+   * Undefined: not known yet.
    */
   get position(): number | undefined {
     return this.#position;
   }
 
-  /** Begin before reading the log: what is committed afterwards is told. */
+  /** Call it before reading the log: events that are committed afterwards are announced. */
   watch(workspaceId: string): Watch {
     const watcher = new Watcher(() => this.#forget(workspaceId, watcher));
     const others = this.#watchers.get(workspaceId);
@@ -100,11 +102,11 @@ export class Feed implements AsyncDisposable {
     const others = this.#watchers.get(workspaceId);
     others?.delete(watcher);
     if (others?.size === 0) this.#watchers.delete(workspaceId);
-    // The reader goes home when nobody waits.
+    // The loop ends when nobody waits.
     if (this.#watchers.size === 0) this.#wake.resolve();
   }
 
-  /** While anybody waits. Never rejects. */
+  /** Runs while anybody waits. Never rejects. */
   async #run(): Promise<void> {
     let failingSince: number | undefined;
     this.#position = undefined;
@@ -115,7 +117,10 @@ export class Feed implements AsyncDisposable {
         failingSince = undefined;
       } catch (error) {
         failingSince ??= performance.now();
-        this.#core.log.debug({ event: "feed.unread", err: error }, "the log is looked at again");
+        this.#core.log.debug(
+          { event: "feed.unread", err: error },
+          "new positions could not be read; tried again soon",
+        );
         if (performance.now() - failingSince >= GIVE_UP_MS) this.#fail();
       }
       await this.#rest();
@@ -135,7 +140,7 @@ export class Feed implements AsyncDisposable {
     const newest = await lastPosition(database);
     const told = this.#position;
     if (told === newest) return;
-    // At the start, and after a restore, nobody knows what came: everybody looks once.
+    // At the start, and after a restore, it is unknown which events are new: all readers check once.
     const all = told === undefined || newest < told;
     const concerned = all ? [...this.#watchers.keys()] : await workspacesBetween(database, told, newest);
     this.#position = newest;

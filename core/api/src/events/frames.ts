@@ -1,4 +1,4 @@
-/** A body of text frames that knows whether its reader takes them. */
+/** A body of text frames that detects whether its reader receives them. */
 import { Readable } from "node:stream";
 
 export class Frames extends Readable {
@@ -12,7 +12,10 @@ export class Frames extends Readable {
     this.#wanted?.();
   }
 
-  /** @returns false when the reader did not take it, and all before it, within `patienceMs`, or left */
+  /**
+   * @returns false when the reader did not receive it, and all before it, within `patienceMs`, or
+   *   disconnected
+   */
   async put(frame: string, patienceMs: number): Promise<boolean> {
     if (this.destroyed || this.push(frame)) return !this.destroyed;
     const taken = Promise.withResolvers<boolean>();
@@ -27,7 +30,7 @@ export class Frames extends Readable {
     return result;
   }
 
-  /** Says a last thing; who reads on reads it, and then the end. */
+  /** Sends a last frame and then ends; a reader that continues receives both. */
   end(frame: string | undefined): void {
     if (this.destroyed || this.readableEnded) return;
     if (frame !== undefined) this.push(frame);

@@ -18,8 +18,8 @@ export interface PageSize {
 export type ReadPage = (cursor: Cursor, size: PageSize) => Promise<readonly StoredEvent[]>;
 
 /**
- * Readers at the same cursor at the same moment share one statement and one copy of the page. Not across a wake-up:
- * a read that began before it may lack what it announced.
+ * Readers at the same cursor at the same moment share one statement and one copy of the page. They do not
+ * share a read that began before a wake-up, because it may lack the announced events.
  */
 export function sharedPages(core: Core, feed: Feed): ReadPage {
   const reading = new Map<string, Promise<readonly StoredEvent[]>>();
@@ -35,7 +35,7 @@ export function sharedPages(core: Core, feed: Feed): ReadPage {
   };
 }
 
-/** A page; when there is nothing, waits for something until the signal aborts. */
+/** Reads a page; when it is empty, waits for events until the signal aborts. */
 export async function awaitPage(
   feed: Feed,
   read: () => Promise<readonly StoredEvent[]>,
@@ -56,9 +56,10 @@ export async function awaitPage(
 }
 
 /**
- * Reads a page, and how far the log was read for it.
+ * Reads a page, and tells how far the log was read for it.
  *
- * @returns `upTo`: the position of its last event; where there is no more, that of the newest event looked at
+ * @returns `upTo`: the position of its last event; when there are no more, that of the newest event that was
+ *   checked
  */
 export async function readOn(
   feed: Feed,

@@ -1,4 +1,4 @@
-/** Everything that the readers of events in one process share: the feed, their places, their bytes. */
+/** State that all readers of events in one process share: the feed, their places, their bytes. */
 import { apiTokensByHash } from "@linkspan/store";
 import type { Core } from "@linkspan/worker";
 import type { FastifyRequest } from "fastify";
@@ -9,7 +9,7 @@ import { ByteBudget } from "./byte-budget.ts";
 import { Feed } from "./feed.ts";
 import { type ReadPage, sharedPages } from "./pages.ts";
 
-/** A revoked token's readers are ended after this at most. */
+/** Readers of a revoked token are ended after this time at most. */
 const CHECK_MS = 1_000;
 
 export interface Place {
@@ -38,7 +38,7 @@ export class Readers implements AsyncDisposable {
   }
 
   /**
-   * A place among those that stay, for the request's own among those that are answered soon.
+   * Moves the request from its place among short requests to one among those that stay open.
    *
    * @throws FabricError `request.rate_limited`
    */
@@ -58,7 +58,7 @@ export class Readers implements AsyncDisposable {
     };
   }
 
-  /** All tokens of the readers in one statement. Never rejects. */
+  /** Checks all tokens of the readers in one statement. Never rejects. */
   async #check(): Promise<void> {
     const places = [...this.#places];
     const hashes = new Map(places.map(([, { tokenKey, tokenHash }]) => [tokenKey, tokenHash]));
@@ -68,7 +68,10 @@ export class Readers implements AsyncDisposable {
         if (!known.has(Buffer.from(tokenHash).toString("hex"))) revoked.abort();
       }
     } catch (error) {
-      this.#core.log.debug({ event: "readers.unchecked", err: error }, "tokens of readers are checked again");
+      this.#core.log.debug(
+        { event: "readers.unchecked", err: error },
+        "tokens of readers could not be checked; tried again soon",
+      );
     }
     const again = this.#places.size > 0;
     this.#timer = again ? setTimeout(() => void this.#check(), CHECK_MS).unref() : undefined;

@@ -1,4 +1,7 @@
-/** Whether one more request may come in: rates, and how many are being answered. */
+/**
+ * Decides whether one more request is accepted: by rates, and by the number of requests that are being
+ * answered.
+ */
 import { setTimeout as pause } from "node:timers/promises";
 import { FabricError } from "@linkspan/envelopes";
 import { FairTurns } from "./fair-turns.ts";
@@ -6,7 +9,7 @@ import type { ApiLimits } from "./limits.ts";
 import { Places } from "./places.ts";
 import { RateLimiter } from "./rate-limiter.ts";
 
-/** Whose request it is, as the limits count. */
+/** The owner of a request, as the limits count it. */
 export interface Counted {
   /** Identifies the token. */
   readonly tokenKey: string;
@@ -16,9 +19,12 @@ export interface Counted {
 }
 
 const SOON_MS = 1_000;
-/** Whoever works longer waits for something else than the database: a daemon, a slow broker, room in memory. */
+/**
+ * Longest turn. A request that takes longer waits for something other than the database: a daemon, a slow
+ * broker, free memory.
+ */
 const LONGEST_TURN_MS = 1_000;
-/** What is being answered in this process at once, of all workspaces together. */
+/** Requests that are being answered in this process at the same time, of all workspaces together. */
 const REQUESTS = 2_000;
 
 export class Admission {
@@ -62,7 +68,7 @@ export class Admission {
   /**
    * A request with a valid token.
    *
-   * @returns gives its place back when it is answered
+   * @returns a function that frees its place when it is answered
    * @throws FabricError `request.rate_limited`
    */
   request(counted: Counted): () => void {
@@ -98,7 +104,7 @@ export class Admission {
     if (refusedAfterMs > 0) await pause(refusedAfterMs, undefined, { ref: false });
   }
 
-  /** A request that was refused for what it says or whom it asks for. */
+  /** A request that was refused because of its content or the workspace that it names. */
   mistaken({ tokenKey }: Counted): void {
     this.#mistakes.charge(tokenKey, this.#nowMs());
   }
@@ -112,10 +118,10 @@ export class Admission {
   }
 
   /**
-   * Waits until a request is worked on.
+   * Waits for the request's turn.
    *
    * @param signal aborted when nobody waits for its answer
-   * @returns ends the turn; one that takes long ends by itself
+   * @returns a function that ends the turn; a turn that takes too long ends by itself
    */
   async turn(counted: Counted, signal: AbortSignal): Promise<() => void> {
     const end = await this.#turns.take(tenantOf(counted), signal);
@@ -127,9 +133,9 @@ export class Admission {
   }
 
   /**
-   * A stream or a long poll, beside its request.
+   * A stream or a long poll, in addition to its request.
    *
-   * @returns gives its place back when it ends
+   * @returns a function that frees its place when it ends
    * @throws FabricError `request.rate_limited`
    */
   stream(counted: Counted): () => void {
@@ -148,7 +154,7 @@ export class Admission {
   }
 }
 
-/** Whom work is done for: a workspace, or who runs the installation. */
+/** The tenant of a request: a workspace, or the operators of the installation. */
 function tenantOf({ workspaceId, tokenKey, countsForWorkspace }: Counted): string {
   return countsForWorkspace ? `workspace ${workspaceId}` : `token ${tokenKey}`;
 }

@@ -1,15 +1,15 @@
-/** Who a request comes from, as far as addresses tell. */
+/** The client of a request, as far as addresses identify it. */
 import ipaddr from "ipaddr.js";
 
 export interface Addressed {
-  /** As the trusted proxies tell it; may be any text. */
+  /** As reported by the trusted proxies; may be any text. */
   readonly ip: string;
   readonly socket: { readonly remoteAddress?: string | undefined };
 }
 
 /**
- * The key under which an address is counted: IPv4 itself, also where it comes mapped into IPv6, and of IPv6 the
- * network of 64 bits, because whoever has one address has all of it.
+ * The key under which an address is counted. For IPv4 it is the address itself, also when it is mapped into
+ * IPv6. For IPv6 it is the network of 64 bits, because the owner of one address has all of this network.
  */
 export function clientOf({ ip, socket }: Addressed): string {
   return keyOf(ip) ?? keyOf(socket.remoteAddress ?? "") ?? "unknown";

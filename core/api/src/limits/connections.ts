@@ -1,4 +1,6 @@
-/** Connections per address: whoever holds all of them open would keep everybody else out. */
+/**
+ * Limits connections per address, because one address that holds all connections would block everybody else.
+ */
 import type { Server } from "node:http";
 import type { Socket } from "node:net";
 import { clientOf } from "./client-address.ts";
@@ -7,17 +9,17 @@ import { Places } from "./places.ts";
 export interface ConnectionLimits {
   readonly connections: number;
   readonly connectionsPerAddress: number;
-  /** A proxy's connections are everybody's. */
+  /** Whether the address is a proxy; its connections are shared by many clients. */
   readonly isProxy: (address: string | undefined) => boolean;
 }
 
 const REFUSAL =
   "HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/** Refuses connections over the bound before anything is read from them. */
+/** Refuses connections over the limit before anything is read from them. */
 export function boundConnections(server: Server, limits: ConnectionLimits): void {
   const places = new Places(limits.connections);
-  // One more than the bound, so that the last one is told why it is refused.
+  // One more than the limit, so that the last one can be told why it is refused.
   server.maxConnections = limits.connections + 1;
   server.on("connection", (socket: Socket) => {
     const { remoteAddress } = socket;
@@ -29,7 +31,7 @@ export function boundConnections(server: Server, limits: ConnectionLimits): void
       socket.once("close", release);
       return;
     }
-    socket.on("error", () => undefined); // it may be gone before it is told
+    socket.on("error", () => undefined); // the client may close it before it is told
     socket.end(REFUSAL, () => socket.destroy());
   });
 }

@@ -5,7 +5,7 @@ import { turnsOf } from "./limits.ts";
 
 const never = new AbortController().signal;
 
-/** Takes a turn and notes its name when it begins. */
+/** Takes a turn and records its name when the turn begins. */
 function bench(atOnce: number, perTenant: number) {
   let nowMs = 0;
   const turns = new FairTurns({ atOnce, perTenant }, () => nowMs);

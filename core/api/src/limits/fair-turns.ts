@@ -1,27 +1,31 @@
 /**
- * Whose work is done next: a bounded number at once, a bounded part of it for one tenant, and tenants in turn. Who
- * asks for much waits behind itself; who asks for little waits for one turn of others at most.
+ * Decides whose work is done next: a limited number of turns at the same time, a limited part of them for one
+ * tenant, and tenants in turn. A tenant with many requests waits for its own requests; a tenant with few
+ * requests waits for at most one turn of others.
  */
 export interface TurnLimits {
-  /** Turns at once, of all tenants together. */
+  /** Turns at the same time, of all tenants together. */
   readonly atOnce: number;
-  /** Turns at once of one tenant while another one had a turn lately; one that is alone may have all. */
+  /**
+   * Turns of one tenant at the same time while another one had a turn lately; a tenant that is alone may use
+   * all.
+   */
   readonly perTenant: number;
 }
 
-/** How long a tenant is remembered to be there, milliseconds. */
+/** How long a tenant counts as present after its latest turn, milliseconds. */
 const LATELY_MS = 10_000;
 
 export class FairTurns {
   readonly #limits: TurnLimits;
-  /** Those that wait, by tenant, each in the order in which they asked. */
+  /** Waiting turns, by tenant, each in the order of the calls. */
   readonly #waiting = new Map<string, Set<() => void>>();
   readonly #working = new Map<string, number>();
-  /** When a tenant that works or waits began its latest turn, counted in turns. */
+  /** When the latest turn of a working or waiting tenant began, counted in turns. */
   readonly #latest = new Map<string, number>();
-  /** Whose turn began last, and when. */
+  /** The tenant whose turn began last, and when. */
   #last: { readonly tenant: string; readonly atMs: number } | undefined;
-  /** When a turn of any other tenant began last. */
+  /** When a turn of any other tenant last began. */
   #otherAtMs = Number.NEGATIVE_INFINITY;
   #begun = 0;
   #count = 0;
@@ -33,16 +37,17 @@ export class FairTurns {
     this.#nowMs = nowMs;
   }
 
-  /** Turns that are taken now. */
+  /** Turns that are in use now. */
   get working(): number {
     return this.#count;
   }
 
   /**
-   * The caller bounds how many of a tenant wait.
+   * The caller limits how many requests of a tenant wait.
    *
-   * @param signal aborted: it does not wait any more, and its turn is given to the next
-   * @returns resolves at its turn, or when aborted, with a function that ends the turn; calling it again changes nothing
+   * @param signal aborted: the request does not wait any more, and its turn is given to the next
+   * @returns resolves at its turn, or when aborted, with a function that ends the turn; calling it again
+   *   changes nothing
    */
   take(tenant: string, signal: AbortSignal): Promise<() => void> {
     const { promise, resolve } = Promise.withResolvers<() => void>();
@@ -99,7 +104,10 @@ export class FairTurns {
     }
   }
 
-  /** Of those that may have one more: who has the fewest turns, then whose latest one is longest ago. */
+  /**
+   * Among the tenants that may have one more turn: the one with the fewest turns, then the one whose latest
+   * turn is longest ago.
+   */
   #tenantInTurn(): string | undefined {
     let best: { readonly tenant: string; readonly working: number; readonly latest: number } | undefined;
     for (const tenant of this.#waiting.keys()) {

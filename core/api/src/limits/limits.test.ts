@@ -1,4 +1,4 @@
-/** Bounds of one caller: rates, places, addresses. Clocks are arguments, so no test waits. */
+/** Limits of one caller: rates, places, addresses. Clocks are arguments, so no test waits. */
 import { FabricError } from "@linkspan/envelopes";
 import { expect, test } from "vitest";
 import { Admission } from "./admission.ts";

@@ -1,32 +1,38 @@
-/** How much one caller may ask of this process. Every bound is per process: with n of them, n times as much. */
+/**
+ * Limits of one caller in this process. Every limit is per process: with n processes, a caller gets n times
+ * as much.
+ */
 import type { TurnLimits } from "./fair-turns.ts";
 import type { Rate } from "./rate-limiter.ts";
 
 export interface ApiLimits {
   /** Requests without a valid token, per address: open routes, unknown paths. */
   readonly anonymous: Rate;
-  /** Requests whose token is missing or wrong, per address; those with a valid one never count. */
+  /** Requests whose token is missing or wrong, per address; requests with a valid token never count. */
   readonly failures: Rate;
   readonly perToken: Rate;
-  /** Requests about one workspace, by whichever token. Staff of the installation are not counted. */
+  /** Requests about one workspace, with any token. Operators of the installation are not counted. */
   readonly perWorkspace: Rate;
-  /** Requests of one workspace that are being answered at once. */
+  /** Requests of one workspace that are being answered at the same time. */
   readonly requestsPerWorkspace: number;
-  /** Requests that are worked on at once; the others wait, workspaces in turn. */
+  /** Requests that are processed at the same time; the others wait, and workspaces take turns. */
   readonly turns: TurnLimits;
-  /** Requests with one token that were refused for what they say or whom they ask for. */
+  /** Requests with one token that were refused because of their content or the workspace that they name. */
   readonly mistakes: Rate;
   /** Bytes of bodies that are read for one workspace. */
   readonly bodyBytes: Rate;
-  /** A request over a rate is told so after this time, milliseconds, so that asking again at once gains nothing. */
+  /**
+   * A request over a rate is refused after this delay, milliseconds, so that an immediate retry gains
+   * nothing.
+   */
   readonly refusedAfterMs: number;
   /** Event streams and long polls. */
   readonly streamsPerToken: number;
   readonly streamsPerWorkspace: number;
   readonly streams: number;
-  /** Bytes of events that all streams together hold and their readers have not taken. */
+  /** Bytes of events that all streams together hold for readers that have not received them yet. */
   readonly streamBytes: number;
-  /** A stream whose reader takes nothing for so long is ended. */
+  /** A stream ends when its reader receives nothing for this time. */
   readonly slowReaderMs: number;
   readonly connections: number;
   readonly connectionsPerAddress: number;
@@ -34,9 +40,9 @@ export interface ApiLimits {
   readonly headersMs: number;
   /** From the first byte to the end of the body. */
   readonly requestMs: number;
-  /** A connection on which nothing moves for so long is closed. Longer than the longest long poll. */
+  /** A connection without traffic is closed after this time. Longer than the longest long poll. */
   readonly idleMs: number;
-  /** Addresses, tokens and workspaces that are remembered, each. */
+  /** Most addresses, tokens and workspaces that are remembered, each. */
   readonly remembered: number;
 }
 
@@ -64,8 +70,9 @@ export const DEFAULT_LIMITS: ApiLimits = {
 };
 
 /**
- * How many requests are worked on at once, by the connections that the process has to its database: a third of them
- * is left for what is on its way in and out, and half of the rest for other workspaces.
+ * How many requests are processed at the same time, from the number of database connections of the process: a
+ * third of the connections is left for receiving and sending messages, and half of the rest for other
+ * workspaces.
  */
 export function turnsOf(connections: number): TurnLimits {
   const atOnce = Math.max(1, Math.floor((connections * 2) / 3));

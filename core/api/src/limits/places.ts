@@ -1,4 +1,4 @@
-/** A bounded number of places, in all and for each of the keys that a holder counts for. */
+/** A limited number of places, in total and for each of the keys that a holder counts for. */
 export class Places {
   readonly #total: number;
   readonly #held = new Map<string, number>();
@@ -13,8 +13,8 @@ export class Places {
   }
 
   /**
-   * @param keys what the place counts for, each with how many it may hold
-   * @returns a function that gives the place back, once; undefined when there is none
+   * @param keys the keys that the place counts for, each with its largest number of places
+   * @returns a function that frees the place, once; undefined when no place is free
    */
   take(keys: ReadonlyMap<string, number>): (() => void) | undefined {
     if (this.#count >= this.#total) return undefined;

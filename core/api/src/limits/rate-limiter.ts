@@ -1,14 +1,16 @@
 /**
- * How often something may happen, by key: the generic cell rate algorithm. It keeps one number per key, the
- * moment at which the key's budget is whole again, and forgets the least recently used keys.
+ * Limits how often an action may happen, by key: the generic cell rate algorithm. It keeps one number per
+ * key, the moment at which the key's budget is full again, and forgets the least recently used keys.
  */
 export interface Rate {
   readonly perSecond: number;
-  /** How many may come at once after a pause; at least 1. */
+  /** How many are allowed at once after a pause; at least 1. */
   readonly burst: number;
 }
 
-/** Whoever is in debt by this much owes no more for what comes on top, milliseconds. */
+/**
+ * Largest wait that {@link RateLimiter.charge} can cause, milliseconds; further charges do not increase it.
+ */
 const MAX_DEBT_MS = 10_000;
 
 export class RateLimiter {
@@ -29,7 +31,7 @@ export class RateLimiter {
    * Takes from the key's budget.
    *
    * @param nowMs of a clock that never goes back
-   * @param cost how much it takes; what costs more than the budget has is taken when anything is left of it
+   * @param cost how much to take; a cost above the whole budget is accepted when any budget is left
    * @returns 0 when it was taken; else nothing was taken, and this is how long to wait, milliseconds
    */
   take(key: string, nowMs: number, cost = 1): number {
@@ -39,17 +41,20 @@ export class RateLimiter {
     return waitMs;
   }
 
-  /** One that has happened already: it is taken also when nothing is left, as long as the wait is 10 s at most. */
+  /**
+   * Charges an action that has already happened: also when no budget is left, as long as the wait is 10 s at
+   * most.
+   */
   charge(key: string, nowMs: number): void {
     const wholeAtMs = Math.max(this.#wholeAtMs.get(key) ?? 0, nowMs);
     const isInDebt = wholeAtMs - nowMs - this.#toleranceMs > MAX_DEBT_MS;
     this.#remember(key, isInDebt ? wholeAtMs : wholeAtMs + this.#intervalMs);
   }
 
-  /** As {@link take} would answer; nothing is taken. */
+  /** The answer that {@link take} would give; nothing is taken. */
   waitMs(key: string, nowMs: number): number {
     const waitMs = (this.#wholeAtMs.get(key) ?? 0) - nowMs - this.#toleranceMs;
-    // Below a microsecond it is rounding, not a debt.
+    // A wait below a microsecond is a rounding error.
     return waitMs <= 0.001 ? 0 : waitMs;
   }
 

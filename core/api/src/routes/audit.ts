@@ -1,4 +1,4 @@
-/** Who did what to what. */
+/** The audit: actors, actions and subjects. */
 import { NAMESPACE_WORKSPACE } from "@linkspan/envelopes";
 import { auditTrail, refusalsOf } from "@linkspan/store";
 import { z } from "zod";

@@ -38,9 +38,9 @@ const NewSession = z
   .meta({ description: "members may stand in `session` or beside it" });
 
 const MAX_FIELDS = 64;
-/** Accounts of one user at one service that one request unlinks. */
+/** Most accounts of one user at one service that one request unlinks. */
 const MAX_UNLINKED = 100;
-/** Accounts of one user that the catalogue looks at. */
+/** Most accounts of one user that the catalogue reads. */
 const MAX_SHOWN = 200;
 const Credentials = z
   .record(z.string().max(64), z.unknown())
@@ -265,7 +265,7 @@ async function requireSession(core: Core, caller: Caller, service: string, id: s
   }
 }
 
-/** @throws FabricError `request.invalid` for NUL, which no table takes */
+/** @throws FabricError `request.invalid` for NUL, which no table can store */
 function fieldsOf(body: z.output<typeof Credentials>): Record<string, unknown> {
   const { credentials, ...flat } = body;
   const nested = typeof credentials === "object" && credentials !== null && !Array.isArray(credentials);

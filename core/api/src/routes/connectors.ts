@@ -1,4 +1,4 @@
-/** Switching a connector off and on, with who and why. */
+/** Switches a connector off and on, and records the actor and the reason. */
 import { isConnector } from "@linkspan/envelopes";
 import { explainFlags } from "@linkspan/store";
 import { ALL_WORKSPACES, type Core, switchConnector } from "@linkspan/worker";

@@ -1,7 +1,7 @@
 /**
- * Enrolling daemons and backends (contract section 11): a one-time token, then public keys for the core's. A daemon
- * serves all workspaces and registers two keys; a backend submits intents for the workspaces that its token names, and
- * needs no key to be sealed to.
+ * Enrolling daemons and backends (contract section 11): the client sends a one-time token and public keys,
+ * and receives the core's keys. A daemon serves all workspaces and registers two keys. A backend submits
+ * intents for the workspaces that its token names, and needs no sealing key.
  */
 import {
   FabricError,
@@ -36,7 +36,7 @@ import { present } from "../views.ts";
 const tags = ["enrolment"];
 export const TOKEN_LIFE_MS = 60 * 60_000;
 const KEY_LIFE_MS = 365 * 86_400_000;
-/** Clocks of core and daemon may differ. */
+/** How far keys are backdated, because clocks of core and daemon may differ. */
 const BACKDATED_MS = 60_000;
 
 const Key = z.string().regex(/^[A-Za-z0-9_-]{43}$/, "not 32 bytes in base64url");
@@ -64,7 +64,7 @@ const Backend = z.strictObject({
     .meta({ description: "for which it may submit intents; * for all" }),
 });
 
-/** What an enrolment allows, and what is shown of it. */
+/** The rights of an enrolment, and the parts that are shown. */
 export interface Allows {
   readonly issuers: string[];
   readonly services: string[];
@@ -176,21 +176,23 @@ export const enrolments: Routes = (app, { core, admission }) => {
 
 function allowsOf(wanted: z.output<typeof Daemon> | z.output<typeof Backend>): Allows {
   if ("backend" in wanted) {
-    // It asks the core itself and nobody else.
+    // A backend sends requests only to the core itself.
     return { issuers: [`backend:${wanted.backend}`], services: ["core"], workspaces: [...wanted.workspaces] };
   }
   const { service, instance } = wanted;
   return { issuers: [`daemon:${service}:${instance}`], services: [service], workspaces: ["*"] };
 }
 
-/** Looked at before any arithmetic on the keys, which costs more. @throws FabricError `request.unauthorized` */
+/**
+ * Checked before any computation on the keys, which costs more. @throws FabricError `request.unauthorized`
+ */
 async function openToken(core: Core, text: string): Promise<string> {
   const token = enrolmentTokenOf(text, core.signer.kid);
   if (token === undefined || !(await isEnrolmentOpen(core.database.pool, hashToken(token)))) throw notGood();
   return token;
 }
 
-/** Spends the token only when the keys are registered. */
+/** Marks the token as used only when the keys are registered. */
 async function register(
   core: Core,
   token: string,
@@ -205,7 +207,7 @@ async function register(
     if (kind === "daemon" && keys.seal_b64u === undefined) {
       throw new FabricError("request.invalid", "body.seal_b64u: a daemon needs a key to be sealed to");
     }
-    // Whoever knows a public key could else take over its record, the core's included.
+    // Otherwise anybody who knows a public key could take over its record, even the core's.
     if ((await lockKeyRecord(client, keys.kid)) !== undefined) {
       throw new FabricError("request.invalid", "body.public_key_b64u: this key was registered before");
     }
@@ -249,7 +251,7 @@ function bytesOf(text: string): Uint8Array {
   return bytes;
 }
 
-/** Sealing something is the test that counts. @throws FabricError `envelope.unknown_key` */
+/** Checks a sealing key by sealing with it. @throws FabricError `envelope.unknown_key` */
 async function requireSealable(key: Uint8Array): Promise<void> {
   await seal(key, new Uint8Array(), {});
 }

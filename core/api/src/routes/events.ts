@@ -1,4 +1,4 @@
-/** What was said to a workspace's accounts: pages, long polls and streams over one cursor. */
+/** Events of a workspace's accounts: pages, long polls and streams over one cursor. */
 import { lastPosition, type StoredEvent } from "@linkspan/store";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
@@ -11,7 +11,7 @@ import { answers, limitOf } from "../schemas.ts";
 import { sendAsIs } from "../send-as-is.ts";
 import { eventJson, EventView } from "../views.ts";
 
-/** An answer ends, early, with the event that reaches it. */
+/** An answer ends early, with the event that reaches this size. */
 const MAX_ANSWER_BYTES = 4 * 1_048_576;
 
 const Position = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
@@ -91,7 +91,7 @@ async function positionOf({ core }: Context, request: FastifyRequest, after: num
   return { workspaceId, after: after === "latest" ? await lastPosition(core.database) : after };
 }
 
-/** What it holds is counted until the answer has left. */
+/** The bytes of the page count until the answer was sent. */
 async function pageFor(
   { readers, stopping }: Context,
   request: FastifyRequest,

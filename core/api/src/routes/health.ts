@@ -1,4 +1,4 @@
-/** Is it alive, can it serve, what does it measure. Open to all: nothing here is about a tenant. */
+/** Liveness, readiness and metrics. Open to all: nothing here is about a tenant. */
 import { oldestTransaction, stuckInstances } from "@linkspan/store";
 import { VERSION } from "@linkspan/worker";
 import { z } from "zod";
@@ -11,7 +11,7 @@ import { sendAsIs } from "../send-as-is.ts";
 import { partitionCheck } from "./partition-check.ts";
 
 const tags = ["health"];
-/** Instances that a failed check names. */
+/** Most instances that a failed check names. */
 const MAX_NAMED = 5;
 
 const Readiness = z
@@ -129,7 +129,7 @@ export const healthRoutes: Routes = (app, context) => {
   );
 };
 
-/** What every core needs: its database, its bus, its vault. */
+/** Checks of the dependencies of every core: its database, its bus, its vault. */
 export function checksOf({ core }: Pick<Context, "core">): ReadinessCheck[] {
   return [
     {

@@ -1,4 +1,4 @@
-/** Linked accounts: where each stands, and whom it knows. */
+/** Linked accounts: their states and contacts. */
 import { FabricError } from "@linkspan/envelopes";
 import { contactsOf, identitiesOf, identityById } from "@linkspan/store";
 import { InstanceCatalog, unlink } from "@linkspan/worker";

@@ -1,4 +1,7 @@
-/** Keys of daemons and backends: which are registered, end one now, replace one. For who answers for all workspaces. */
+/**
+ * Keys of daemons and backends: lists the registered keys, ends one now, replaces one. For callers with a
+ * token for all workspaces.
+ */
 import type { KeyRecord } from "@linkspan/envelopes";
 import { audit, insertEnrolment, listKeys } from "@linkspan/store";
 import { replaceableKey, revokeKey } from "@linkspan/worker";

@@ -1,12 +1,12 @@
-/** Whether somebody takes in what arrives in every partition. */
+/** Checks that every partition has an owner that reads it. */
 import { orphanPartitions } from "@linkspan/store";
 import type { Core } from "@linkspan/worker";
 import type { ReadinessCheck } from "../context.ts";
 
-/** A partition that moves, or whose owner was killed, is nobody's for some seconds. */
+/** A partition that moves, or whose owner was killed, has no owner for some seconds. */
 const PATIENCE_MS = 15_000;
 
-/** Not ok once a partition was nobody's whenever it was looked at for longer than a move takes. */
+/** Not ok once a partition had no owner at every check for longer than a move takes. */
 export function partitionCheck(core: Core, nowMs: () => number = () => performance.now()): ReadinessCheck {
   const since = new Map<number, number>();
   return {

@@ -1,4 +1,4 @@
-/** The pages that problems lead to. Open to all: they say the same to everybody. */
+/** The pages that problems link to. Open to all: they are the same for everybody. */
 import { FabricError, isErrorCode } from "@linkspan/envelopes";
 import { z } from "zod";
 import type { Routes } from "../context.ts";

@@ -1,4 +1,4 @@
-/** Envelopes that were refused: look, publish again, drop. */
+/** Envelopes that were refused: list, publish again, drop. */
 import { FabricError } from "@linkspan/envelopes";
 import { listQuarantine, quarantined } from "@linkspan/store";
 import { type Core, dropQuarantined, retryQuarantined } from "@linkspan/worker";

@@ -1,4 +1,4 @@
-/** Events once more, to one subscriber on the bus. */
+/** Sends events again, to one subscriber on the bus. */
 import { replayEvents } from "@linkspan/worker";
 import { z } from "zod";
 import { callerOf } from "../auth/caller.ts";

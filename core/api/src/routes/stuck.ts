@@ -1,4 +1,6 @@
-/** Messages that fail again and again: which they are, and giving one up. For who answers for all workspaces. */
+/**
+ * Messages that fail repeatedly: lists them, and gives one up. For callers with a token for all workspaces.
+ */
 import { stuckMessages } from "@linkspan/store";
 import { giveUpStuck } from "@linkspan/worker";
 import { z } from "zod";

@@ -10,7 +10,7 @@ import type { Routes } from "../context.ts";
 import { answers, Nothing, Workspace, Written } from "../schemas.ts";
 
 const tags = ["tokens"];
-/** In force in one workspace; more than a list shows could not be found again to be revoked. */
+/** Most valid tokens in one workspace; a token beyond the list's end could not be found to be revoked. */
 const MAX_TOKENS = 1_000;
 const TokenName = z
   .string()
