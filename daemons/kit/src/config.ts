@@ -1,4 +1,6 @@
-/** What a daemon is told by its environment: `LINKSPAN_DAEMON_*`, parsed at once, every fault in one message. */
+/**
+ * A daemon's configuration: the variables `LINKSPAN_DAEMON_*`, parsed together; one error lists every fault.
+ */
 import { FabricError } from "@linkspan/envelopes";
 import { z } from "zod";
 
@@ -27,9 +29,9 @@ export const DaemonConfigSchema = z.strictObject({
 export type DaemonConfig = z.output<typeof DaemonConfigSchema>;
 
 /**
- * Reads `LINKSPAN_DAEMON_BUS_URL` as `busUrl`, and so on; other variables are not looked at.
+ * Reads `LINKSPAN_DAEMON_BUS_URL` as `busUrl`, and so on. Other variables are ignored.
  *
- * @param schema {@link DaemonConfigSchema}, or what a daemon extends it to
+ * @param schema {@link DaemonConfigSchema}, or a daemon's extension of it
  * @throws FabricError `request.invalid` with every fault, one per line; values are not repeated
  */
 export function parseConfig<S extends z.ZodType = typeof DaemonConfigSchema>(

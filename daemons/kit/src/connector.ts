@@ -1,30 +1,32 @@
 /**
- * What a daemon author writes: a connector. Everything else (envelopes, leases, acks, checkpoints, the
- * right to send) is the kit's.
+ * The port that a daemon author implements: a connector. The kit does everything else (envelopes, leases,
+ * acks, checkpoints, the right to send).
  *
- * The required part is small: connect one identity, report what happens, say one part of a message.
- * Anything a platform may lack is an optional member, mirrored as data in {@link Capabilities}.
+ * The required part is small: connect one identity, report events, send one part of a message. Each feature
+ * that a platform may lack is an optional member, and is declared as data in {@link Capabilities}.
  */
 import type { FabricError, InboundEvent, LinkDeclaration } from "@linkspan/envelopes";
 import type { Logger } from "pino";
 import type { Secrets } from "./secrets.ts";
 
 /**
- * Whatever a connector throws or rejects with, and wherever, stays with the identity it happened to: the kit calls
- * each method behind a barrier, and {@link IdentityHost.guard} puts the connector's own callbacks behind it.
+ * An error of a connector affects only the identity in which it happened, wherever the connector throws or
+ * rejects: the kit calls each method behind a barrier, and {@link IdentityHost.guard} puts the connector's
+ * own callbacks behind it.
  */
 export interface Connector {
   /** Service segment of the topics, such as `irc`. */
   readonly service: string;
   readonly capabilities: Capabilities;
   /**
-   * What linking needs: each setting and each secret with its syntax. The core takes nothing else, and the kit holds
-   * both against it again before `open` and `link`. Absent: nothing can be linked.
+   * The settings and secrets that linking needs, each with its syntax. The core accepts nothing else, and the
+   * kit checks both again before `open` and `link`. Absent: nothing can be linked.
    */
   readonly declaration?: LinkDeclaration;
   /**
-   * Opens one linked identity's connection and keeps it: reconnects by itself with backoff, and reports
-   * each change through `host.state`. Resolves as soon as the connection is being kept, not when it is up.
+   * Opens the connection of one linked identity and keeps it open: reconnects by itself with backoff, and
+   * reports each change through `host.state`. Resolves as soon as the connector has begun to keep the
+   * connection; it need not be connected yet.
    *
    * @throws FabricError `platform.auth_expired` and others when these settings can never work
    */
@@ -33,32 +35,35 @@ export interface Connector {
   link?(identity: LinkedIdentity, host: IdentityHost): Promise<LinkOutcome>;
 }
 
-/** One identity's live connection. Disposing closes it politely. */
+/** The live connection of one identity. Disposing it closes it cleanly. */
 export interface Connection extends AsyncDisposable {
-  /** Who it is connected as, once known; how a link flow without `link` names the account. */
+  /**
+   * The account that it is connected as, once known. A link flow without `link` names the account from it.
+   */
   readonly self?: { readonly remote: string; readonly name: string } | undefined;
   /**
-   * Cuts an outbound action into what the platform carries in one write each; pure, touches nothing. The same
-   * action gives the same parts in another process, too: a split message is resumed by their numbers.
+   * Cuts an outbound action into parts, each of which the platform accepts in one write. Pure. The same
+   * action gives the same parts in another process, too: a split message is resumed by the numbers of its
+   * parts.
    *
    * @throws FabricError `platform.too_long`, `platform.unsupported`, `platform.not_found`
    */
   plan(action: OutboundAction): readonly Part[];
   /**
-   * Says one part. Called only inside a window that the core granted, never twice for the same part and key.
-   * Resolves when the platform confirmed it.
+   * Sends one part. Called only inside a window that the core granted, and never twice for the same part and
+   * key. Resolves when the platform has confirmed it.
    *
    * @param key the platform's idempotency key, derived from the intent's message id and the part
-   * @throws FabricError `platform.*` when it was certainly not said
-   * @throws UncertainSend when it may have been said
+   * @throws FabricError `platform.*` when it was certainly not sent
+   * @throws UncertainSend when it may have been sent
    */
   perform(part: Part, key: string, window: Window): Promise<Said>;
   /**
-   * Looks for a part that may have been said, perhaps before a crash. `undefined` must mean that it is not there;
-   * throw when the platform cannot be asked. Absent: it can never tell.
+   * Looks for a part that may have been sent, perhaps before a crash. `undefined` must mean that it is not on
+   * the platform; throw when the platform cannot be asked. Absent: the connector can never find out.
    */
   find?(part: Part, key: string, since: Date): Promise<Said | undefined>;
-  /** Fetches what was asked for; emits through `host.event`, oldest first. */
+  /** Fetches the requested history or roster; reports events through `host.event`, oldest first. */
   history?(request: HistoryRequest): Promise<void>;
   roster?(): Promise<readonly RosterEntry[]>;
 }
@@ -69,20 +74,20 @@ export interface LinkedIdentity {
   readonly userId: string;
   /** Instance at which it was first linked; part of every event's message id. */
   readonly home: string;
-  /** Declared by the connector; holds no secret. */
+  /** Settings as declared by the connector; contains no secret. */
   readonly settings: Readonly<Record<string, unknown>>;
-  /** Where to start reading: the last cursor whose events the core has all acknowledged. */
+  /** Where to start reading: the last cursor up to which the core has acknowledged every event. */
   readonly checkpoint: Readonly<Record<string, unknown>> | undefined;
 }
 
-/** What the kit gives a connection. */
+/** The functions that the kit gives to a connection. */
 export interface IdentityHost {
   readonly log: Logger;
   readonly signal: AbortSignal;
   /**
-   * Makes a callback that can be given to sockets, timers and event emitters: what it throws or rejects with ends this
-   * connection, which is opened again later, and reaches nobody else. Every callback that the platform's code, a
-   * timer or a shared emitter calls is wrapped in it; an `error` event that nobody listens to counts as thrown.
+   * Wraps a callback for sockets, timers and event emitters: if it throws or rejects, this connection ends
+   * and is opened again later, and nothing else is affected. Wrap every callback that the platform's code, a
+   * timer or a shared emitter calls. An `error` event without a listener counts as thrown.
    *
    *     socket.on("data", host.guard((bytes) => this.#read(bytes)));
    */
@@ -90,16 +95,16 @@ export interface IdentityHost {
   /** Credential fields, leased from the vault and wiped on release. Empty when there are none. */
   readonly secrets: Secrets;
   /**
-   * Hands over one event. Resolves once it is safe with the core or waits in the bounded window; while it
-   * does not resolve, stop reading the platform. Order of calls is order of events. Rejects when the connection ends,
-   * or with a fault of the event, which ends the connection; a rejection that is not looked at does no harm.
+   * Hands over one event. Resolves once the core has stored it or it is in the bounded window; until it
+   * resolves, stop reading the platform. Events keep the order of the calls. Rejects when the connection
+   * ends, or when the event is faulty, which also ends the connection. Ignoring the rejection is safe.
    */
   event(event: PlatformEvent): Promise<void>;
-  /** Reports a bridge state that a person can read; repeated equal states are merged. */
+  /** Reports a bridge state for people to read; repeated equal states are merged. */
   state(state: BridgeState): void;
-  /** Tells that the platform slows us down, until when or at what pace. */
+  /** Reports that the platform slows us down, until when or to what rate. */
   throttle(throttle: Throttle): void;
-  /** Keeps a refreshed credential: compare-and-swap in the vault. */
+  /** Stores a refreshed credential: compare-and-swap in the vault. */
   writeBack(fields: Readonly<Record<string, Uint8Array>>): Promise<void>;
 }
 
@@ -114,23 +119,25 @@ export interface PlatformEvent {
 export interface OutboundAction {
   /** Canonical name: `outbound_message`, `outbound_edit`, `join_channel`, … */
   readonly action: string;
-  /** The name it came under, where Msgr's own names carry other payloads, such as `outbound_command`. */
+  /**
+   * The name under which it came, where Msgr's own names carry other payloads, such as `outbound_command`.
+   */
   readonly name?: string;
   readonly conversation: string | undefined;
   readonly payload: Readonly<Record<string, unknown>>;
 }
 
-/** One write to the platform, in the connector's own terms. */
+/** One write to the platform, in the connector's own representation. */
 export interface Part {
   readonly index: number;
   readonly data: unknown;
-  /** Tokens this part takes from the identity's bucket. */
+  /** Tokens that this part takes from the identity's bucket. */
   readonly cost: number;
 }
 
 /**
- * The time in which the core allows touching the platform, on this process's monotonic clock. Once `signal` is
- * aborted nothing may be written any more; what was written and not confirmed by then is an {@link UncertainSend}.
+ * The time in which the core allows writing to the platform, on this process's monotonic clock. Once `signal`
+ * is aborted, nothing more may be written; a write that is not confirmed by then is an {@link UncertainSend}.
  */
 export interface Window {
   readonly untilMs: number;
@@ -200,7 +207,7 @@ export type LinkOutcome =
     }
   | { readonly status: "failed"; readonly code: FabricError["code"]; readonly message: string };
 
-/** What users may expect; served as `capabilities` and tested by the connector suite. */
+/** What users may expect. Served as `capabilities` and tested by the connector suite. */
 export interface Capabilities {
   readonly send: readonly string[];
   readonly edit: boolean;
@@ -210,14 +217,15 @@ export interface Capabilities {
   readonly read: boolean;
   readonly history: boolean;
   readonly roster: boolean;
-  /** Longest text in bytes that is sent as one part; longer text is split. */
+  /** Longest text, in bytes, that is sent as one part; longer text is split. */
   readonly maxPartBytes: number | undefined;
-  /** Sustained pace: tokens per second, and burst. */
+  /** Sustained rate (tokens per second) and burst. */
   readonly pace: { readonly perSecond: number; readonly burst: number };
   readonly entities: readonly string[];
   /**
-   * From which segment of a conversation's remote part on, counted from 0, the letters A to Z mean the same in either
-   * case; the connector's own refs have them in lower case. Absent: every spelling is another conversation.
+   * The segment of a conversation's remote part, counted from 0, from which upper and lower case of A to Z
+   * are equivalent; the connector's own refs have these letters in lower case. Absent: each spelling is a
+   * different conversation.
    */
   readonly caselessFrom?: number;
 }

@@ -1,4 +1,4 @@
-/** Everything a daemon says on the bus, as signed messages: events, notes, answers, requests, replies. */
+/** Builds every message that a daemon publishes, signed: events, notes, answers, requests, replies. */
 import { randomUUID } from "node:crypto";
 import {
   answerId,
@@ -25,7 +25,7 @@ export interface AuthorOptions {
   readonly signer: Signer;
   readonly partitions: number;
   readonly clock: Clock;
-  /** Lease epoch, written into everything said while it is held. */
+  /** Lease epoch. Written into every message while the lease is held. */
   readonly epoch?: number;
 }
 
@@ -61,7 +61,7 @@ export class Author {
     });
   }
 
-  /** A state, checkpoint, throttle, health or progress. */
+  /** A note: state, checkpoint, throttle, health or progress. */
   note(action: string, workspaceId: string, payload: Payload): Outgoing {
     return this.#write(this.#options.service, action, payload, this.#options.clock.now(), {
       workspace_id: workspaceId,
@@ -69,7 +69,7 @@ export class Author {
     });
   }
 
-  /** An answer to an intent. `outcome` tells apart what is said about one attempt. */
+  /** An answer to an intent. `outcome` distinguishes the answers about one attempt. */
   answer(to: Envelope, action: string, outcome: string, attempt: number, payload: Payload): Outgoing {
     return this.#write(
       this.#options.service,
@@ -86,7 +86,7 @@ export class Author {
     );
   }
 
-  /** A request to the core or the vault; say it again with the same bytes to get the same answer. */
+  /** A request to the core or the vault. Publishing the same bytes again gives the same answer. */
   request(
     service: "core" | "vault",
     action: string,
@@ -114,7 +114,7 @@ export class Author {
     return this.#sign(envelope);
   }
 
-  /** The answer to a request that carried a return address; `outcome` is its status word. */
+  /** The answer to a request that carried a return address. `outcome` is its status word. */
   reply(to: Envelope, outcome: string, payload: Payload): Outgoing {
     return this.#write(
       to.service,

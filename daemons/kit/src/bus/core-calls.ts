@@ -1,4 +1,4 @@
-/** Questions to the core and the vault: signed, answered by a reply that is verified like any envelope. */
+/** Requests to the core and the vault: signed, and the reply is verified like any other envelope. */
 import {
   type AttemptReply,
   type CheckoutReply,
@@ -16,7 +16,7 @@ import type { Bus, Delivery, Outgoing } from "@linkspan/fabric";
 import type { Author } from "./author.ts";
 import type { Clock } from "../shared/clock.ts";
 
-/** Action → answer; the request's fields are the contract's. */
+/** Maps each action to its answer; the fields of the request are in the contract. */
 export interface Replies {
   readonly hello: HelloReply;
   readonly resume: ResumeReply;
@@ -35,7 +35,7 @@ export interface CallOptions {
 }
 
 const TIMEOUT_MS = 10_000;
-/** How long a question is worth answering, milliseconds. */
+/** How long the answer to a request is of use, milliseconds. */
 const QUESTION_LIFE_MS = 60_000;
 
 export class CoreCalls {
@@ -45,7 +45,9 @@ export class CoreCalls {
   readonly #clock: Clock;
   readonly #mayAsk: () => boolean;
 
-  /** @param mayAsk false: the instance is not held at this moment, and whoever does not hold it asks for nothing */
+  /**
+   * @param mayAsk false: this process does not hold the instance now, and only the holder may send requests
+   */
   constructor(bus: Bus, author: Author, keys: KeyRing, clock: Clock, mayAsk: () => boolean = () => true) {
     this.#mayAsk = mayAsk;
     this.#bus = bus;
@@ -54,7 +56,7 @@ export class CoreCalls {
     this.#clock = clock;
   }
 
-  /** Signs a question once; asking it again with the same bytes gets the same answer. */
+  /** Signs a request once. Sending the same bytes again gives the same answer. */
   question(
     service: "core" | "vault",
     action: keyof Replies,
@@ -64,7 +66,10 @@ export class CoreCalls {
     return this.#author.request(service, action, payload, { workspaceId, expiresInMs: QUESTION_LIFE_MS });
   }
 
-  /** @throws FabricError `lease.lost`, the code in an error reply, `bus.*`, or `envelope.*` for an answer that is not proven */
+  /**
+   * @throws FabricError `lease.lost`, the code in an error reply, `bus.*`, or `envelope.*` for an answer that
+   *   fails verification
+   */
   async call<A extends keyof Replies>(
     service: "core" | "vault",
     action: A,
@@ -74,7 +79,7 @@ export class CoreCalls {
     return this.ask(this.question(service, action, payload, options.workspaceId), action, options);
   }
 
-  /** Asks a {@link question}. */
+  /** Sends a {@link question}. */
   async ask<A extends keyof Replies>(
     question: Outgoing,
     action: A,

@@ -13,7 +13,7 @@ import {
 import { CONNECTOR_CASES } from "./cases.ts";
 import type { ConnectorFixture } from "./fixture.ts";
 
-/** A small honest connector, and what each way of breaking it does. */
+/** A small correct connector, and the effect of each way to break it. */
 interface Breakage {
   readonly duplicates?: boolean;
   readonly reorders?: boolean;

@@ -1,4 +1,4 @@
-/** What every connector must do, each as a case that a broken one fails. */
+/** What every connector must do. Each requirement is a case that a broken connector fails. */
 import assert from "node:assert/strict";
 import { InboundEventSchema, isFabricError } from "@linkspan/envelopes";
 import type { Connection, OutboundAction, Part, Window } from "../connector.ts";
@@ -99,7 +99,8 @@ export const CONNECTOR_CASES: readonly ConnectorCase[] = [
     run: live(async ({ connection, eventually }, { peer, conversation, connector }) => {
       const limit = connector.capabilities.maxPartBytes;
       if (limit === undefined) return;
-      // 14 bytes of all widths, so that cuts at equal distances do not all fall between code points.
+      // 14 bytes with code points of every length, so that cuts at equal distances do not all fall between
+      // code points.
       const text = "größe🌉€".repeat(Math.ceil((limit * 2.5) / 14));
       const parts = connection.plan(message(conversation, text));
       assert.ok(parts.length >= 3, `${parts.length} parts for two and a half times the limit`);

@@ -7,7 +7,10 @@ export { CONNECTOR_CASES, type ConnectorCase } from "./cases.ts";
 export type { ConnectorFixture, ContractPeer } from "./fixture.ts";
 export { RecordingHost, until } from "./recording-host.ts";
 
-/** @param setUp makes a fresh platform, or a fresh corner of one, for each case; it is disposed after it */
+/**
+ * @param setUp creates a fresh platform, or an isolated part of one, for each case; it is disposed after the
+ *   case
+ */
 export function connectorContract(
   name: string,
   setUp: () => Promise<ConnectorFixture>,

@@ -1,4 +1,4 @@
-/** An {@link IdentityHost} that keeps what a connector reports, for tests. */
+/** An {@link IdentityHost} that records what a connector reports, for tests. */
 import { setTimeout as delay } from "node:timers/promises";
 import pino from "pino";
 import type { BridgeState, IdentityHost, PlatformEvent, Throttle } from "../connector.ts";
@@ -8,7 +8,7 @@ export class RecordingHost implements IdentityHost {
   readonly events: PlatformEvent[] = [];
   readonly states: BridgeState[] = [];
   readonly throttles: Throttle[] = [];
-  /** What guarded callbacks failed with. */
+  /** Errors of guarded callbacks. */
   readonly failures: unknown[] = [];
   readonly secrets: IdentityHost["secrets"];
   readonly #aborter = new AbortController();
@@ -16,7 +16,7 @@ export class RecordingHost implements IdentityHost {
   refused: number | undefined;
   #gate: PromiseWithResolvers<void> | undefined;
   #unresolved = 0;
-  /** The most `event` calls that were unresolved at once. */
+  /** The largest number of `event` calls that were unresolved at the same time. */
   mostUnresolved = 0;
 
   constructor(secrets: Readonly<Record<string, Uint8Array>> = {}) {
@@ -51,14 +51,14 @@ export class RecordingHost implements IdentityHost {
     this.#gate = undefined;
   }
 
-  /** From now on `event` takes nothing and rejects. */
+  /** From now on `event` accepts nothing and rejects. */
   refuse(): void {
     this.refused = 0;
   }
 
   event(event: PlatformEvent): Promise<void> {
     const taken = this.#take(event);
-    // As in the kit: a rejection that nobody looks at is no stray one.
+    // As in the kit: a rejection that the connector ignores is not an unhandled rejection.
     taken.catch(() => undefined);
     return taken;
   }
@@ -85,7 +85,7 @@ export class RecordingHost implements IdentityHost {
 
   async writeBack(): Promise<void> {}
 
-  /** Texts of messages that others sent. */
+  /** Texts of messages from others. */
   texts(): string[] {
     return this.events
       .filter(({ payload }) => payload.kind === "message" && !payload.sender.is_self)
@@ -94,9 +94,9 @@ export class RecordingHost implements IdentityHost {
 }
 
 /**
- * Waits for a condition, looking often.
+ * Polls a condition until it is true.
  *
- * @throws Error naming what did not come true within `withinMs`
+ * @throws Error naming the condition that did not become true within `withinMs`
  */
 export async function until(what: string, holds: () => boolean, withinMs = 10_000): Promise<void> {
   const end = performance.now() + withinMs;

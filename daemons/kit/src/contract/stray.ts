@@ -1,9 +1,12 @@
-/** Errors that reach the process while something runs: what a connector must never let out. */
+/** Collects errors that reach the process while some code runs; a connector must never cause one. */
 import { setImmediate as turn } from "node:timers/promises";
 
 const KINDS = ["uncaughtException", "unhandledRejection"] as const;
 
-/** @returns what nobody caught until `act` had ended and the event loop had turned; other listeners do not hear of it */
+/**
+ * @returns the errors that nobody caught until `act` and the event loop turn after it had ended; other
+ *   listeners do not receive them
+ */
 export async function strayErrors(act: () => Promise<void>): Promise<readonly unknown[]> {
   const strays: unknown[] = [];
   const keep = (error: unknown): void => void strays.push(error);

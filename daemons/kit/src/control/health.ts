@@ -1,11 +1,14 @@
-/** How a held instance does, told every 30 s and when it changes. */
+/** Reports the health of a held instance every 30 s and when it changes. */
 import type { Health } from "@linkspan/envelopes";
 import type { BusHealth } from "@linkspan/fabric";
 import type { ConnectionSupervisor } from "../identity/connection-supervisor.ts";
 
 export type HealthReport = Health;
 
-/** `ok`: every identity is up. `down`: none is, though there are some, or the bus does not move. */
+/**
+ * `ok`: every identity is connected. `down`: there are identities and none is connected, or the bus does not
+ * make progress.
+ */
 export function healthOf(supervisors: readonly ConnectionSupervisor[], bus: BusHealth): HealthReport {
   const identities = supervisors.length;
   if (bus.state === "closed") return { status: "down", identities, detail: "the bus is closed" };

@@ -1,9 +1,11 @@
 /**
- * Linking: is this login good, and whose is it? One try with credentials leased for it alone; nothing that happens
- * on the platform meanwhile is kept, because the identity is not linked yet.
+ * Linking: checks whether a login works and which account it belongs to. It makes one try, with credentials
+ * leased only for that try. Events of the platform during the try are dropped, because the identity is not
+ * linked yet.
  *
- * A connector with `link` decides itself. For the others a connection is opened and its first telling state
- * decides: `connected` is linked; `bad_credentials`, `logged_out`, `unsupported` and `unknown_error` are failures.
+ * A connector with `link` decides by itself. For the others a connection is opened and its first conclusive
+ * state decides: `connected` is linked; `bad_credentials`, `logged_out`, `unsupported` and `unknown_error`
+ * are failures.
  */
 import {
   CODES,
@@ -40,7 +42,7 @@ export interface LinkContext {
 
 const TRY_FOR_MS = 60_000;
 
-/** Never rejects but for the end of the term: what goes wrong is the outcome. */
+/** Rejects only when the term ends; any other failure is returned as the outcome. */
 export async function tryLink(request: Envelope, context: LinkContext): Promise<LinkOutcome> {
   const attempt = childOf(context.signal);
   const timer = setTimeout(() => attempt.abort(tooLong()), TRY_FOR_MS);
@@ -62,7 +64,7 @@ export async function tryLink(request: Envelope, context: LinkContext): Promise<
   }
 }
 
-/** The identity that a link request is about: its settings, or Msgr's fields as they are. */
+/** The identity of a link request: its settings, or Msgr's fields unchanged. */
 export function identityOf({ metadata, payload }: Envelope, home: string): LinkedIdentity {
   const {
     settings,

@@ -1,4 +1,6 @@
-/** Requests of the core to this instance: link flows, disconnecting, settings, health. Each gets one reply. */
+/**
+ * Requests of the core to this instance: link flows, disconnecting, settings, health. Each gets one reply.
+ */
 import {
   CODES,
   type Disconnect,
@@ -47,7 +49,7 @@ export async function answerRequest(
   }
 }
 
-/** An answer that no envelope holds is a refusal: whoever asked need not wait for nothing. */
+/** An answer that does not fit an envelope becomes a refusal, so that the requester does not wait in vain. */
 function written(
   envelope: Opened["envelope"],
   outcome: string,
@@ -83,7 +85,10 @@ async function carryOut({ envelope, action }: Opened, context: RequestContext): 
   }
 }
 
-/** The open connection makes room for the try, and comes back with the new login, or with the old one. */
+/**
+ * The open connection is closed for the try, and is opened again afterwards with the new login, or with the
+ * old one.
+ */
 async function reauthenticate(envelope: Opened["envelope"], context: RequestContext): Promise<LinkReply> {
   const { identities } = context;
   const identityId = envelope.metadata.identity_id;

@@ -15,18 +15,21 @@ export interface SyncContext {
 }
 
 const AGAIN_MS = 2_000;
-/** One roster_snapshot: entries, and bytes of their refs and names (which may double when they are escaped). */
+/**
+ * Limits of one roster_snapshot: number of entries, and bytes of their refs and names (escaping may double
+ * these).
+ */
 const ROSTER_PAGE = 500;
 const ROSTER_PAGE_BYTES = 131_072;
 const MAX_ENTRY_BYTES = 4_096;
-/** More entries than this are not kept: no person reads them. */
+/** Entries beyond this number are dropped: no person reads them. */
 const MAX_ROSTER = 100_000;
 /** How long a platform may take for one history or roster. */
 const FETCH_WITHIN_MS = 10 * 60_000;
 
 /**
- * What was missed comes through the identity's own event stream, so that it is in order, acknowledged and
- * deduplicated like anything live; `sync_complete` closes it.
+ * Missed events come through the identity's own event stream, so that they are ordered, acknowledged and
+ * deduplicated like live ones; `sync_complete` ends the sequence.
  */
 export async function synchronise(opened: Opened, context: SyncContext): Promise<Verdict> {
   const { envelope, action } = opened;
@@ -88,7 +91,10 @@ async function roster(
   await publish(author.note("sync_complete", workspaceId, { account }));
 }
 
-/** Cut by count and by bytes, so that each fits an envelope; an entry that fits none is left out. */
+/**
+ * Splits by count and by bytes, so that each part fits an envelope; an entry that is too large for any is
+ * left out.
+ */
 function* pagesOf(entries: readonly RosterEntry[]): Generator<readonly RosterEntry[]> {
   let page: RosterEntry[] = [];
   let bytes = 0;

@@ -1,4 +1,6 @@
-/** What the core sends to a held instance, handed to whoever does it. The bus settles each delivery by its verdict. */
+/**
+ * Passes each delivery from the core to its handler. The bus settles each delivery by the handler's verdict.
+ */
 import { type Ack, type FabricError, isFabricError, type Opened } from "@linkspan/envelopes";
 import { ACK, type Delivery, type Outgoing, type Prepared, type Verdict } from "@linkspan/fabric";
 import type { Author } from "../bus/author.ts";
@@ -45,7 +47,7 @@ export class Dispatcher {
     return this.#jobs.verdicts(batch, laneOf, ({ value }) => this.#intent(value));
   };
 
-  /** Acknowledgements, requests, history and rosters, joining and leaving. */
+  /** Acknowledgements, requests, history and rosters, joining and leaving channels. */
   readonly control = (batch: Batch): Promise<Verdict[]> => {
     return this.#jobs.verdicts(batch, laneOf, ({ value, delivery }) => {
       if (isFabricError(value)) return this.#refused(value);
@@ -57,7 +59,7 @@ export class Dispatcher {
     });
   };
 
-  /** What the core tells everybody. */
+  /** Messages from the core to all daemons. */
   readonly changed = async (batch: Batch): Promise<Verdict[]> => {
     const { daemon, onAssignments } = this.#options;
     const { service, instance, keysChanged } = daemon;
@@ -71,7 +73,7 @@ export class Dispatcher {
     return batch.map(() => ACK);
   };
 
-  /** Resolves when nothing is being said and every request is answered. */
+  /** Resolves when no send is in progress and every request is answered. */
   async idle(): Promise<void> {
     await Promise.all([this.#jobs.idle(), ...this.#requests]);
   }
@@ -97,13 +99,16 @@ export class Dispatcher {
   }
 
   #acknowledged({ envelope }: Opened): Verdict {
-    // Msgr's fields alone name no events; only the canonical form moves a stream.
+    // Msgr's fields alone name no events; only the canonical form advances a stream.
     const { account, acked } = envelope.payload as Partial<Ack>;
     if (account !== undefined && acked !== undefined) this.#options.identities.acknowledged(account, acked);
     return ACK;
   }
 
-  /** Requests are answered beside the queue; one that is lost with this process is asked again. */
+  /**
+   * Requests are answered outside the queue's batch. One that is lost with this process is sent again by the
+   * core.
+   */
   #request(opened: Opened, delivery: Delivery): Verdict {
     const { daemon, author, calls, identities, health, signal } = this.#options;
     const context = { ...daemon, author, calls, identities, health, signal };

@@ -22,7 +22,7 @@ function jobsWith(patienceMs = 20, remembered?: number) {
   return { jobs, end };
 }
 
-/** Work that ends when told; `started` counts its runs. */
+/** Work that ends when the test tells it to; `started` counts its runs. */
 function workOn(started: string[], endings: Map<string, PromiseWithResolvers<Verdict>>) {
   return ({ value }: Prepared<string>): Work => ({
     key: value,

@@ -1,12 +1,14 @@
 /**
- * Work that may outlast the patience of the bus.
+ * Work that may take longer than the bus waits for a handler.
  *
- * A queue's handler must answer for its batch soon, or everything behind waits: other identities, other
- * conversations. So each delivery's work is a job that runs on by itself. The handler waits a moment; what has
- * not ended by then is answered `retry`, which holds only that delivery's own lane, and when the bus hands it
- * over again the same job is asked for its verdict. The delivery is settled only when its job has ended.
+ * The handler of a queue must answer for its batch soon, or everything behind it waits: other identities and
+ * other conversations. So the work of each delivery is a job that runs independently. The handler waits for a
+ * short time. A job that has not ended by then is answered with `retry`, which delays only that delivery's
+ * own lane. When the bus delivers it again, the same job is asked for its verdict. The delivery is settled
+ * only when its job has ended.
  *
- * Ended jobs are remembered for a while: a delivery that the bus repeats gets the same verdict, not a second run.
+ * Ended jobs are remembered for a while: a delivery that the bus repeats gets the same verdict, not a second
+ * run.
  */
 import type { Delivery, Prepared, Verdict } from "@linkspan/fabric";
 import type { Logger } from "pino";
@@ -24,10 +26,10 @@ export interface JobsOptions {
   readonly remembered?: number;
 }
 
-/** One delivery's work. `key` is equal for repeated deliveries of the same thing. */
+/** The work of one delivery. `key` is equal for repeated deliveries of the same message. */
 export interface Work {
   readonly key: string;
-  /** Rejecting means: not done, hand it over again. */
+  /** Rejects when the work was not done; the bus then delivers it again. */
   readonly run: () => Promise<Verdict>;
 }
 
@@ -52,8 +54,8 @@ export class Jobs {
   }
 
   /**
-   * Verdicts for one batch, in order. Lanes run side by side; within a lane a delivery starts only when the one
-   * before it has been settled.
+   * Verdicts for one batch, in order. Lanes run concurrently; within a lane a delivery starts only when the
+   * one before it has been settled.
    */
   async verdicts<P>(
     batch: readonly Prepared<P>[],
@@ -80,7 +82,7 @@ export class Jobs {
     return verdicts;
   }
 
-  /** Resolves when no job runs. */
+  /** Resolves when no job is running. */
   async idle(): Promise<void> {
     while (this.#running > 0) {
       await Promise.all([...this.#jobs.values()].filter(isRunning).map(({ ended }) => ended));
@@ -97,7 +99,7 @@ export class Jobs {
     );
   }
 
-  /** Looked at again soon while it is young: its end is noticed a quarter of its own time late at most. */
+  /** A young job is checked again soon: its end is noticed at most a quarter of its running time late. */
   #stillRunning(job: Job): Verdict {
     const ageMs = this.#options.clock.monotonicMs() - job.startedMs;
     return { do: "retry", afterMs: Math.min(Math.max(ageMs / 4, 5), 500) };
@@ -143,5 +145,5 @@ function isRunning(job: Job): boolean {
   return job.verdict === undefined && job.error === undefined;
 }
 
-/** Its turn comes when the one before it in its lane is settled. */
+/** It starts when the delivery before it in its lane is settled. */
 const BEHIND: Verdict = { do: "retry", afterMs: 1 };

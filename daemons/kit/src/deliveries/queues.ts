@@ -1,8 +1,8 @@
-/** The queues of one instance. Core and daemons derive the names alike. */
+/** The queues of one instance. Core and daemons derive the names in the same way. */
 import { type ActionDef, actionsOf } from "@linkspan/envelopes";
 import type { QueueSpec } from "@linkspan/fabric";
 
-/** What is to be said, one queue per partition. */
+/** Intents to send, one queue per partition. */
 export function sendQueue(service: string, instance: string, partition: number): QueueSpec {
   return {
     name: `${service}.${instance}.p${String(partition).padStart(2, "0")}`,
@@ -13,7 +13,7 @@ export function sendQueue(service: string, instance: string, partition: number):
   };
 }
 
-/** Acks, requests, channels, history, rosters: whatever their partition, they are for this one queue. */
+/** Acks, requests, channels, history, rosters: all of them use this one queue, whatever their partition. */
 export function controlQueue(service: string, instance: string): QueueSpec {
   return {
     name: `${service}.${instance}.control`,
@@ -24,7 +24,7 @@ export function controlQueue(service: string, instance: string): QueueSpec {
   };
 }
 
-/** What the core tells everybody: keys, assignments, grants. */
+/** Messages from the core to all daemons: keys, assignments, grants. */
 export function changesQueue(service: string, instance: string, bootId: string): QueueSpec {
   return {
     name: `${service}.${instance}.changed.${bootId}`,

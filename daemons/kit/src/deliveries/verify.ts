@@ -1,4 +1,4 @@
-/** What arrives on a daemon's queues, proven before anything looks at it. */
+/** Verifies what arrives on a daemon's queues before any other code reads it. */
 import {
   decodeBatch,
   FabricError,
@@ -10,7 +10,7 @@ import {
 import type { Delivery, Prepared, Verdict } from "@linkspan/fabric";
 import type { Clock } from "../shared/clock.ts";
 
-/** An envelope of the core, or why it is none. */
+/** A verified envelope of the core, or the reason why verification failed. */
 export type Verified = Opened | FabricError;
 
 export interface IntakeOptions {
@@ -19,7 +19,7 @@ export interface IntakeOptions {
   readonly clock: Clock;
 }
 
-/** Verifies a batch; only the core may tell a daemon anything. */
+/** Verifies a batch. Only envelopes from the core are accepted. */
 export async function verify(
   batch: readonly Delivery[],
   { keys, partitions, clock }: IntakeOptions,
@@ -31,13 +31,19 @@ export async function verify(
   });
 }
 
-/** Equal keys are one conversation (or identity) and stay in order; what cannot be read is alone. */
+/**
+ * Equal keys mean the same conversation (or identity), which stays in order; an unreadable delivery has its
+ * own key.
+ */
 export function laneOf({ delivery, value }: Prepared<Verified>): string {
   if (isFabricError(value)) return `unread:${delivery.messageId ?? ""}`;
   return orderingKey(value.envelope) ?? value.envelope.metadata.message_id;
 }
 
-/** What is refused for itself dies; what merely came too late is done with: the core expires it by itself. */
+/**
+ * A delivery that is refused for its content is dead-lettered. One that only came too late is acknowledged:
+ * the core expires it by itself.
+ */
 export function refusal(error: FabricError): Verdict {
   if (error.code === "envelope.expired") return { do: "ack" };
   return { do: "dead", code: error.code, detail: error.message };

@@ -1,6 +1,6 @@
 /**
- * The kind: what a connector's code throws, rejects with or emits, wherever and whenever, ends its own identity's
- * connection, which is opened again, and reaches neither the process nor another identity.
+ * The kind: what a connector's code throws, rejects with or emits, wherever and whenever, ends its own
+ * identity's connection, which is opened again, and reaches neither the process nor another identity.
  */
 import { FabricError } from "@linkspan/envelopes";
 import { afterEach, describe, expect, test } from "vitest";
@@ -20,7 +20,7 @@ const boom = (): never => {
 const boomLater = (): Promise<never> => Promise.reject(new Error("the connector is broken"));
 const none = undefined as never;
 
-/** Two identities: `bad` breaks once, as told; `good` must not notice. */
+/** Two identities: `bad` breaks once, in the given way; `good` must not be affected. */
 async function worldWith(connector: StubConnector): Promise<World> {
   world = await World.make();
   world.core.link("good");

@@ -1,10 +1,11 @@
 /**
- * The barrier around one connection of one identity: whatever the connector's code throws, rejects with or emits as
- * `error` ends that connection and nothing else.
+ * The barrier around one connection of one identity: an error that the connector's code throws, rejects with
+ * or emits as `error` ends that connection and nothing else.
  *
- * Calls of the kit go through {@link Barrier.call}; callbacks that a connector gives to its platform, to timers and
- * to event emitters go through {@link Barrier.guard}. What is thrown outside of both is still attributed to the
- * identity, because every call runs in the barrier's asynchronous context: see {@link claimStrayError}.
+ * The kit calls the connector through {@link Barrier.call}. Callbacks that a connector gives to its platform,
+ * to timers and to event emitters go through {@link Barrier.guard}. An error outside of both is still
+ * attributed to the identity, because every call runs in the barrier's asynchronous context: see {@link
+ * claimStrayError}.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { FabricError, isFabricError } from "@linkspan/envelopes";
@@ -16,10 +17,10 @@ export interface BarrierOptions {
   readonly onFailure: (error: ConnectorFailure) => void;
 }
 
-/** Code of the connector failed where nobody expected it. The code is the cause's, or `internal`. */
+/** Code of the connector failed where no caller handles it. The code is the cause's, or `internal`. */
 export class ConnectorFailure extends FabricError {}
 
-/** Which barrier the running code belongs to. Node follows it through timers, promises and sockets. */
+/** The barrier to which the running code belongs. Node carries it through timers, promises and sockets. */
 const running = new AsyncLocalStorage<Barrier>();
 
 export class Barrier implements Disposable {
@@ -31,22 +32,24 @@ export class Barrier implements Disposable {
     this.#options = options;
   }
 
-  /** Calls the connector. What it throws at once is a rejection like any other, for the caller to judge. */
+  /**
+   * Calls the connector. A synchronous throw becomes a rejection like any other, which the caller handles.
+   */
   async call<T>(work: () => T | PromiseLike<T>): Promise<T> {
     return running.run(this, () => work());
   }
 
-  /** The same for what answers at once. @throws what `work` throws */
+  /** The same for synchronous calls. @throws what `work` throws */
   callNow<T>(work: () => T): T {
     return running.run(this, work);
   }
 
-  /** Code of the kit and of the bus that a connector called: what fails there is not the connector's. */
+  /** Runs code of the kit or the bus that a connector called: an error in it is not the connector's. */
   outside<T>(work: () => T): T {
     return running.exit(work);
   }
 
-  /** A callback that never throws and never rejects: its failure is the connection's. */
+  /** Returns a callback that never throws and never rejects: its failure is reported as the connection's. */
   guard<A extends readonly unknown[]>(callback: (...args: A) => unknown): (...args: A) => void {
     return (...args) => {
       try {
@@ -58,7 +61,10 @@ export class Barrier implements Disposable {
     };
   }
 
-  /** Reports a failure. Only the first counts; more are told once, as a number, when the barrier is disposed. */
+  /**
+   * Reports a failure. Only the first one counts; the number of the others is logged when the barrier is
+   * disposed.
+   */
   fail(error: unknown): void {
     this.#failures += 1;
     const { log, onFailure } = this.#options;
@@ -67,7 +73,7 @@ export class Barrier implements Disposable {
     if (!this.#isOver) onFailure(asFailure(error));
   }
 
-  /** The connection is closed: what still fails is logged, and harms nobody. */
+  /** The connection is closed: later failures are logged and have no other effect. */
   [Symbol.dispose](): void {
     this.#isOver = true;
     if (this.#failures > 1)
@@ -77,9 +83,9 @@ export class Barrier implements Disposable {
 }
 
 /**
- * Gives an error that nobody caught to the identity whose code threw it.
+ * Gives an uncaught error to the identity whose code threw it.
  *
- * @returns false when it is no identity's: then the process is in an unknown state
+ * @returns false when it belongs to no identity: then the process is in an unknown state
  */
 export function claimStrayError(error: unknown): boolean {
   const barrier = running.getStore();
@@ -92,7 +98,7 @@ function asFailure(error: unknown): ConnectorFailure {
   return new ConnectorFailure(code, "the connector failed while it served this identity", { cause: error });
 }
 
-/** For the log: whatever was thrown, as an error. */
+/** Converts any thrown value to an error, for the log. */
 function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(`not an error but ${typeof error}`);
 }

@@ -1,11 +1,12 @@
 /**
- * Keeps one linked identity connected while the instance is held.
+ * The connection supervisor of one linked identity: keeps it connected while the instance is held.
  *
- * starting → (credentials checked out → connector opened) → open, until it is restarted or closed. The connector
- * reconnects by itself and reports states; the supervisor steps in only when opening fails or the credentials end:
- * it closes what is there, reports why, and opens again with backoff. A failure that only a person can mend
- * (wrong login, wrong settings) is not retried until something changes. No identity's failure touches another:
- * each connection has its barrier (barrier.ts), and what fails there ends this connection, which is opened again.
+ * starting → (credentials checked out → connector opened) → open, until it is restarted or closed. The
+ * connector reconnects by itself and reports states. The supervisor acts only when opening fails or the
+ * credentials end: it closes the connection, reports the reason, and opens it again with backoff. A failure
+ * that only a person can fix (wrong login, wrong settings) is not retried until something changes. A failure
+ * of one identity does not affect another: each connection has its barrier (barrier.ts), and a failure there
+ * ends only this connection, which is opened again.
  */
 import type { FabricError, SealKeys } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
@@ -46,18 +47,18 @@ export interface SupervisorContext {
   readonly checkpointEveryMs: number;
   readonly reopen: { readonly firstMs: number; readonly maxMs: number };
   readonly carried: Carried;
-  /** A state changed: health may have, too. */
+  /** Called when a state has changed, because the health may have changed, too. */
   readonly onChange: () => void;
 }
 
-/** An open connection, and the barrier that every call of it goes through. */
+/** An open connection, and the barrier through which every call of it goes. */
 export interface GuardedConnection {
   readonly connection: Connection;
   readonly barrier: Barrier;
 }
 
 const CLOSE_WITHIN_MS = 3_000;
-/** How long a closing identity waits for acks: each one saves an event from being read twice. */
+/** How long a closing identity waits for acks. Each ack avoids reading an event twice. */
 const LAST_ACKS_WITHIN_MS = 1_000;
 const SENDS_AT_ONCE = 8;
 const UP: ReadonlySet<string> = new Set(["connected", "backfilling", "running"]);
@@ -65,14 +66,14 @@ const UP: ReadonlySet<string> = new Set(["connected", "backfilling", "running"])
 export class ConnectionSupervisor {
   readonly stream: EventStream;
   readonly pace: Pace;
-  /** Conversations of this identity that are spoken in at once. */
+  /** Conversations of this identity in which a send is in progress. */
   readonly voices = new Semaphore(SENDS_AT_ONCE);
   readonly #context: SupervisorContext;
   readonly #log: Logger;
   readonly #reporter: Reporter;
   readonly #writer: EventWriter;
   readonly #closing: AbortController;
-  /** Aborted when the last word is said, or the term ends. */
+  /** Aborted when the last report has been sent, or the term ends. */
   readonly #over: AbortController;
   readonly #waiting = new Set<() => void>();
   #identity: LinkedIdentity;
@@ -114,12 +115,12 @@ export class ConnectionSupervisor {
     return this.#reporter.current;
   }
 
-  /** The open connection; it may still be on its way up. */
+  /** The open connection; it may still be connecting. */
   get connection(): GuardedConnection | undefined {
     return this.#connection;
   }
 
-  /** Whether something can be said now. */
+  /** Whether a message can be sent now. */
   get isUp(): boolean {
     return this.#connection !== undefined && UP.has(this.state.state);
   }
@@ -138,7 +139,7 @@ export class ConnectionSupervisor {
     this.#turn.abort(new Restart());
   }
 
-  /** Resolves when something can be said, or when the time is over. */
+  /** Resolves when a message can be sent, or when the time is over. */
   async up(withinMs: number, signal: AbortSignal): Promise<void> {
     if (this.isUp) return;
     const over = childOf(signal);
@@ -159,7 +160,9 @@ export class ConnectionSupervisor {
     for (const wake of this.#waiting) wake();
   }
 
-  /** Closes the connection, waits for confirmations within bounds, gives the credentials back; never rejects. */
+  /**
+   * Closes the connection, waits a limited time for confirmations, releases the credentials; never rejects.
+   */
   async close(last?: BridgeState): Promise<void> {
     this.#closing.abort(new Restart());
     await this.#done;
@@ -190,7 +193,7 @@ export class ConnectionSupervisor {
     }
   }
 
-  /** One connection from open to close. @returns why it ended */
+  /** Runs one connection from open to close. @returns why it ended */
   async #serve(turn: AbortController): Promise<unknown> {
     const { spacing } = this.#context;
     const { signal } = turn;
@@ -219,7 +222,7 @@ export class ConnectionSupervisor {
     }
   }
 
-  /** Opening is cut short by `signal`; once open, a connection is closed politely before `host` is aborted. */
+  /** `signal` aborts opening. An open connection is closed cleanly before `host` is aborted. */
   async #open(
     credentials: Credentials,
     barrier: Barrier,
@@ -287,7 +290,7 @@ export class ConnectionSupervisor {
   }
 }
 
-/** Why a connection was closed when nothing is wrong. */
+/** Why a connection was closed when there is no fault. */
 class Restart extends Error {
   override readonly name = "Restart";
 }

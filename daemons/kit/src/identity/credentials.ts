@@ -2,8 +2,8 @@
  * The credentials of one identity, leased from the vault.
  *
  * checked out (a ticket is exchanged for fields sealed to this daemon) → renewed before half of each term is
- * over → released. When the lease cannot be renewed, another is taken with a fresh ticket; when that is refused,
- * or the term ends first, the fields are wiped and `lost` is called: the connection must end.
+ * over → released. When the lease cannot be renewed, a new one is taken with a fresh ticket. When that is
+ * refused, or the term ends first, the fields are wiped and `lost` is called: the connection must end.
  */
 import {
   type CheckoutReply,
@@ -25,13 +25,13 @@ import type { Secrets } from "../secrets.ts";
 export interface CredentialOptions {
   readonly calls: CoreCalls;
   readonly sealKeys: SealKeys;
-  /** Whom written-back credentials are sealed to; undefined: the vault has announced no key. */
+  /** The key that written-back credentials are sealed to; undefined: the vault has announced no key. */
   readonly vaultSealKey: () => Uint8Array | undefined;
   /** Issuer string of this daemon. */
   readonly daemon: string;
   readonly workspaceId: string;
   readonly identityId: string;
-  /** A session ticket that has not run out. */
+  /** A session ticket that has not expired. */
   readonly ticket: (signal: AbortSignal) => Promise<string>;
   readonly clock: Clock;
   readonly log: Logger;
@@ -57,7 +57,7 @@ export class Credentials implements Secrets, AsyncDisposable {
       credentials.#keeping = credentials.#keep(ttlMs);
       return credentials;
     } catch (error) {
-      // Leased, perhaps, but not to be opened: it is given back.
+      // The lease may have been taken, but the fields cannot be opened: it is released.
       await credentials[Symbol.asyncDispose]();
       throw error;
     }
@@ -98,7 +98,7 @@ export class Credentials implements Secrets, AsyncDisposable {
     this.#replace(copyOf(fields));
   }
 
-  /** Wipes the fields and gives the lease back; never rejects. */
+  /** Wipes the fields and releases the lease; never rejects. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ended.abort();
     this.#wipe();

@@ -1,4 +1,7 @@
-/** The kind: a setting or a secret that breaks the platform's syntax reaches the code that writes to the platform. */
+/**
+ * The kind: a setting or a secret that violates the platform's syntax reaches the code that writes to the
+ * platform.
+ */
 import type { LinkDeclaration } from "@linkspan/envelopes";
 import { describe, expect, test } from "vitest";
 import { StubConnector } from "../testing/stub-connector.ts";

@@ -1,4 +1,4 @@
-/** What a connection's failure means: a state for people, and whether trying again by ourselves can help. */
+/** What a connection's failure means: a state for people, and whether an automatic retry can help. */
 import { CODES, type FabricError, isFabricError } from "@linkspan/envelopes";
 import type { BridgeStateName } from "../connector.ts";
 import { soundMs } from "../shared/checks.ts";
@@ -32,5 +32,5 @@ export function failureOf(error: unknown): Failure {
   };
 }
 
-/** Codes of what may pass by itself; any other one is a fault of the connector or of the kit. */
+/** Codes of failures that may be temporary; any other code is a fault of the connector or of the kit. */
 const SURROUNDINGS = /^(?:platform|bus|vault|ticket|lease|store)\./;

@@ -1,4 +1,7 @@
-/** What a connection gets from the kit. No callback throws into the connector's own callbacks: see barrier.ts. */
+/**
+ * The host that a connection gets from the kit. It never throws into the connector's own callbacks: see
+ * barrier.ts.
+ */
 import type { Logger } from "pino";
 import type { BridgeState, IdentityHost, PlatformEvent, Throttle } from "../connector.ts";
 import type { Secrets } from "../secrets.ts";
@@ -7,7 +10,7 @@ import type { Barrier } from "./barrier.ts";
 
 export interface HostOptions {
   readonly log: Logger;
-  /** Aborted when the connection must end; after it nothing is reported any more. */
+  /** Aborted when the connection must end; nothing is reported after that. */
   readonly signal: AbortSignal;
   readonly barrier: Barrier;
   readonly credentials: Secrets & {
@@ -18,7 +21,7 @@ export interface HostOptions {
   readonly throttle: (throttle: Throttle) => void;
 }
 
-/** Without a time of its own a platform's request to slow down holds this long, milliseconds. */
+/** Default duration of a platform's request to slow down, when it names no time of its own, milliseconds. */
 const SLOW_DOWN_MS = 1_000;
 
 export function hostOf(options: HostOptions): IdentityHost {
@@ -51,7 +54,7 @@ async function takeEvent(event: PlatformEvent, { signal, barrier, ...options }: 
   }
 }
 
-/** A rejection that a connector does not look at is no stray one: the kit knows of it already. */
+/** A rejection that a connector ignores must not become an unhandled one: the kit already knows of it. */
 function quiet(work: Promise<void>): Promise<void> {
   work.catch(() => undefined);
   return work;

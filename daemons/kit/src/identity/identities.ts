@@ -1,10 +1,10 @@
-/** The identities of a held instance: opened, closed and refreshed to match what `resume` says. */
+/** The identities of a held instance: opened, closed and refreshed to match the answer of `resume`. */
 import { type Ack, FabricError, type ResumedIdentity } from "@linkspan/envelopes";
 import type { BridgeState, LinkedIdentity } from "../connector.ts";
 import { aborted } from "../shared/signals.ts";
 import { ConnectionSupervisor, type SupervisorContext } from "./connection-supervisor.ts";
 
-/** Session tickets live an hour; one this old is replaced before it is used. */
+/** Session tickets are valid for an hour; one of this age is replaced before it is used. */
 const TICKET_FRESH_MS = 50 * 60_000;
 
 interface Ticket {
@@ -16,7 +16,10 @@ export class Identities {
   readonly #context: Omit<SupervisorContext, "ticketFor">;
   readonly #resume: () => Promise<readonly ResumedIdentity[]>;
   readonly #supervisors = new Map<string, ConnectionSupervisor>();
-  /** Closing, but still waiting for acks; the next connection of the same identity waits for them to go. */
+  /**
+   * Identities that are closing but still wait for acks; the next connection of the same identity starts
+   * after them.
+   */
   readonly #leaving = new Map<
     string,
     { readonly supervisor: ConnectionSupervisor; readonly left: Promise<void> }
@@ -41,7 +44,10 @@ export class Identities {
     return this.#supervisors.get(identityId);
   }
 
-  /** Asks the core who is to be served, and follows. Calls that come meanwhile share one further question. */
+  /**
+   * Asks the core which identities to serve, and applies the answer. Calls during a request share one further
+   * request.
+   */
   async refresh(): Promise<void> {
     if (this.#closed) return;
     const resumed = await this.#resume();
@@ -55,7 +61,9 @@ export class Identities {
     for (const identity of wanted.values()) this.#keep(linked(identity));
   }
 
-  /** An event's fate: the core has it. An ack that names no known account is for any of them. */
+  /**
+   * The result for an event: the core has it. An ack that names no known account may belong to any of them.
+   */
   acknowledged(account: string, acked: Ack["acked"]): void {
     const named = [this.#supervisors.get(account), this.#leaving.get(account)?.supervisor].filter(
       (supervisor) => supervisor !== undefined,
@@ -63,7 +71,7 @@ export class Identities {
     const supervisors = named.length > 0 ? named : [...this.all, ...this.#leavers()];
     for (const { message_id, status, code } of acked) {
       if (status === "quarantined") this.#context.log.warn({ event: "event.quarantined", message_id, code });
-      // Refused for its epoch only: it is on its way, or will be, under the present one.
+      // Refused for its epoch only: it has been, or will be, published again under the present one.
       if (code === "envelope.wrong_issuer") continue;
       for (const { stream } of supervisors) stream.acknowledged(message_id);
     }
@@ -73,7 +81,7 @@ export class Identities {
     return [...this.#leaving.values()].map(({ supervisor }) => supervisor);
   }
 
-  /** Nothing is said as this identity from now on; resolves when its connection is closed. */
+  /** Stops sending for this identity now; resolves when its connection is closed. */
   async close(identityId: string, last?: BridgeState): Promise<void> {
     const supervisor = this.#supervisors.get(identityId);
     if (supervisor === undefined) return this.#leaving.get(identityId)?.left;
@@ -87,7 +95,7 @@ export class Identities {
     this.#context.onChange();
   }
 
-  /** Closes all, politely and at once; none is opened any more. */
+  /** Closes all identities cleanly and concurrently; none is opened after this. */
   async closeAll(last?: BridgeState): Promise<void> {
     this.#closed = true;
     await Promise.all([...this.#supervisors.keys()].map((id) => this.close(id, last)));
@@ -106,7 +114,7 @@ export class Identities {
     this.#context.onChange();
   }
 
-  /** Does not outlast `signal`: the refresh may itself be waiting for the caller to end. */
+  /** Ends at the latest with `signal`: the refresh may itself be waiting for the caller to end. */
   async #ticketFor(identityId: string, signal: AbortSignal): Promise<string> {
     const nowMs = this.#context.clock.monotonicMs();
     const known = this.#tickets.get(identityId);

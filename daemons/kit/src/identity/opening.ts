@@ -1,4 +1,6 @@
-/** Opening and closing a connector's connection, each within a time. A connection that comes too late is closed. */
+/**
+ * Opens and closes a connector's connection, each with a timeout. A connection that opens too late is closed.
+ */
 import { checkField, FabricError, fieldOf } from "@linkspan/envelopes";
 import type { Logger } from "pino";
 import { type Clock, pause } from "../shared/clock.ts";
@@ -14,14 +16,15 @@ export interface OpeningOptions {
   readonly log: Logger;
 }
 
-/** `open` only begins to keep a connection, so this is much. */
+/** `open` only begins to keep a connection, so this is a generous timeout. */
 const OPEN_WITHIN_MS = 60_000;
 const CLOSE_WITHIN_MS = 3_000;
 
 /**
- * Opens a connection; what comes after `signal` was aborted or after a minute is closed again at once.
+ * Opens a connection. One that opens after `signal` was aborted, or after a minute, is closed again at once.
  *
- * @throws FabricError `platform.unavailable` when it takes too long; the signal's reason; what `open` rejects with
+ * @throws FabricError `platform.unavailable` when it takes too long; the signal's reason; what `open` rejects
+ *   with
  */
 export async function openConnection(
   identity: LinkedIdentity,
@@ -40,7 +43,8 @@ export async function openConnection(
       return connection;
     });
   const late = pause(clock, OPEN_WITHIN_MS, over.signal).then(async (): Promise<never> => {
-    // Whoever is told to stop gets a moment to do so, so that the next connection does not meet this one.
+    // After the abort the connector gets a short time to stop, so that the next connection does not overlap
+    // this one.
     await within(CLOSE_WITHIN_MS, Promise.allSettled([opening]));
     isLate = true;
     signal.throwIfAborted();
@@ -55,8 +59,8 @@ export async function openConnection(
 }
 
 /**
- * Holds the secrets against the platform's syntax, as the connector declared it: one that was stored before, or came
- * another way, must not reach the code that writes to the platform.
+ * Checks the secrets against the platform's syntax, as the connector declared it. A secret that was stored
+ * before the declaration, or came another way, must not reach the code that writes to the platform.
  *
  * @throws FabricError `request.invalid` naming the field
  */
@@ -71,7 +75,7 @@ export function checkDeclared({ declaration }: Connector, secrets: Secrets): voi
   }
 }
 
-/** Closes a connection politely, within seconds; never rejects. */
+/** Closes a connection cleanly, within seconds; never rejects. */
 export async function closeConnection(
   connection: AsyncDisposable,
   barrier: Barrier,

@@ -1,4 +1,4 @@
-/** What one identity tells of itself: bridge states, throttles and checkpoints; only the newest of each counts. */
+/** Reports of one identity: bridge states, throttles and checkpoints. Only the newest of each is sent. */
 import { LIMITS, timestamp } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
 import type { Logger } from "pino";
@@ -50,7 +50,8 @@ export class Reporter {
   state({ message, ...told }: BridgeState): boolean {
     const before = this.#state;
     const state: BridgeState = { ...told, message: clip(message) };
-    // Written first: what no envelope can hold is the connector's fault, and not the state that counts.
+    // Signed first: if a state does not fit an envelope, that is the connector's fault, and it does not
+    // become the current state.
     const note = this.#note("bridge_state", {
       state: state.state,
       message: state.message,
@@ -78,7 +79,7 @@ export class Reporter {
     this.#checkpoints.offer(cursor);
   }
 
-  /** Sends what waits; never rejects. */
+  /** Sends the waiting reports; never rejects. */
   async flush(): Promise<void> {
     await Promise.all([this.#states.flush(), this.#throttles.flush(), this.#checkpoints.flush()]);
   }

@@ -1,6 +1,6 @@
 /**
- * A process with two identities. The code of one fails outside of every call and guard, in each place that Node has;
- * prints what is left: the states of both, and what each place did to the process.
+ * A process with two identities. The code of one fails outside of every call and guard, in each place that
+ * Node has. Prints the result: the states of both, and the effect of each place on the process.
  */
 import { randomUUID } from "node:crypto";
 import { EventEmitter, once } from "node:events";
@@ -46,7 +46,7 @@ using _faults = watchFaults({
   fail: () => process.exit(1),
   claim: claimStrayError,
 });
-/** Log lines of the daemon. State notes would not do: one that the next one overtakes is not sent. */
+/** Log lines of the daemon. State notes cannot be used: a note that a newer one replaces is not sent. */
 const lines: string[] = [];
 const broker = new EmbeddedBroker();
 const core = await ScriptedCore.start(broker);

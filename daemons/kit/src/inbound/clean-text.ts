@@ -1,6 +1,6 @@
 /**
- * Makes what a platform sent fit an envelope: no U+0000, no lone surrogates. Each is replaced by U+FFFD, one
- * code unit for one, so that entity offsets hold.
+ * Removes from a platform's data what an envelope cannot contain: U+0000 and lone surrogates. Each is
+ * replaced by U+FFFD, one code unit for one, so that entity offsets stay correct.
  *
  * @returns the same value when there was nothing to replace
  */

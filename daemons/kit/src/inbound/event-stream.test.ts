@@ -10,7 +10,7 @@ interface Sent {
   readonly refuse: () => void;
 }
 
-/** A bus whose confirmations are given by hand, and a clock that never makes anybody wait. */
+/** A bus that confirms when the test says so, and a clock on which no wait takes time. */
 function streamWith(options: Partial<EventStreamOptions> = {}) {
   const sent: Sent[] = [];
   const checkpoints: unknown[] = [];
@@ -35,7 +35,7 @@ function streamWith(options: Partial<EventStreamOptions> = {}) {
   return { stream, sent, checkpoints, end, time, ids: () => sent.map(({ id }) => id) };
 }
 
-/** Every promise that can go on has gone on. */
+/** Runs until no promise can make further progress. */
 function settled(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,19 +1,20 @@
 /**
- * The way in of one identity, in order.
+ * The ordered inbound stream of one identity.
  *
  * An event *waits* until there is room (its connector stops reading meanwhile), is *sent* and unconfirmed,
- * then *confirmed* by the bus, at last *acknowledged* by the core. When every event up to one with a cursor
- * is acknowledged, that cursor is the checkpoint: where reading starts after a crash.
+ * then *confirmed* by the bus, and finally *acknowledged* by the core. When every event up to one with a
+ * cursor is acknowledged, that cursor is the checkpoint: reading starts there after a crash.
  *
- * Room is bounded twice: `maxUnconfirmed` limits what the bus has not confirmed, `maxPending` and
- * `maxPendingBytes` what the core has not acknowledged.
+ * There are two bounds: `maxUnconfirmed` limits the events that the bus has not confirmed; `maxPending` and
+ * `maxPendingBytes` limit those that the core has not acknowledged.
  *
- * A publish that fails halts the stream until what is under way has ended; the failed events then go
- * again, in order, before anything newer.
+ * After a failed publish the stream sends nothing until every publish in progress has ended. The failed
+ * events are then published again, in order, before any newer event.
  *
- * Acknowledgements may be lost (they expire, and nobody repeats them). An event without one for
- * `askAgainAfterMs` is published again: the core drops the duplicate and acknowledges it again. While even
- * that gets no answer only the oldest event is repeated, ever more slowly; once one does, the rest follow.
+ * Acknowledgements may be lost (they expire, and nobody repeats them). An event that is not acknowledged
+ * within `askAgainAfterMs` is published again: the core drops the duplicate and acknowledges it again. While
+ * there is still no answer, only the oldest event is repeated, with growing delays; after an answer the
+ * others follow.
  */
 import type { Outgoing } from "@linkspan/fabric";
 import type { Logger } from "pino";
@@ -27,7 +28,7 @@ export interface EventStreamOptions {
   readonly publish: (message: Outgoing) => Promise<void>;
   readonly onCheckpoint: (cursor: Cursor) => void;
   readonly clock: Clock;
-  /** Aborted when the lease is lost: nothing is sent any more, and waiting callers get its reason. */
+  /** Aborted when the lease is lost: nothing more is sent, and waiting callers reject with its reason. */
   readonly signal: AbortSignal;
   readonly log: Logger;
   readonly maxUnconfirmed?: number;
@@ -58,7 +59,7 @@ export class EventStream {
   readonly #options: Required<EventStreamOptions>;
   readonly #waiting: Waiting[] = [];
   readonly #byId = new Map<string, Entry[]>();
-  /** Unacknowledged, or behind one that is; oldest first. */
+  /** Unacknowledged events, and those behind one; oldest first. */
   readonly #pending: Entry[] = [];
   #pendingBytes = 0;
   #unconfirmed = 0;
@@ -66,7 +67,7 @@ export class EventStream {
   #cursor: Cursor | undefined;
   #repeats = 0;
   #answered = true;
-  /** Waited for room when the stream was aborted. */
+  /** The event still waited for room when the stream was aborted. */
   readonly #abandoned: Entry[] = [];
   readonly #idle: (() => void)[] = [];
   readonly #empty: (() => void)[] = [];
@@ -92,7 +93,7 @@ export class EventStream {
   }
 
   /**
-   * Resolves once the event has a place in the window. Order of calls is order of events.
+   * Resolves once the event has a place in the window. Events keep the order of the calls.
    *
    * @param source what the message was made of, for {@link left}
    */
@@ -107,7 +108,7 @@ export class EventStream {
     return new Promise((resolve, reject) => this.#waiting.push({ entry, resolve, reject }));
   }
 
-  /** The core has the event, as one of its own or in quarantine. */
+  /** The core has the event, stored or in quarantine. */
   acknowledged(messageId: string): void {
     const entries = this.#byId.get(messageId);
     if (entries === undefined) return;
@@ -119,7 +120,7 @@ export class EventStream {
     this.#pump();
   }
 
-  /** Publishes again what has gone unacknowledged for too long; call it every few seconds. */
+  /** Publishes events again that have been unacknowledged for too long; call it every few seconds. */
   askAgain(): void {
     const { clock, askAgainAfterMs, log } = this.#options;
     const nowMs = clock.monotonicMs();
@@ -135,19 +136,19 @@ export class EventStream {
     for (const entry of stale) this.#send(entry);
   }
 
-  /** Resolves when everything handed over is confirmed by the bus, or the stream is aborted. */
+  /** Resolves when the bus has confirmed every event, or the stream is aborted. */
   confirmed(): Promise<void> {
     if (this.#isIdle()) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
-  /** Resolves when the core has acknowledged everything, or the stream is aborted. */
+  /** Resolves when the core has acknowledged every event, or the stream is aborted. */
   acknowledgedAll(): Promise<void> {
     if (this.#pending.length === 0 || this.#options.signal.aborted) return Promise.resolve();
     return new Promise((resolve) => this.#empty.push(resolve));
   }
 
-  /** What was handed over and is not acknowledged, oldest first. */
+  /** The events that were handed over and are not acknowledged, oldest first. */
   left(): PlatformEvent[] {
     return [...this.#pending, ...this.#abandoned]
       .filter(({ acknowledged }) => !acknowledged)

@@ -1,4 +1,7 @@
-/** Where one identity's events come in: written, put on its stream, and kept for the next term when this one is lost. */
+/**
+ * Takes the inbound events of one identity: signs them, puts them on the stream, and keeps unacknowledged
+ * ones for the next term when this one is lost.
+ */
 import { isFabricError, MAX_CURSOR_BYTES } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
 import type { Logger } from "pino";
@@ -19,7 +22,7 @@ export interface EventWriterOptions {
 
 export class EventWriter {
   readonly #options: EventWriterOptions;
-  /** From an earlier term, and not yet on the stream of this one. */
+  /** Events of an earlier term that are not on the stream of this term yet. */
   #earlier: PlatformEvent[];
 
   constructor(options: EventWriterOptions) {
@@ -28,8 +31,8 @@ export class EventWriter {
   }
 
   /**
-   * Resolves once the event has its place in the window. One that no envelope can hold is logged and left out: it must
-   * not stop the stream.
+   * Resolves once the event has its place in the window. An event that does not fit an envelope is logged and
+   * left out: it must not stop the stream.
    *
    * @throws TypeError for another identity's event
    */
@@ -43,7 +46,7 @@ export class EventWriter {
     if (message !== undefined) await stream.put(message, fitting.payload.cursor, fitting);
   }
 
-  /** What an earlier term of this process did not get through goes first. */
+  /** Events that an earlier term of this process did not finish go first. */
   async carryOn(): Promise<void> {
     const { signal } = this.#options;
     while (this.#earlier.length > 0 && !signal.aborted) {
@@ -54,14 +57,17 @@ export class EventWriter {
     }
   }
 
-  /** The term was lost: what the core has not acknowledged is for the next one. */
+  /** The term was lost: events that the core has not acknowledged are kept for the next one. */
   carryOver(): void {
     const { carried, identity, stream } = this.#options;
     carried.keep(identity.identityId, [...stream.left(), ...this.#earlier]);
     this.#earlier = [];
   }
 
-  /** A cursor that `resume` could not hand out again is none: reading starts at an earlier one, and nothing is lost. */
+  /**
+   * A cursor that is too large for the answer of `resume` is ignored: reading starts at an earlier cursor,
+   * and nothing is lost.
+   */
   #withFittingCursor(event: PlatformEvent): PlatformEvent {
     const { cursor, ...payload } = event.payload;
     if (cursor === undefined || Buffer.byteLength(JSON.stringify(cursor)) <= MAX_CURSOR_BYTES) return event;

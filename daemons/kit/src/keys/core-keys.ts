@@ -1,8 +1,13 @@
-/** The core's keys as a daemon keeps them: pinned at enrolment, replaced by what a proven `hello` says. */
+/**
+ * The core's keys as a daemon keeps them: pinned at enrolment, replaced by the content of a verified `hello`.
+ */
 import { fromBase64url, isFabricError, type KeyRecord, type KeyRing } from "@linkspan/envelopes";
 import type { Logger } from "pino";
 
-/** Takes over the core's records; a set without any, or with a weak key, leaves the old one in force. */
+/**
+ * Takes over the core's key records. An empty set, or one with a weak key, is refused and the old set stays
+ * in force.
+ */
 export function withCoreKeys(ring: KeyRing, records: readonly KeyRecord[], log: Logger): void {
   const ofCore = records.filter((record) => record.issuers.includes("core"));
   if (ofCore.length === 0) return;
@@ -14,7 +19,7 @@ export function withCoreKeys(ring: KeyRing, records: readonly KeyRecord[], log: 
   }
 }
 
-/** Whom credentials are sealed to on their way back: the core's newest seal key. */
+/** The key that credentials are sealed to when they are written back: the core's newest seal key. */
 export function vaultSealKeyOf(ring: KeyRing): Uint8Array | undefined {
   const sealKeys = ring
     .records()

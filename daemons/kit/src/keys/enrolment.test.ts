@@ -64,7 +64,7 @@ function options() {
   return { coreUrl: `http://127.0.0.1:${port}`, token: TOKEN, keyFile: join(directory, "keys.json") };
 }
 
-/** As a core answers that has `keys` and signs with the first of them. */
+/** Answers like a core that has `keys` and signs with the first of them. */
 function answerOf(body: Readonly<Record<string, string>>, keys: readonly [Signer, ...Signer[]] = [core]) {
   const kid = thumbprint(fromBase64url(body.public_key_b64u ?? "") ?? new Uint8Array());
   const told = { kid, core_keys: keys.map(recordOf), partitions: 8, generation: 3 };
@@ -94,7 +94,7 @@ test("a refusal carries the core's code, and leaves no file", async () => {
 
 type Body = Readonly<Record<string, string>>;
 
-/** A wrong core, and one in between that changes what the right one answered. */
+/** A wrong core, and an attacker between daemon and core who changes the answer of the right one. */
 const WRONG: readonly (readonly [string, (body: Body) => object, string])[] = [
   ["another core", (body) => answerOf(body, [other]), "envelope.unknown_key"],
   [

@@ -1,7 +1,7 @@
 /**
- * Enrolment (contract section 11): a daemon makes its keys, registers their public halves with a one-time token,
- * and pins the core's. Which core that is, the token says and not whoever answers. The private halves never leave
- * the key file.
+ * Enrolment (contract section 11): a daemon generates its keys, registers their public halves with a one-time
+ * token, and pins the core's keys. The token names the core's key; the daemon does not trust the answer
+ * alone. The private keys never leave the key file.
  */
 import { createHash, randomBytes } from "node:crypto";
 import {
@@ -20,7 +20,7 @@ import { type DaemonKeys, writeKeyFile } from "./key-file.ts";
 export interface EnrolOptions {
   /** HTTP address of the core. */
   readonly coreUrl: string;
-  /** From `linkspan daemon enrol`; good once. It names the core's key, and no other is pinned. */
+  /** From `linkspan daemon enrol`; valid once. It names the core's key, and no other key is pinned. */
   readonly token: string;
   readonly keyFile: string;
   readonly signal?: AbortSignal;
@@ -40,10 +40,10 @@ const ProblemSchema = z.object({
 });
 
 /**
- * Leaves no file where it fails.
+ * Leaves no file when it fails.
  *
- * @throws FabricError `request.*` as the core answers, `bus.unavailable` when it cannot be reached,
- *   `envelope.unknown_key`, `envelope.bad_signature` when another than the token's core answered
+ * @throws FabricError `request.*` as the core answers, `bus.unavailable` when the core cannot be reached,
+ *   `envelope.unknown_key`, `envelope.bad_signature` when a core other than the token's answered
  */
 export async function enrol(options: EnrolOptions): Promise<DaemonKeys> {
   const coreKid = coreKidOf(options.token);
@@ -74,7 +74,7 @@ export async function enrol(options: EnrolOptions): Promise<DaemonKeys> {
   return keys;
 }
 
-/** Tells whether a key file was made with this token, and says nothing of it. */
+/** A digest that shows whether a key file was made with this token, and does not reveal the token. */
 export function tokenDigest(token: string): string {
   return createHash("sha256").update(`linkspan.enrolled-with ${token}`).digest("base64url");
 }

@@ -1,4 +1,6 @@
-/** A daemon's own keys and the core's, as enrolment left them: one JSON file that only its owner can read. */
+/**
+ * A daemon's own keys and the core's, as enrolment stored them: one JSON file that only its owner can read.
+ */
 import { chmod, readFile, rename, stat, writeFile } from "node:fs/promises";
 import {
   FabricError,
@@ -21,7 +23,7 @@ export const KeyFileSchema = z.strictObject({
   core_keys: z.array(KeyRecordSchema).min(1),
   partitions: z.int().min(1).max(100),
   generation: z.int().min(0),
-  /** Digest of the token that it was enrolled with; another token is a new enrolment. */
+  /** Digest of the token used for enrolment; another token starts a new enrolment. */
   enrolled_with: Base64url.exactOptional(),
 });
 
@@ -38,7 +40,7 @@ export interface DaemonKeys {
 
 /**
  * @returns undefined when there is no such file
- * @throws FabricError `request.invalid` for a file that is none of ours, or that others may read
+ * @throws FabricError `request.invalid` for a file of another format, or one that others may read
  */
 export async function readKeyFile(path: string): Promise<DaemonKeys | undefined> {
   const text = await readFile(path, "utf8").catch((error: unknown) => {
@@ -55,7 +57,7 @@ export async function readKeyFile(path: string): Promise<DaemonKeys | undefined>
   return keysOf(parse(text, path));
 }
 
-/** Replaces the file as a whole, readable by its owner only. */
+/** Replaces the whole file; readable by its owner only. */
 export async function writeKeyFile(path: string, file: KeyFile): Promise<DaemonKeys> {
   const draft = `${path}.new`;
   await writeFile(draft, `${JSON.stringify(file, undefined, 2)}\n`, { mode: 0o600 });

@@ -1,4 +1,4 @@
-/** What a daemon is started with, and what lives as long as its process. */
+/** The options of a daemon, and the objects that live as long as its process. */
 import type { KeyRecord, KeyRing, SealKeys, Signer } from "@linkspan/envelopes";
 import type { Bus } from "@linkspan/fabric";
 import type { Logger } from "pino";
@@ -15,30 +15,32 @@ export interface DaemonOptions {
   readonly instance: string;
   readonly signer: Signer;
   readonly sealKeys: SealKeys;
-  /** Pinned records of the core's keys, as enrolment gave them. */
+  /** Pinned records of the core's keys, as enrolment returned them. */
   readonly keys: readonly KeyRecord[];
   readonly partitions: number;
   /** Generation of the namespace's declaration; absent: not compared. */
   readonly generation?: number;
   readonly log: Logger;
-  /** Drawn once per process; names the holder of the lease. */
+  /** Generated once per process; identifies the holder of the lease. */
   readonly bootId: string;
   readonly clock?: Clock;
   readonly tuning?: Partial<Tuning>;
-  /** Waiting time before a failed connection is opened again, milliseconds. Default 1,000 doubling to 300,000. */
+  /**
+   * Waiting time before a failed connection is opened again, milliseconds. Default 1,000 doubling to 300,000.
+   */
   readonly reopen?: { readonly firstMs: number; readonly maxMs: number };
 }
 
 export interface Tuning {
-  /** Distance between two identities' openings, milliseconds. Default 50. */
+  /** Delay between the openings of two identities, milliseconds. Default 50. */
   readonly openEveryMs: number;
-  /** Least distance between two checkpoints of one identity, milliseconds. Default 500. */
+  /** Least time between two checkpoints of one identity, milliseconds. Default 500. */
   readonly checkpointEveryMs: number;
   /** How long the core may take to answer `hello`, milliseconds. Default 2,000. */
   readonly helloTimeoutMs: number;
 }
 
-/** What lives as long as the process. */
+/** The objects that live as long as the process. */
 export interface DaemonContext extends Required<Omit<DaemonOptions, "keys" | "generation" | "tuning">> {
   readonly keyRing: KeyRing;
   readonly memory: Memory;

@@ -1,7 +1,8 @@
 /**
- * A daemon's life: say hello until the instance is ours, serve a term, and again when it is lost.
+ * The life of a daemon: send `hello` until the instance is held, serve a term, and start again when the lease
+ * is lost.
  *
- * Everything durable is the core's; a daemon may be killed at any moment and another process goes on.
+ * All durable data is in the core; a daemon may be killed at any moment and another process takes over.
  */
 import { type HelloReply, KeyRing } from "@linkspan/envelopes";
 import type { LeaseAnswer, Tenure } from "@linkspan/fabric";
@@ -20,16 +21,18 @@ export const KIT_VERSION = "0.1.0";
 export interface Daemon extends AsyncDisposable {
   /** Lease epoch while the instance is held. */
   readonly epoch: number | undefined;
-  /** Whether it keeps its connections without saying or asking anything, because its lease was not renewed. */
+  /**
+   * Whether it keeps its connections without sending or asking anything, because its lease was not renewed.
+   */
   readonly isMute: boolean;
-  /** Whether it takes in everything: the term has begun. */
+  /** Whether it receives everything: the term has begun. */
   readonly isServing: boolean;
   /** Resolves when the daemon has stopped; rejects when it refuses to run. */
   readonly done: Promise<void>;
 }
 
 /**
- * Runs a connector until `signal` is aborted or the daemon is disposed; either way it stops politely.
+ * Runs a connector until `signal` is aborted or the daemon is disposed; in both cases it stops cleanly.
  * `done` rejects with `request.invalid` when the namespace has another partition count or generation.
  */
 export function runDaemon(options: DaemonOptions, signal: AbortSignal): Daemon {
@@ -74,7 +77,7 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
     ...options.tuning,
   };
 
-  /** Questions since the last answer: each of them may have been granted the lease. */
+  /** Number of `hello` requests since the last answer; each of them may have been granted the lease. */
   let unanswered = 0;
   const sayHello = async (epoch: number | undefined, leaving = false): Promise<LeaseAnswer> => {
     const author = new Author({ ...options, clock, ...(epoch !== undefined && { epoch }) });
@@ -135,7 +138,7 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
     },
     stop,
   );
-  // So that the next holder need not wait for the lease to run out.
+  // Releases the lease, so that the next holder need not wait for its end.
   if (kept !== undefined || unanswered > 0) {
     await sayHello(kept, true).catch((error: unknown) => log.info({ event: "lease.kept", err: error }));
   }

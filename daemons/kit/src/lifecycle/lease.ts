@@ -1,8 +1,9 @@
 /**
- * Terms of holding the instance, one after another (fabric's `holdLease` is the discipline within one).
+ * Terms of holding the instance, one after another (fabric's `holdLease` implements a single term).
  *
- * A process that is told to stop goes on holding until its work has ended, so nobody takes over while it still acts.
- * Work that fails while the lease is held is begun again with backoff. Some answers of the core end everything.
+ * A process that is told to stop keeps the lease until its work has ended, so nobody takes over while it
+ * still acts. Work that fails while the lease is held is started again with backoff. Some answers of the core
+ * end the process.
  */
 import { FabricError, isFabricError } from "@linkspan/envelopes";
 import { holdLease, type LeaseAnswer, type Tenure } from "@linkspan/fabric";
@@ -11,9 +12,9 @@ import { backoffMs } from "../shared/backoff.ts";
 import { asBusClock, type Clock, pause } from "../shared/clock.ts";
 
 export interface TermsOptions {
-  /** Asks for the lease, or with an epoch to keep it. @throws RefuseToRun to end everything */
+  /** Asks for the lease, or with an epoch renews it. @throws RefuseToRun to end everything */
   readonly beat: (epoch: number | undefined) => Promise<LeaseAnswer>;
-  /** Works until `stop` or the tenure's signal is aborted; then politely, or at once. */
+  /** Works until `stop` or the tenure's signal is aborted; then ends cleanly, or at once. */
   readonly work: (tenure: Tenure, stop: AbortSignal) => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
@@ -22,7 +23,10 @@ export interface TermsOptions {
 /** This process must not run against this core. */
 export class RefuseToRun extends FabricError {}
 
-/** A waiting process asks this often at least: a holder that died is followed within seconds. */
+/**
+ * Longest interval of a waiting process between requests: it takes over within seconds after a holder has
+ * died.
+ */
 const ASK_EVERY_MS = 1_000;
 
 /** @throws RefuseToRun */
@@ -40,7 +44,10 @@ export async function serveTerms(options: TermsOptions, stop: AbortSignal): Prom
   }
 }
 
-/** Waits for the lease and works under it, term after term; a stop ends the waiting, but only asks the work to end. */
+/**
+ * Waits for the lease and works under it, term after term. `stop` ends the waiting, but only asks the work to
+ * end.
+ */
 async function serveUntilDone({ beat, work, clock, log }: TermsOptions, stop: AbortSignal): Promise<void> {
   const holding = new AbortController();
   let working = false;

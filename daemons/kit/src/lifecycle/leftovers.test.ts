@@ -1,4 +1,6 @@
-/** The kind: what rejects, times out or is ended in the middle of an attempt leaves a timer, a lease or a listener. */
+/**
+ * The kind: a rejection, timeout or end in the middle of an attempt leaves a timer, a lease or a listener.
+ */
 import { FabricError } from "@linkspan/envelopes";
 import { expect, test } from "vitest";
 import { type Clock, systemClock } from "../shared/clock.ts";
@@ -6,10 +8,10 @@ import type { Connection, IdentityHost, LinkedIdentity } from "../connector.ts";
 import { lobby, StubConnector } from "../testing/stub-connector.ts";
 import { eventually, World } from "../testing/world.ts";
 
-/** The real clock, and what waits on it. */
+/** The real clock, with the waits that are pending on it. */
 class CountingClock implements Clock {
   readonly sleeping = new Map<object, number>();
-  /** Everything that a wait could be ended by. */
+  /** Everything that can end a wait. */
   readonly signals = new Set<AbortSignal>();
   readonly now = () => systemClock.now();
   readonly monotonicMs = () => systemClock.monotonicMs();
@@ -112,7 +114,7 @@ test("a connection that opens too late is closed again", async () => {
   core.identities.clear();
   await core.tell("changed", { what: "assignments" }, { workspace_id: "_" }, "core");
   await eventually(() => connector.host("id-1").signal.aborted);
-  // Whether it comes within its moment or after it, it is closed, and only once.
+  // It is closed, and only once, whether it opens within the allowed time or after it.
   late.resolve();
   await eventually(() => connector.closed.length > 0);
   expect(connector.closed).toEqual(["id-1"]);

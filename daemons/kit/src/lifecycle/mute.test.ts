@@ -1,4 +1,6 @@
-/** The kind: an outage of the broker or the core that makes daemons leave their networks, or speak without a lease. */
+/**
+ * The kind: an outage of the broker or the core makes daemons leave their networks, or send without a lease.
+ */
 import type { EmbeddedBus } from "@linkspan/fabric";
 import { expect, test } from "vitest";
 import { eventOf, lobby, StubConnector } from "../testing/stub-connector.ts";
@@ -20,7 +22,7 @@ test("in an outage a daemon is mute and stays; afterwards it goes on in the same
   await connector.host("id-1").event(eventOf({ identityId: "id-1" }, "during", { seq: 1 }));
   const said = core.say("id-1", { text: "later" }, { conversation: lobby() });
   const beats = core.asked.length;
-  // Long enough for whatever would be said or asked: several beats, each a third of the lease.
+  // Long enough for anything that would be sent or asked: several beats, each a third of the lease.
   await eventually(() => core.asked.length > beats + 3);
   expect(heard()).toEqual([]);
   expect(connector.performed).toEqual([]);

@@ -1,4 +1,7 @@
-/** The kind: what a daemon asks and tells grows with the number of its identities, or with what a platform says. */
+/**
+ * The kind: the size of a daemon's requests and reports grows with the number of its identities, or with the
+ * data of a platform.
+ */
 import { FabricError } from "@linkspan/envelopes";
 import { expect, test } from "vitest";
 import type { Connection, IdentityHost, LinkedIdentity } from "../connector.ts";
@@ -106,7 +109,7 @@ test("a cursor that resume could not hand out again is no checkpoint; its event 
   await world.up(connector);
   const huge = eventOf({ identityId: "id-1" }, "m1", { seq: 1 });
   const host = connector.host("id-1");
-  // As many short members as it takes: no single one breaks a limit of the envelope.
+  // As many short members as needed: no single one exceeds a limit of the envelope.
   const cursor = Object.fromEntries(
     Array.from({ length: 4_000 }, (_, index) => [`channel-${index}`, "0123456789"]),
   );

@@ -1,4 +1,4 @@
-/** Which keys a daemon starts with: those of its file, or new ones where an operator gave it another token. */
+/** Which keys a daemon starts with: those of its file, or new ones when an operator gave it another token. */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -64,7 +64,7 @@ function enrolled(publicKey: string) {
   return { ...told, sig: signEnrolment(told, core) };
 }
 
-/** Starts as with this token in the file. @returns the id of the key in use */
+/** Starts with this token in the file. @returns the id of the key in use */
 async function startWith(token: string): Promise<string> {
   const enrolTokenFile = join(directory, "token");
   await writeFile(enrolTokenFile, `${token}\n`);

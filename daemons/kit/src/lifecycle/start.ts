@@ -1,4 +1,4 @@
-/** From a configuration to a running daemon; the one thing left to a daemon's `main.ts` is its bus and connector. */
+/** Starts a daemon from a configuration; a daemon's `main.ts` only chooses the bus and the connector. */
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { FabricError } from "@linkspan/envelopes";
@@ -18,7 +18,7 @@ export interface RunningOptions {
 }
 
 /**
- * Enrols if there is no key file yet, or with a token that the key file was not made with (a rotation), then runs.
+ * Enrols if there is no key file yet, or if the token differs from the key file's (a rotation), then runs.
  *
  * @throws FabricError `request.*`, `envelope.*`, `bus.unavailable` from the first enrolment
  */
@@ -42,7 +42,9 @@ export async function keysFor(config: DaemonConfig, log: Logger, signal: AbortSi
   return kept === undefined ? enrolNow(config, signal) : renewed(kept, config, log, signal);
 }
 
-/** Without another token, or when it is not good, the keys stay as they are: they may well be in force. */
+/**
+ * Without another token, or when the token is not valid, the keys stay unchanged: they may well be in force.
+ */
 async function renewed(
   kept: DaemonKeys,
   config: DaemonConfig,

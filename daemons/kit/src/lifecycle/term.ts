@@ -1,13 +1,16 @@
 /**
  * One term: everything a daemon does while it holds its instance under one epoch.
  *
- * begin: declare the queues · take acknowledgements and requests · announce the capabilities · ask `resume` and open
- *        the identities · take what is to be said
- * end:   stop taking what is to be said, finish what is being said · close the identities, so that nothing new comes
- *        in · wait for confirmations and acknowledgements, keep the checkpoints · stop the rest
- * mute:  the lease has run out and nobody else holds it, as in an outage of the broker: connections stay, what is read
- *        waits in its bounded window, and nothing is said or asked until it is renewed
- * lost:  all of it stops at once; nothing more is written, and what was not settled goes to the next holder
+ * begin: declare the queues · take acknowledgements and requests · announce the capabilities · ask `resume`
+ * and open
+ *        the identities · take intents to send
+ * end:   stop taking intents, finish sends in progress · close the identities, so that no new event comes in
+ * · wait
+ *        for confirmations and acknowledgements, save the checkpoints · stop everything else
+ * mute:  the lease has expired and nobody else holds it, as in an outage of the broker: connections stay
+ * open, events
+ *        wait in their bounded window, and nothing is sent or asked until the lease is renewed
+ * lost:  everything stops at once; nothing more is written, and unsettled deliveries go to the next holder
  */
 import {
   CODES,
@@ -46,7 +49,9 @@ const REFRESH_EVERY_MS = 60_000;
 const ASK_AGAIN_EVERY_MS = 5_000;
 const BATCHES = { maxBatch: 64, lingerMs: 0 } as const;
 
-/** Serves until told to stop, or until the lease is lost. @throws FabricError when the term could not begin */
+/**
+ * Serves until told to stop, or until the lease is lost. @throws FabricError when the term could not begin
+ */
 export async function serveTerm(
   daemon: DaemonContext,
   tenure: Tenure,
@@ -57,7 +62,7 @@ export async function serveTerm(
   const term = new Term(daemon, tenure);
   const over = childOf(stop, lost);
   try {
-    // A broker that does not answer must not keep a stop waiting until the lease is lost.
+    // A broker that does not answer must not delay a stop until the lease is lost.
     await Promise.race([term.begin(), aborted(over.signal)]);
     if (!over.signal.aborted) onBegun();
     await aborted(over.signal);
@@ -124,7 +129,7 @@ class Term {
     });
   }
 
-  /** @throws FabricError `bus.*` and whatever the core refuses `resume` with */
+  /** @throws FabricError `bus.*` and the code with which the core refuses `resume` */
   async begin(): Promise<void> {
     const { bus, service, instance, partitions, bootId, connector } = this.#daemon;
     const sends = Array.from({ length: partitions }, (_, partition) =>
@@ -146,14 +151,14 @@ class Term {
     this.#health.offer(true);
     this.#daemon.log.info({ event: "term.begun", identities: this.#identities.all.length });
     void this.#repeatedly(HEALTH_EVERY_MS, () => this.#health.offer(true));
-    // `changed` may be lost, so the assignments are also asked for now and then.
+    // `changed` may be lost, so the assignments are also requested from time to time.
     void this.#repeatedly(REFRESH_EVERY_MS, () => this.#refresh.offer(true));
     void this.#repeatedly(ASK_AGAIN_EVERY_MS, () => {
       for (const { stream } of this.#identities.all) stream.askAgain();
     });
   }
 
-  /** The polite end. */
+  /** Ends the term cleanly. */
   async end(): Promise<void> {
     const drained = this.#sends.map((subscription) => subscription.drain());
     await within(FINISH_WITHIN_MS, Promise.all([...drained, this.#dispatcher.idle()]));
@@ -164,7 +169,7 @@ class Term {
     await within(1_000, this.#health.flush());
   }
 
-  /** The end of everything, polite or not. */
+  /** Ends everything, after a clean end and after a lost lease. */
   async stop(): Promise<void> {
     this.#ending.abort();
     const subscriptions = [...this.#sends, ...this.#controls];
@@ -190,7 +195,7 @@ class Term {
     if (this.#ending.signal.aborted) await subscription[Symbol.asyncDispose]();
   }
 
-  /** Page after page, so that no answer grows with the number of identities. */
+  /** Reads page by page, so that no answer grows with the number of identities. */
   async #resume(): Promise<readonly ResumedIdentity[]> {
     const { bootId } = this.#daemon;
     const options = { workspaceId: "_", signal: this.#ending.signal };
@@ -205,7 +210,7 @@ class Term {
     return all;
   }
 
-  /** The first `resume`. While it fails nobody is served, which only this daemon can tell. */
+  /** The first `resume`. While it fails, no identity is served, and only this daemon can report that. */
   async #open(): Promise<void> {
     try {
       await this.#identities.refresh();
@@ -229,7 +234,7 @@ class Term {
   }
 
   #publish(message: Outgoing): Promise<void> {
-    // Also right in a process that was stopped and goes on, before any of its timers does.
+    // Also correct in a process that was suspended and continues, before any of its timers fires.
     if (!this.#tenure.isHeld())
       return Promise.reject(new FabricError("lease.lost", "the instance is not held any more"));
     return this.#daemon.bus.publish(message);
@@ -244,7 +249,7 @@ class Term {
   }
 }
 
-/** Undefined members are left out: an envelope cannot hold them. */
+/** Leaves out undefined members: an envelope cannot contain them. */
 function asPlainData(value: object): Record<string, unknown> {
   return JSON.parse(JSON.stringify(value)) as Record<string, unknown>;
 }

@@ -10,8 +10,9 @@ import {
 } from "./addresses.ts";
 
 /**
- * The IANA registries of special-purpose addresses, IPv4 and IPv6, whole: also what is globally reachable, for
- * nobody runs a chat server there. And multicast, reserved space and forms that the registries do not list.
+ * The complete IANA registries of special-purpose addresses, IPv4 and IPv6, including those that are globally
+ * reachable, because nobody runs a chat server there. Also multicast, reserved ranges and forms that the
+ * registries do not list.
  */
 const SPECIAL = [
   "0.0.0.0/8",
@@ -163,7 +164,7 @@ test("a name that changes between check and connection is caught when connected"
   const server: Server = createServer().listen(0, "127.0.0.1");
   await new Promise((resolve) => server.once("listening", resolve));
   const { port } = server.address() as AddressInfo;
-  // The check saw another address than the one that is connected to, as after a rebinding.
+  // The check saw another address than the one that was connected to, as after DNS rebinding.
   const lookup = ((_name: string, _options: object, answer: (...args: unknown[]) => void) =>
     answer(null, [{ address: "127.0.0.1", family: 4 }])) as never;
   const socket = connect({ ...publicOnly("rebound.test"), port, lookup });

@@ -1,22 +1,23 @@
 /**
- * Which addresses a daemon may connect to. The host of a network is what a user says; without this guard it could
- * be the database next door. A name is looked up once, the addresses found are checked, and the socket connects to
- * one of those; what it is really connected to is looked at once more before anything is said.
+ * Which addresses a daemon may connect to. A user chooses the host of a network; without this guard it could
+ * be an internal database. A name is resolved once, the addresses are checked, and the socket connects to one
+ * of those. The address of the connected socket is checked once more before anything is sent.
  */
 import { lookup } from "node:dns";
 import { isIP, type LookupFunction, type Socket } from "node:net";
 import ipaddr from "ipaddr.js";
 
 /**
- * True for everything that is not global unicast: every range of the IANA registries of special-purpose addresses
- * (RFC 6890 and its successors), multicast, and forms that carry an IPv4 address within (compatible, NAT64, Teredo,
- * 6to4). An IPv4 address mapped into IPv6 counts as itself. What is no address is special too.
+ * True for everything that is not global unicast: every range of the IANA registries of special-purpose
+ * addresses (RFC 6890 and its successors), multicast, and forms that contain an IPv4 address (compatible,
+ * NAT64, Teredo, 6to4). An IPv4 address mapped into IPv6 is treated as the IPv4 address. Text that is not an
+ * address is special too.
  */
 export function isSpecialAddress(address: string): boolean {
   if (isIP(address) === 0) return true;
   const parsed = ipaddr.process(address);
   if (parsed.range() !== "unicast") return true;
-  // Of IPv6 only this eighth is given out; the rest is reserved, or of a kind not thought of yet.
+  // Only this eighth of IPv6 is allocated; the rest is reserved, or for uses not defined yet.
   return parsed instanceof ipaddr.IPv6 && !parsed.match(GLOBAL_UNICAST, 3);
 }
 
@@ -29,7 +30,7 @@ export class RefusedAddress extends Error {
 
 type Resolve = typeof lookup;
 
-/** Looks a name up, and fails with {@link RefusedAddress} when it leads to special addresses only. */
+/** Resolves a name, and fails with {@link RefusedAddress} when it leads to special addresses only. */
 export const publicLookup: LookupFunction = publicLookupBy(lookup);
 
 /** @param resolve as `dns.lookup` */
@@ -55,7 +56,7 @@ export function publicOnly(host: string): { readonly host: string; readonly look
   return { host, lookup: publicLookup };
 }
 
-/** The last look, when a socket is connected and before anything is written. @throws RefusedAddress */
+/** The last check, when a socket is connected and before anything is written. @throws RefusedAddress */
 export function requirePublicPeer({ remoteAddress }: Pick<Socket, "remoteAddress">): void {
   if (isSpecialAddress(remoteAddress ?? "")) throw new RefusedAddress("connected to a special address");
 }

@@ -1,11 +1,11 @@
-/** What a log may say of an error: an SDK's message may quote what the SDK was given, so it is left out. */
+/** How an error is logged: an SDK's message may quote the SDK's input, so it is left out. */
 
 const FRAMES = 5;
 const CAUSES = 3;
 /** A line of a stack that names a place in code, and nothing else. */
 const FRAME = /^\s+at (?:.*\()?[^()]*:\d+:\d+\)?$/;
 
-/** Name, code, our own message, and where it was thrown; the same of its causes. For pino's `err`. */
+/** Name, code, message if it is ours, and where it was thrown; the same for its causes. For pino's `err`. */
 export function describeError(error: unknown, causes = CAUSES): Record<string, unknown> {
   if (!(error instanceof Error)) return { name: typeof error };
   const code = "code" in error && typeof error.code === "string" ? { code: error.code } : {};
@@ -22,7 +22,7 @@ export function describeError(error: unknown, causes = CAUSES): Record<string, u
   };
 }
 
-/** The nearest calls first. The message, which the stack repeats, may have lines that look like calls. */
+/** The innermost calls first. The stack repeats the message, whose lines may look like calls. */
 export function framesOf({ stack, message }: Error): string[] {
   if (typeof stack !== "string") return [];
   const at = message === "" ? -1 : stack.indexOf(message);

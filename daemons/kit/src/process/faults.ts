@@ -1,9 +1,10 @@
 /**
- * What reaches the process because nobody handled it: a rejected promise, an exception in a callback.
+ * Handles errors that nobody caught: rejected promises and exceptions in callbacks.
  *
- * A rejection ends nothing: the code that dropped it has gone on already. After an exception a callback stopped
- * half way. When the exception belongs to a part that can be started again alone, that part is; else nobody
- * knows what is left in which state, and the process stops cleanly and with a failure, to be started again.
+ * A rejection ends nothing: the code that ignored it has continued already. An exception leaves a callback
+ * half done. When the exception belongs to a part that can be restarted alone, that part is restarted.
+ * Otherwise the state is unknown, and the process stops cleanly with a failure exit code, so that it is
+ * started again.
  */
 import type { Logger } from "pino";
 import { framesOf } from "./describe-error.ts";
@@ -15,20 +16,21 @@ export interface FaultOptions {
   /** Asks for a clean stop with a failure. */
   readonly fail: (reason: string) => void;
   /**
-   * Gives a fault of either kind to the identity whose code it was, whose connection then ends; see `claimStrayError`.
+   * Gives a fault of either kind to the identity whose code caused it; its connection then ends. See
+   * `claimStrayError`.
    *
    * @returns whether there is such an identity
    */
   readonly claim?: (error: unknown) => boolean;
   /**
-   * Starts the part again that an exception belongs to. Called in the asynchronous context of the exception.
+   * Restarts the part that an exception belongs to. Called in the asynchronous context of the exception.
    *
    * @returns whether there is such a part
    */
   readonly contain?: (error: unknown) => boolean;
   /** Names the part, in the asynchronous context of the fault. Default: none. */
   readonly partOf?: () => string | undefined;
-  /** Told of every one, also of those that are not logged. */
+  /** Called for every fault, also for those that are not logged. */
   readonly onFault?: (kind: FaultKind, part: string | undefined) => void;
   /** Emits the faults. Default: this process. */
   readonly source?: Pick<NodeJS.EventEmitter, "on" | "off">;
@@ -38,7 +40,7 @@ const LOG_AGAIN_AFTER_MS = 60_000;
 const KEPT_PLACES = 100;
 const LONGEST_PLACE = 300;
 
-/** From now until disposed, faults are logged, counted and contained. */
+/** From now on until disposed, faults are logged, counted and contained. */
 export function watchFaults(options: FaultOptions): Disposable {
   const { log, fail, claim, contain, partOf, onFault, source = process } = options;
   const places = new Places();
@@ -81,11 +83,11 @@ function placeOf(error: unknown): string {
   return place.slice(0, LONGEST_PLACE);
 }
 
-/** A fault that repeats must not fill the disk: one line a minute of each place. */
+/** A repeated fault must not fill the disk: one line a minute for each place. */
 class Places {
   readonly #last = new Map<string, { at: number; times: number }>();
 
-  /** @returns how many there were since the last line, or undefined when none is due */
+  /** @returns the number of faults since the last line, or undefined when no line is due */
   seen(place: string): number | undefined {
     const now = performance.now();
     const key = this.#last.has(place) || this.#last.size < KEPT_PLACES ? place : "others";

@@ -1,4 +1,4 @@
-/** What every program does about its own process: when to stop, what to do about faults, where its log goes. */
+/** What every program does about its own process: when to stop, how to handle faults, where to log. */
 export { type FaultKind, type FaultOptions, watchFaults } from "./faults.ts";
 export { logDestination } from "./log-destination.ts";
 export { LOG_OPTIONS } from "./log-options.ts";

@@ -1,8 +1,9 @@
 import { type DestinationStream, pino } from "pino";
 
 /**
- * Standard error, for a logger. When nothing can be written to it any more, as after its terminal was closed, lines
- * are dropped: pino alone would try for ever to write the last one before the process may end.
+ * Standard error, for a logger. When nothing can be written to it any more, for example after its terminal
+ * was closed, lines are dropped: pino alone would try for ever to write the last one before the process may
+ * end.
  */
 export function logDestination(): DestinationStream {
   const destination = pino.destination({ dest: 2, sync: false });

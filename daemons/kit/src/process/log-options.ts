@@ -2,8 +2,8 @@ import type { LoggerOptions } from "pino";
 import { describeError } from "./describe-error.ts";
 
 /**
- * For every logger: errors are described without what other libraries wrote in them. Pino takes the message of
- * an error under its error key as the line's own, so that key is one that nobody uses.
+ * Options for every logger: errors are described without messages of other libraries. Pino uses the message
+ * of an error under its error key as the message of the line, so that key is set to one that nobody uses.
  */
 export const LOG_OPTIONS = {
   errorKey: "thrown",

@@ -1,12 +1,12 @@
 /**
  * When a process is asked to end, and how long it may take.
  *
- *     running ──signal──▶ stopping ──1 s──▶ told so ──signal──▶ ended by force
- *                            └────────────30 s──────────────▶ ended by force
+ *     running ──signal──▶ stopping ──1 s──▶ message ──signal──▶ forced end
+ *                            └────────────30 s──────────────▶ forced end
  *
- * One request often comes as several signals: a terminal sends Ctrl-C to every process of its group, and npm
- * passes its own copy on. So all signals are one request until a message has said that the next one forces
- * the end. The handlers stay until the process has ended: a late copy must not end it half way.
+ * One request often arrives as several signals: a terminal sends Ctrl-C to every process of its group, and
+ * npm passes on its own copy. So all signals are one request until a message has announced that the next one
+ * forces the end. The handlers stay until the process has ended: a late copy must not end it half way.
  */
 import { constants } from "node:os";
 
@@ -16,7 +16,7 @@ export type StopSignal = (typeof STOP_SIGNALS)[number];
 export interface StopRequest {
   /** Aborted at the first signal, or at a fault; the reason is a text. */
   readonly signal: AbortSignal;
-  /** A fault asked for it, so the exit code must not be 0. */
+  /** A fault asked for the stop, so the exit code must not be 0. */
   readonly failed: boolean;
   /** Asks for a stop because of a fault of the process itself. */
   readonly fail: (reason: string) => void;
@@ -25,7 +25,7 @@ export interface StopRequest {
 export interface StopOptions {
   /** Emits the signals. Default: this process. */
   readonly source?: Pick<NodeJS.EventEmitter, "on">;
-  /** Tells the person at the terminal, a line without its end. Default: standard error. */
+  /** Prints a line, without its line end, to the person at the terminal. Default: standard error. */
   readonly tell?: (line: string) => void;
   /** Ends the process at once. Default: `process.exit`. */
   readonly end?: (code: number) => void;

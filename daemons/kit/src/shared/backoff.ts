@@ -1,11 +1,11 @@
 export interface BackoffOptions {
   readonly firstMs: number;
   readonly maxMs: number;
-  /** 0 to 1; `Math.random` unless a test says otherwise. */
+  /** 0 to 1; `Math.random` unless a test sets it. */
   readonly random?: () => number;
 }
 
-/** Doubling from `firstMs` to `maxMs`, of which the upper half is random. `failures` counts from 1. */
+/** Doubles from `firstMs` to `maxMs`; the upper half is random. `failures` counts from 1. */
 export function backoffMs(
   failures: number,
   { firstMs, maxMs, random = Math.random }: BackoffOptions,

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Clock as BusClock, sleep } from "@linkspan/fabric";
 
-/** Time as the kit sees it; the simulation brings a virtual one. */
+/** The kit's source of time; the simulation provides a virtual one. */
 export interface Clock {
   now(): Date;
-  /** Milliseconds that never go back; only differences mean something. */
+  /** Monotonic milliseconds; only differences have a meaning. */
   monotonicMs(): number;
   /** Rejects with the signal's reason as `cause` when it is aborted first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
@@ -16,7 +16,7 @@ export const systemClock: Clock = {
   sleep: (ms, signal) => delay(ms, undefined, signal === undefined ? {} : { signal }),
 };
 
-/** Sleeps, or until aborted; never rejects for that. */
+/** Sleeps for the given time, or until aborted; the abort does not make it reject. */
 export async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
   try {
     await clock.sleep(ms, signal);
@@ -25,7 +25,7 @@ export async function pause(clock: Clock, ms: number, signal: AbortSignal): Prom
   }
 }
 
-/** The bus's notion of a clock on ours. */
+/** The bus's clock interface on the kit's clock. */
 export function asBusClock(clock: Clock): BusClock {
   return {
     now: () => clock.monotonicMs(),
@@ -39,7 +39,7 @@ export function asBusClock(clock: Clock): BusClock {
   };
 }
 
-/** Ours on the bus's, such as the simulator's; `start` is the wall time at its zero. */
+/** The kit's clock on the bus's, such as the simulator's; `start` is the wall time at its zero. */
 export function fromBusClock(clock: BusClock, start: Date): Clock {
   return {
     now: () => new Date(start.getTime() + clock.now()),

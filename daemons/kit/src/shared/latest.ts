@@ -1,8 +1,8 @@
 /**
  * Sends values of which only the newest counts: states, checkpoints, health.
  *
- * One send is under way at a time; what is offered meanwhile replaces what waits, so memory is one value
- * and readers never see an older value after a newer one. A failed send is tried again with backoff,
+ * One send is in progress at a time. A value that is offered meanwhile replaces the waiting one, so memory is
+ * one value and readers never see an older value after a newer one. A failed send is retried with backoff,
  * with the newest value.
  */
 import { isFabricError } from "@linkspan/envelopes";
@@ -37,7 +37,7 @@ export class Latest<T> {
     });
   }
 
-  /** Resolves when nothing waits, without keeping the distance; never rejects. */
+  /** Resolves when no value waits; sends without the delay between two sends; never rejects. */
   async flush(): Promise<void> {
     this.#flushing = true;
     this.#hurry.abort();
@@ -59,7 +59,7 @@ export class Latest<T> {
       } catch (error) {
         if (signal.aborted) return;
         onError(error);
-        // What no envelope can hold will not be held the next time either; a newer value may be.
+        // A value that does not fit an envelope will not fit the next time either; a newer value may.
         if (isFabricError(error) && error.code.startsWith("envelope.")) continue;
         this.#next ??= { value };
         await pause(clock, backoffMs(++failures, { firstMs: 100, maxMs: 5_000 }), signal);

@@ -1,4 +1,4 @@
-/** Lets at most `places` in at a time, first come first served. */
+/** A semaphore: lets at most `places` callers in at a time, in the order of their calls. */
 export class Semaphore {
   #free: number;
   readonly #waiting: Waiter[] = [];

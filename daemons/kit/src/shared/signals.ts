@@ -20,7 +20,7 @@ export function childOf(...signals: readonly AbortSignal[]): AbortController {
   return child;
 }
 
-/** Waits for `work`, but not longer; what comes later is its own affair. Rejects when `work` does in time. */
+/** Waits for `work`, at most `ms`; a later result or error is ignored. Rejects when `work` does in time. */
 export async function within(ms: number, work: PromiseLike<unknown>): Promise<void> {
   const timer = new AbortController();
   const late = delay(ms, undefined, { signal: timer.signal }).catch(() => undefined);

@@ -1,6 +1,6 @@
 import type { Clock } from "./clock.ts";
 
-/** Keeps a distance between starts, so that a restart is no storm of logins. */
+/** Keeps a delay between starts, so that a restart does not cause many logins at once. */
 export class Spacing {
   readonly #everyMs: number;
   readonly #clock: Clock;
@@ -11,7 +11,7 @@ export class Spacing {
     this.#clock = clock;
   }
 
-  /** Resolves when it is the caller's turn; first come first served. */
+  /** Resolves when it is the caller's turn, in the order of the calls. */
   async turn(signal: AbortSignal): Promise<void> {
     const nowMs = this.#clock.monotonicMs();
     const atMs = Math.max(nowMs, this.#nextMs);
