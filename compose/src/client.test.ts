@@ -1,4 +1,4 @@
-/** Against a server that answers as the API does, and as others do. */
+/** Against a server that answers like the API, and servers that answer differently. */
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";

@@ -1,17 +1,19 @@
-/** The HTTP API as commands see it. */
+/** The HTTP API, as the commands use it. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { CODES, type ErrorCode, FabricError } from "@linkspan/envelopes";
 import type { Config } from "./config.ts";
 import { parseEvents, type StreamEvent } from "./sse.ts";
 
-/** Where the all-in-one leaves its owner's token and its address for the commands beside it. */
+/**
+ * Files in which the all-in-one stores its owner's token and its address for commands on the same machine.
+ */
 export const TOKEN_FILE = "owner.token";
 export const URL_FILE = "api.url";
 
 export interface Client {
   readonly url: string;
-  /** As configured: the one that requests are about. */
+  /** The configured workspace: the one that requests are about. */
   readonly workspace: string | undefined;
   get<T>(path: string): Promise<T>;
   send<T>(
@@ -24,13 +26,13 @@ export interface Client {
   stream(path: string, signal: AbortSignal, lastEventId?: string): AsyncIterable<StreamEvent>;
 }
 
-/** @throws FabricError `request.unauthorized` when no token is to be found */
+/** @throws FabricError `request.unauthorized` when no token is found */
 export async function connect(config: Config): Promise<Client> {
   const url = await addressOf(config);
   const token = config.token ?? (await readToken(config.data));
   const own = {
     authorization: `Bearer ${token}`,
-    // `*` is no workspace: a token for all of them acts for all when it names none.
+    // `*` is not a workspace: a token for all workspaces acts for all of them when it names none.
     ...(config.workspace !== undefined &&
       config.workspace !== "*" && { "x-linkspan-workspace": config.workspace }),
   };
@@ -67,7 +69,7 @@ export async function connect(config: Config): Promise<Client> {
   };
 }
 
-/** Where the API answers, as configured, or as the one that runs on this data directory left it. */
+/** The API's address: as configured, or as stored by the all-in-one that runs on this data directory. */
 export async function addressOf({ core_url, data, host, port }: Config): Promise<string> {
   const written = async () => (await readFile(join(data, URL_FILE), "utf8").catch(() => "")).trim();
   return (core_url ?? ((await written()) || `http://${host}:${port}`)).replace(/\/$/, "");
@@ -90,7 +92,7 @@ async function parse<T>(response: Response): Promise<T> {
   return (text === "" ? undefined : JSON.parse(text)) as T;
 }
 
-/** What the API answers, or, when something else answers in its place, only that. */
+/** The API's answer. When another program answers in its place, reports only that. */
 async function problem(response: Response): Promise<FabricError> {
   const text = await response.text();
   const told = parseProblem(text);

@@ -1,10 +1,12 @@
-/** How a command says that it failed: one sentence and the code, a stack only for a fault of our own. */
+/**
+ * How a command reports a failure: one sentence and the code, and a stack only for a fault in our own code.
+ */
 import type { ErrorCode } from "@linkspan/envelopes";
 
 interface Complaint {
   readonly detail: string;
   readonly code?: ErrorCode;
-  /** What the code advises. */
+  /** The advice that belongs to the code. */
   readonly help?: string;
 }
 

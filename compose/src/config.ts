@@ -1,5 +1,6 @@
 /**
- * One configuration for every role: `LINKSPAN_*` variables over one YAML file over defaults.
+ * One configuration for every role: `LINKSPAN_*` variables override one YAML file, which overrides the
+ * defaults.
  *
  * The table is the source: parsing, `linkspan config` and `.env.example` are made from it.
  */
@@ -26,7 +27,7 @@ const addresses = z.preprocess(
   z.array(z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()], "not an address or CIDR range")),
 );
 
-/** Every setting: its schema and what it is for. Names in the file are these; variables are `LINKSPAN_` and upper case. */
+/** Every setting: its schema and its purpose. Names are for the file; variables: `LINKSPAN_` and upper case. */
 const SETTINGS = {
   port: [z.coerce.number().int().min(0).max(65_535).default(8_787), "Port of the HTTP API"],
   host: [z.string().min(1).default("127.0.0.1"), "Address the HTTP API listens on"],
@@ -170,9 +171,9 @@ const Schema = z.strictObject(
 export type Config = z.output<typeof Schema>;
 
 const PREFIX = "LINKSPAN_";
-/** Read by the daemons' own entry points and by the tests, or before this, and not here. */
+/** Read by the daemons' own entry points and by the tests, or earlier, and not here. */
 const ELSEWHERE = /^LINKSPAN_(DAEMON_|TEST_|CONFIG$)/;
-/** Settings that hold a secret: each may also stand in a file that `LINKSPAN_<NAME>_FILE` names. */
+/** Settings that contain a secret: each may also be in a file that `LINKSPAN_<NAME>_FILE` names. */
 const SECRETS = ["database_url", "amqp_url", "redis_url", "token"] as const satisfies (keyof Settings)[];
 
 export class ConfigError extends Error {
@@ -180,7 +181,7 @@ export class ConfigError extends Error {
 }
 
 /**
- * Pure. Variables win over the file.
+ * Pure. Variables override the file.
  *
  * @param file parsed YAML, or undefined when there is none
  * @throws ConfigError that names every fault at once, and no value
@@ -290,7 +291,9 @@ export function envExample(): string {
   return `# Settings of Linkspan, with their defaults. A YAML file that LINKSPAN_CONFIG names holds the same, in lower\n# case without the prefix; variables win over it.\n\n${lines.join("\n")}`;
 }
 
-/** Bus and database live in this process, under the data directory's lock: nobody else can hold anything. */
+/**
+ * Bus and database run in this process, under the data directory's lock: no other process can hold anything.
+ */
 export function isAlone({ amqp_url, database_url }: Config): boolean {
   return amqp_url === undefined && database_url === undefined;
 }

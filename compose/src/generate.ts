@@ -1,4 +1,4 @@
-/** Writes what is generated from this package: `npx node compose/src/generate.ts`. */
+/** Writes the files that are generated from this package: `npx node compose/src/generate.ts`. */
 import { writeFileSync } from "node:fs";
 import { envExample } from "./config.ts";
 

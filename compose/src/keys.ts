@@ -1,4 +1,4 @@
-/** Signing keys on disk: one file per key, readable by its owner only, made on first use. */
+/** Signing keys on disk: one file per key, readable by its owner only, created on first use. */
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { link, mkdir, open, readFile, rm } from "node:fs/promises";
@@ -12,7 +12,10 @@ import {
   toBase64url,
 } from "@linkspan/envelopes";
 
-/** @returns 32 bytes kept in `<data>/<name>`, drawn on first use; of two that start at once, both get the same */
+/**
+ * @returns 32 bytes stored in `<data>/<name>`, generated on first use; two processes that start at once get
+ *   the same
+ */
 export async function seedFile(data: string, name: string): Promise<Uint8Array> {
   const path = join(data, name);
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
@@ -20,7 +23,7 @@ export async function seedFile(data: string, name: string): Promise<Uint8Array> 
   return parseSeed(await readFile(path, "utf8"), path);
 }
 
-/** The file appears whole or not at all, whenever the process may end. */
+/** The file appears completely or not at all, whenever the process ends. */
 async function drawSeed(path: string): Promise<void> {
   const draft = `${path}.${randomBytes(6).toString("hex")}`;
   try {
@@ -50,7 +53,7 @@ export async function signerFile(data: string, name: string): Promise<Signer> {
 
 const TEN_YEARS_MS = 10 * 365 * 86_400_000;
 
-/** A record for a key that this installation made itself. */
+/** A record for a key that this installation generated itself. */
 export function ownRecord(
   signer: Signer,
   holder: Pick<KeyRecord, "issuers" | "purposes" | "services"> & { readonly seal?: Uint8Array },

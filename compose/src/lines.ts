@@ -1,14 +1,17 @@
 /**
- * Lines of bytes. Only a line feed ends one: `node:readline` also ends lines at U+2028, which JSON holds
- * unescaped, and decodes before anybody could see that the bytes were not UTF-8.
+ * Splits bytes into lines. Only a line feed ends a line. `node:readline` also splits at U+2028, which JSON
+ * contains unescaped, and decodes before invalid UTF-8 could be detected.
  */
 
 const LINE_FEED = 0x0a;
 
-/** A line longer than this is cut off, so that a stream without line feeds does not fill the memory. */
+/** A longer line is cut off, so that a stream without line feeds does not fill the memory. */
 export const MAX_LINE_BYTES = 16 * 1_048_576;
 
-/** Each line without its end; one that is too long comes as undefined. The last needs no line feed. */
+/**
+ * Yields each line without its line feed; a line that is too long comes as undefined. The last needs no line
+ * feed.
+ */
 export async function* linesOf(
   input: AsyncIterable<Uint8Array>,
   maxBytes = MAX_LINE_BYTES,

@@ -1,4 +1,7 @@
-/** Entry of the `linkspan` command. Compiled code is kept beside the packages, so that filters answer at once. */
+/**
+ * Entry point of the `linkspan` command. Compiled code is cached beside the packages, so that filters start
+ * quickly.
+ */
 import { enableCompileCache } from "node:module";
 import { fileURLToPath } from "node:url";
 

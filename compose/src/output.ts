@@ -1,4 +1,4 @@
-/** How commands speak: JSON lines with `--json`, else a sentence; colour only on a terminal. */
+/** Output of commands: JSON lines with `--json`, otherwise sentences; colour only on a terminal. */
 import { styleText } from "node:util";
 
 export interface Output {
@@ -6,14 +6,14 @@ export interface Output {
   result(object: unknown, text: string): void;
   /** A sentence between results, for people only. */
   say(text: string): void;
-  /** What is going on, for people who wait at a terminal. */
+  /** Progress, for people who wait at a terminal. */
   progress(text: string): void;
   good(text: string): string;
   bad(text: string): string;
   dim(text: string): string;
 }
 
-/** `NO_COLOR` (no-color.org) is heeded. */
+/** Respects `NO_COLOR` (no-color.org). */
 export function outputTo(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteStream, json: boolean): Output {
   const colour = stdout.isTTY && !json && !process.env["NO_COLOR"];
   const paint = (style: "green" | "red" | "dim") => (text: string) =>

@@ -1,6 +1,7 @@
 /**
- * The `linkspan` command: its grammar is in `grammar/`, the work of each command in `commands/`. What a command
- * needs is loaded when it is asked for: a filter must not wait for a database driver.
+ * The `linkspan` command: its grammar is in `grammar/`, the implementation of each command in `commands/`.
+ * The modules of a command are loaded only when it is used: a filter must not wait for a database driver to
+ * load.
  */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
@@ -13,7 +14,7 @@ import { operandsLast } from "./grammar/operands.ts";
 import { runCommands } from "./grammar/run.ts";
 import { type Env, toolsFor } from "./tools.ts";
 
-/** @returns the exit code: 0 done, 1 not done */
+/** @returns the exit code: 0 success, 1 failure */
 export async function run(argv: readonly string[], env: Env): Promise<number> {
   const program = new Command("linkspan")
     .description("A message-queue connector fabric: chat platforms for a backend's users, as themselves.")

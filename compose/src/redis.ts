@@ -1,11 +1,11 @@
-/** Asks a Redis server whether it lets us in: AUTH and PING, in its own protocol (RESP). */
+/** Checks whether a Redis server accepts our connection: AUTH and PING, in its own protocol (RESP). */
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { connect as connectTls } from "node:tls";
 
 const DEFAULT_PORT = 6_379;
 
-/** @throws Error with what the server said, or of the network */
+/** @throws Error with the server's message, or of the network */
 export async function askRedis(url: string, timeoutMs: number): Promise<void> {
   const { protocol, hostname, port, username, password } = new URL(url);
   const at = { host: hostname.replaceAll(/^\[|\]$/g, ""), port: Number(port || DEFAULT_PORT) };

@@ -1,13 +1,15 @@
-/** Server-sent events (WHATWG HTML, section 9.2.6) from a body of bytes, however it is cut into chunks. */
+/**
+ * Parses server-sent events (WHATWG HTML, section 9.2.6) from a body of bytes, whatever the chunk boundaries.
+ */
 
 export interface StreamEvent {
-  /** The last id seen so far, this event's or an earlier one's. */
+  /** The last id seen so far, of this event or an earlier one. */
   readonly id: string | undefined;
   readonly event: string;
   readonly data: string;
 }
 
-/** Comments, and blocks without data, are dropped; so is an event that the stream's end cut off. */
+/** Drops comments, blocks without data, and an event that the end of the stream cut off. */
 export async function* parseEvents(body: AsyncIterable<Uint8Array>): AsyncGenerator<StreamEvent, void> {
   let id: string | undefined;
   let event = "";
@@ -28,13 +30,13 @@ export async function* parseEvents(body: AsyncIterable<Uint8Array>): AsyncGenera
   }
 }
 
-/** Ended by CR, LF or both; a first byte order mark is skipped. */
+/** Lines end with CR, LF or both; a leading byte order mark is skipped. */
 async function* textLines(body: AsyncIterable<Uint8Array>): AsyncGenerator<string, void> {
   const decoder = new TextDecoder();
   let rest = "";
   for await (const chunk of body) {
     rest += decoder.decode(chunk, { stream: true });
-    // A CR at the end may be half of a CR LF whose LF is still to come.
+    // A CR at the end may be half of a CR LF whose LF has not arrived yet.
     const end = rest.endsWith("\r") ? rest.length - 1 : rest.length;
     const lines = rest.slice(0, end).split(/\r\n|\n|\r/);
     rest = (lines.pop() ?? "") + rest.slice(end);

@@ -1,4 +1,4 @@
-/** A line of bytes to a JSON value, refusing what a lenient parser would change without a word. */
+/** Parses a line of bytes as JSON, and refuses what a lenient parser would change silently. */
 import { isUtf8 } from "node:buffer";
 import { FabricError } from "@linkspan/envelopes";
 
@@ -43,7 +43,7 @@ function membersWritten(text: string): number {
   return members;
 }
 
-/** Without recursion: what `JSON.parse` takes may nest as deeply as it likes. */
+/** Without recursion: `JSON.parse` accepts any depth of nesting. */
 function membersKept(value: unknown): number {
   let members = 0;
   const open: unknown[] = [value];

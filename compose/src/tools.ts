@@ -1,4 +1,4 @@
-/** What the grammar hands to a command: its output, its configuration, the API, and when to stop. */
+/** What the grammar passes to a command: its output, its configuration, the API, and when to stop. */
 import { type StopRequest, stopOnSignals } from "@linkspan/daemon-kit/stop";
 import type { Client } from "./client.ts";
 import type { Config } from "./config.ts";
@@ -19,9 +19,9 @@ export interface Tools {
   readonly config: (overrides?: Env) => Promise<Config>;
   /** @throws ConfigError, FabricError `request.unauthorized` */
   readonly client: () => Promise<Client>;
-  /** From now on signals ask for a stop instead of ending the process. */
+  /** From now on signals request a stop instead of ending the process. */
   readonly stopRequest: () => StopRequest;
-  /** The command ran, and its answer is no. */
+  /** The command ran, and its result is negative. */
   readonly fail: () => void;
   readonly exitCode: () => number;
 }
@@ -55,7 +55,9 @@ export function toolsFor(env: Env, options: () => CommonOptions): Tools {
   };
 }
 
-/** `linkspan events --follow | head -1` ends when `head` does, without a word; so when the terminal is closed. */
+/**
+ * `linkspan events --follow | head -1` ends silently when `head` does; the same when the terminal is closed.
+ */
 function quitWhenNobodyReads(error: NodeJS.ErrnoException): void {
   if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
   process.exit();

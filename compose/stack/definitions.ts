@@ -1,16 +1,17 @@
 /**
- * What a fresh RabbitMQ is told: the namespace's vhost, and one user per program with no more rights than it
- * needs. Exchanges and queues are not here: the core declares the exchange and the dead letters, and each program
- * its own queues. A daemon may not declare, and so not delete, what is everybody's; it makes sure of it passively.
+ * The definitions for a new RabbitMQ: the namespace's vhost, and one user per program with only the rights
+ * that it needs. Exchanges and queues are not here: the core declares the exchange and the dead-letter queue,
+ * and each program its own queues. A daemon may not declare, and so not delete, shared objects; it checks
+ * passively that they exist.
  *
  * The vhost is the boundary between tenants that must not trust each other. Within it, resource permissions
- * keep a daemon to its own queues and topic permissions to its own routing keys. Every pattern is anchored at
- * both ends: RabbitMQ searches, so `irc` alone would match `irc2`. Nobody may write to the
+ * restrict a daemon to its own queues and topic permissions to its own routing keys. Every pattern is
+ * anchored at both ends: RabbitMQ searches, so `irc` alone would match `irc2`. Nobody may write to the
  * default exchange, which would reach any queue by its name.
  *
- * Dead letters have one key per reporter, `bridge.dead.<service>.<instance|_>`, and each user may write its own
- * only. What reaches the dead letters by another key (a CC or BCC header before RabbitMQ 4) shows that key, and
- * is not believed.
+ * Dead letters have one key per reporter, `bridge.dead.<service>.<instance|_>`, and each user may write only
+ * with its own. A message that reaches the dead-letter queue by another key (a CC or BCC header before
+ * RabbitMQ 4) has that key, and its reporter is not trusted.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { actionsOf, PRIMARY } from "@linkspan/envelopes";
@@ -18,7 +19,7 @@ import { actionsOf, PRIMARY } from "@linkspan/envelopes";
 export interface Participant {
   readonly user: string;
   readonly password: string;
-  /** The core, the one instance that a daemon's user may be, or a backend. */
+  /** The core, the single instance of a daemon's user, or a backend. */
   readonly role: { readonly kind: "core" } | Daemon | Backend;
 }
 
@@ -38,14 +39,14 @@ interface Rights {
   readonly configure: string;
   readonly write: string;
   readonly read: string;
-  /** Routing keys on the exchange `bridge`: published with, bound by. */
+  /** Routing keys on the exchange `bridge`: for publishing and for binding. */
   readonly publishes: string;
   readonly binds: string;
 }
 
 export const EXCHANGE = "bridge";
 
-/** A definitions file, as `load_definitions` and `rabbitmqctl import_definitions` read it. */
+/** A definitions file, in the format of `load_definitions` and `rabbitmqctl import_definitions`. */
 export function definitions(vhost: string, participants: readonly Participant[]) {
   const each = participants.map(({ user, role }) => ({ user, vhost, rights: rightsOf(role) }));
   return {
@@ -79,7 +80,7 @@ export function rightsOf(role: Participant["role"]): Rights {
 const PARTITION = "p[0-9]{2}";
 const BOOT = "[A-Za-z0-9_-]+";
 
-/** It speaks to every daemon and hears all of them; its own queues are the only ones that it reads. */
+/** It publishes to every daemon and receives from all of them; it reads only its own queues. */
 function coreRights(): Rights {
   const own = oneOf("bridge", "bridge\\.(dead|replay)", "core\\..+", "vault\\..+", "reply\\.core\\._\\..+");
   const route = `[a-z][a-z0-9_]*\\.(_|[a-z0-9][a-z0-9_-]*)\\.[a-z][a-z0-9_]*\\.${PARTITION}`;
@@ -97,7 +98,10 @@ function coreRights(): Rights {
   };
 }
 
-/** It publishes what daemons tell the core, as its own instance only, and asks the core and the vault. */
+/**
+ * It publishes a daemon's messages to the core, only as its own instance, and sends requests to the core and
+ * the vault.
+ */
 function daemonRights({ service, instance }: Daemon): Rights {
   const shard = instance === PRIMARY ? "_" : instance;
   const tells = actionsOf(service)
@@ -106,7 +110,7 @@ function daemonRights({ service, instance }: Daemon): Rights {
   const own = [`${service}\\.${instance}\\..+`, `reply\\.${service}\\.${shard}\\..+`];
   return {
     configure: oneOf(...own),
-    // To bind a queue is to write to it and to read from the exchange.
+    // Binding a queue requires the rights to write to it and to read from the exchange.
     write: oneOf("bridge", ...own),
     read: oneOf("bridge", ...own),
     publishes: oneOf(
@@ -124,7 +128,7 @@ function daemonRights({ service, instance }: Daemon): Rights {
   };
 }
 
-/** It submits intents, and hears the answers to them. */
+/** It submits intents, and receives the answers to them. */
 function backendRights({ name }: Backend): Rights {
   const own = `reply\\.backend\\.${name}\\..+`;
   return {
@@ -140,7 +144,7 @@ function oneOf(...patterns: string[]): string {
   return `^(${patterns.join("|")})$`;
 }
 
-/** RabbitMQ's form: base64 of a four-byte salt and the SHA-256 of salt and password. */
+/** RabbitMQ's format: base64 of a four-byte salt and the SHA-256 of salt and password. */
 function passwordHash(password: string): string {
   const salt = randomBytes(4);
   const hash = createHash("sha256").update(salt).update(password, "utf8").digest();

@@ -1,6 +1,6 @@
 /**
- * Draws the stack's secrets, once, into `compose/stack/secrets` (never committed):
- * `npx node compose/stack/prepare.ts`. What is there already is kept; the broker's definitions follow the version.
+ * Generates the stack's secrets, once, in `compose/stack/secrets` (never committed): `npx node
+ * compose/stack/prepare.ts`. Existing secrets are kept; the broker's definitions follow the version.
  */
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -47,7 +47,7 @@ export function secrets(draw: () => string): Record<string, string> {
 }
 
 /**
- * Secrets that are there are kept. The broker's definitions are written anew with the same passwords, because
+ * Existing secrets are kept. The broker's definitions are written again with the same passwords, because
  * rights change with versions.
  *
  * @returns false when there were secrets already
@@ -66,7 +66,7 @@ export function prepare(directory: string): boolean {
   return true;
 }
 
-/** Read by the containers' own accounts; the directory keeps everybody else out. */
+/** The containers' own accounts read it; the directory's mode excludes all other users. */
 function write(directory: string, name: string, text: string): void {
   const path = join(directory, name);
   rmSync(path, { force: true });

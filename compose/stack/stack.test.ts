@@ -1,4 +1,4 @@
-/** The container stack, as far as it can be told without running it. */
+/** Checks the container stack without running it. */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -46,7 +46,7 @@ const { services, secrets, volumes, networks } = parse(text, { merge: true }) as
 const ours = Object.entries(services).filter(([, { image }]) => image === "linkspan");
 const drawn = drawSecrets(() => "drawn");
 
-/** The configuration that a service's own environment makes, its secrets read. */
+/** The configuration that results from a service's own environment, with its secrets read. */
 function configOf({ environment = {}, command = [] }: Service): Config {
   const roles = command[command.indexOf("--roles") + 1];
   const env = Object.entries(environment).map(([name, value]): [string, string] => {

@@ -1,7 +1,7 @@
 import { FabricError, isFabricError } from "@linkspan/envelopes";
 import type { Transaction } from "./store/transaction.ts";
 
-/** What the vault has done or refused. Names and numbers only; never a field of a credential. */
+/** What the vault has done or refused. Names and numbers only, never a field of a credential. */
 export interface VaultAuditEntry {
   readonly workspaceId: string;
   /** Issuer string: `core`, or the daemon that asked. */
@@ -18,16 +18,18 @@ export interface VaultAuditEntry {
     | "vault.write_back"
     | "vault.revoke"
     | "vault.refused";
-  /** The identity; the workspace where all of it is meant. */
+  /** The identity; the workspace when the entry concerns the whole workspace. */
   readonly subject: string;
   readonly detail: Readonly<Record<string, string | number | boolean>>;
 }
 
-/** Writes an entry through the transaction that it tells of: both are committed, or neither. */
+/**
+ * Writes an entry in the same transaction as the change that it describes: both are committed, or neither.
+ */
 export type Audit = (tx: Transaction, entry: VaultAuditEntry) => Promise<void>;
 
 /**
- * Nothing is released that was not audited first.
+ * Nothing is released before its audit entry is written.
  *
  * @throws FabricError `vault.unavailable`, or the audit's own error
  */

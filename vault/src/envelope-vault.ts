@@ -13,7 +13,7 @@ import { MAX_HAND_OVER_MS, type Vault, type VaultHealth } from "./vault.ts";
 
 export interface EnvelopeVaultOptions {
   readonly store: SecretStore;
-  /** Disposed of by whoever made it. */
+  /** The creator disposes of it. */
   readonly backend: KeyBackend;
   readonly audit: Audit;
   readonly now?: () => Date;
@@ -23,9 +23,12 @@ export interface EnvelopeVaultOptions {
 const REWRAP_BATCH = 50;
 const KEEP_LEASES_MS = 86_400_000;
 
-/** The vault on envelope encryption: a store that sees ciphertext only, and a key backend that sees keys only. */
+/**
+ * The vault with envelope encryption: a store that sees ciphertext only, and a key backend that sees keys
+ * only.
+ */
 export class EnvelopeVault implements Vault {
-  /** What daemons may do, through the fabric. */
+  /** The operations that daemons may request, through the fabric. */
   readonly leases: CredentialLeases;
   readonly #store: SecretStore;
   readonly #backend: KeyBackend;

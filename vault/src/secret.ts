@@ -1,18 +1,18 @@
 import { inspect } from "node:util";
 
 /**
- * Credential fields in clear. Prints, serialises and interpolates as `[secret]`; dispose it (`using`) and
- * every byte is zero.
+ * Credential fields in plaintext. Prints, serialises and interpolates as `[secret]`. Dispose it (`using`):
+ * then every byte is set to zero.
  */
 export class Secret implements Disposable {
   readonly #fields: Map<string, Uint8Array>;
 
-  /** @param fields owned by the secret from now on; wiped with it */
+  /** @param fields owned by the secret from now on, and wiped with it */
   constructor(fields: Readonly<Record<string, Uint8Array>>) {
     this.#fields = new Map(Object.entries(fields));
   }
 
-  /** Names of the fields, which are no secret. */
+  /** Names of the fields; they are not secret. */
   get names(): readonly string[] {
     return [...this.#fields.keys()];
   }

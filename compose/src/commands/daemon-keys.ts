@@ -1,4 +1,6 @@
-/** `linkspan daemon enrol`, `backend enrol`, `daemon keys`, `revoke`, `rotate`: whom the core believes. */
+/**
+ * `linkspan daemon enrol`, `backend enrol`, `daemon keys`, `revoke`, `rotate`: which keys the core accepts.
+ */
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { FabricError } from "@linkspan/envelopes";
 import type { Client } from "../client.ts";
@@ -13,7 +15,7 @@ interface Issued {
 export interface Enrolment {
   readonly service: string;
   readonly instance: string;
-  /** Written for its owner only; the token is then not shown. */
+  /** The file is readable by its owner only; the token is then not shown. */
   readonly tokenFile?: string;
 }
 
@@ -40,7 +42,7 @@ export async function enrolBackend(
   );
 }
 
-/** Shows the token, or writes it where only its owner reads it. */
+/** Shows the token, or writes it to a file that only its owner can read. */
 async function handOver(
   out: Output,
   tokenFile: string | undefined,
@@ -54,7 +56,7 @@ async function handOver(
     );
     return;
   }
-  // Made first: a token that could then not be written would be lost to its owner, and still good.
+  // The file is created first: if writing the token failed afterwards, the token would be valid but lost.
   await using file = await create(tokenFile);
   const issued = await issue().catch(async (error: unknown) => {
     await rm(tokenFile, { force: true });
@@ -118,7 +120,7 @@ export async function revokeKey(
 }
 
 export interface Rotation {
-  /** How long the old key stays good beside the new one, seconds. */
+  /** How long the old key stays valid beside the new one, seconds. */
   readonly grace: number;
   readonly tokenFile?: string;
 }

@@ -1,4 +1,7 @@
-/** `linkspan demo`: one message through the whole house and back, on data that is gone afterwards. */
+/**
+ * `linkspan demo`: sends one message through the whole installation and back, with data that is deleted
+ * afterwards.
+ */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,10 +16,10 @@ import { send, wasSaid } from "./send.ts";
 import { start } from "./up.ts";
 
 const USER = "demo";
-/** The echo comes at once; this is for machines that swap. */
+/** The echo arrives at once; this timeout is for machines that swap. */
 const ECHO_WITHIN_MS = 20_000;
 
-/** @throws FabricError when a step of it does not end as it must */
+/** @throws FabricError when a step does not end as expected */
 export async function demo(out: Output, signal: AbortSignal): Promise<void> {
   const data = await mkdtemp(join(tmpdir(), "linkspan-demo-"));
   try {

@@ -1,4 +1,7 @@
-/** `linkspan doctor`: is everything there that this configuration needs, and what to do when it is not. */
+/**
+ * `linkspan doctor`: checks whether everything that this configuration needs is available, and says what to
+ * do if not.
+ */
 import { constants, existsSync } from "node:fs";
 import { access, readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -14,7 +17,7 @@ import { busOf } from "../roles/bus.ts";
 export interface Finding {
   readonly check: string;
   readonly ok: boolean;
-  /** What was seen; when not ok, what to do about it. */
+  /** The observation; when not ok, what to do about it. */
   readonly detail: string;
 }
 
@@ -22,7 +25,7 @@ const TIMEOUT_MS = 5_000;
 const OLDEST_NODE = 24;
 const OLDEST_POSTGRES = 150_000;
 
-/** @returns true when nothing is amiss */
+/** @returns true when every check passes */
 export async function doctor(config: Config, out: Output): Promise<boolean> {
   const checks: Record<string, (config: Config) => Promise<Omit<Finding, "check">>> = {
     node,
@@ -108,7 +111,7 @@ async function database({ database_url }: Config) {
 
 const major = (version: number) => Math.floor(version / 10_000);
 
-/** Signs in, so that user, password and vhost are tried too. */
+/** Signs in, so that user, password and vhost are checked too. */
 async function broker(config: Config) {
   if (config.amqp_url === undefined) return fine("no RabbitMQ configured; the embedded bus is used");
   const { hostname, port } = new URL(config.amqp_url);

@@ -1,12 +1,12 @@
 /**
- * Filters over lines, for authors of daemons in other languages:
+ * Line filters, for authors of daemons in other languages:
  *
  *   canonical        JSON → its canonical form
  *   sign --seed F    envelope JSON → DSSE JSON
  *   verify --keys F  DSSE JSON → `ok <kid> <message_id>` or `<code> <detail>`
  *   id               identity array → `<message_id> <trace_id>`
  *
- * Each line stands alone: one that fails becomes `<code> <detail>` and does not stop the rest.
+ * Lines are independent: one that fails becomes `<code> <detail>` and does not stop the others.
  */
 import { readFileSync } from "node:fs";
 import {
@@ -32,14 +32,14 @@ import { parseSeed } from "../keys.ts";
 import { linesOf, MAX_LINE_BYTES } from "../lines.ts";
 import { parseLine } from "../strict-line.ts";
 
-/** What one line became. */
+/** The result for one line. */
 export interface Answer {
   readonly text: string;
   /** The same as a line of JSON, for `--json`. */
   readonly json: string;
 }
 
-/** One value to one line. @throws FabricError for a value that cannot be */
+/** Converts one value to one line. @throws FabricError for a value that cannot be converted */
 export type Filter = (value: unknown) => Answer;
 
 export const canonicalFilter: Filter = (value) => asIs(canonicalText(value));
@@ -106,7 +106,7 @@ function isIdentity(value: unknown): value is (string | number)[] {
 }
 
 /**
- * @param write resolves when the next line may come
+ * @param write resolves when the next line may be written
  * @returns how many lines failed
  */
 export async function filterLines(

@@ -1,4 +1,4 @@
-/** `linkspan events`: what came in, page by page or as it comes. */
+/** `linkspan events`: inbound events, page by page or as they arrive. */
 import { setTimeout as pause } from "node:timers/promises";
 import { CODES, type ErrorCode, FabricError, isFabricError } from "@linkspan/envelopes";
 import type { Client } from "../client.ts";
@@ -25,7 +25,7 @@ interface EventView {
 
 const AGAIN_MS = 1_000;
 
-/** Prints events after the cursor; with `follow`, until aborted, going on where the stream broke. */
+/** Prints events after the cursor; with `follow`, until aborted, and resumes where the stream broke. */
 export async function events(
   client: Client,
   out: Output,
@@ -63,7 +63,7 @@ function endOf(data: string): FabricError {
   return new FabricError(code, detail);
 }
 
-/** Another program in the API's place is a fault of ours, and does not pass. */
+/** Another program in the API's place is a permanent fault of the installation, so it is not retried. */
 function isPassing({ code }: FabricError): boolean {
   return code !== "internal" && CODES[code].retry !== "never";
 }

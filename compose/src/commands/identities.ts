@@ -1,4 +1,4 @@
-/** `linkspan identities`, and how other commands find the one that is meant. */
+/** `linkspan identities`, and how other commands find an identity by name. */
 import { FabricError } from "@linkspan/envelopes";
 import type { Client } from "../client.ts";
 import type { Output } from "../output.ts";
@@ -26,7 +26,7 @@ interface IdentityPage {
   readonly next_after?: string;
 }
 
-/** Page by page. */
+/** Reads page by page. */
 async function allIdentities(
   client: Client,
   filter: Readonly<Record<string, string>>,
@@ -43,7 +43,7 @@ async function allIdentities(
 
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-/** @throws FabricError `request.not_found`, `request.invalid` when several are called so */
+/** @throws FabricError `request.not_found`, `request.invalid` when several have this name */
 export async function identityCalled(client: Client, who: string): Promise<IdentityView> {
   if (ID.test(who)) return client.get<IdentityView>(`/v1/identities/${who}`);
   const all = await allIdentities(client, {});

@@ -1,4 +1,4 @@
-/** `linkspan link`: a session is opened, fields are handed over, the outcome is waited for. */
+/** `linkspan link`: opens a session, hands over the fields, and waits for the outcome. */
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { FabricError } from "@linkspan/envelopes";
@@ -42,14 +42,14 @@ export interface LinkOptions {
   /** Secrets are read from files, never from arguments. */
   readonly secretFile: readonly (readonly [name: string, path: string])[];
   readonly instance?: string;
-  /** One that asked for more. */
+  /** The session asked for more fields. */
   readonly session?: string;
 }
 
 /**
  * Opens a session, hands over the fields, waits for the outcome.
  *
- * @returns the identity's id; undefined when the session asks for more, or for anything and nothing was given
+ * @returns the identity's id; undefined when the session asks for more fields, or for any when none was given
  * @throws FabricError as the connector refused
  */
 export async function link(
@@ -118,7 +118,7 @@ function asking(
 
 const CONNECT_LOOKS = 100;
 
-/** An account is linked before it is connected; who sends at once should not have to know. */
+/** An account is linked before it is connected; waiting here means that the user can send at once. */
 async function connected(client: Client, out: Output, id: string): Promise<void> {
   for (let look = 0; look < CONNECT_LOOKS; look++) {
     const { bridge_state, bridge_detail } = await client.get<IdentityView>(`/v1/identities/${id}`);

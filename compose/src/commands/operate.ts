@@ -1,4 +1,4 @@
-/** `linkspan quarantine`, `audit`, `replay`, `token`: what operators do. */
+/** `linkspan quarantine`, `audit`, `replay`, `token`: commands for operators. */
 import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "../client.ts";
 import type { Output } from "../output.ts";
@@ -61,11 +61,11 @@ export async function listStuck(client: Client, out: Output, { limit }: { limit:
   }
 }
 
-/** How long the process that holds the message is waited for. */
+/** How long to wait for the process that holds the message. */
 const GIVE_UP_LOOKS = 60;
 const GIVE_UP_LOOK_MS = 500;
 
-/** @returns false when it is decided and not done yet */
+/** @returns false when the decision is recorded and not carried out yet */
 export async function giveUp(
   client: Client,
   out: Output,
@@ -151,7 +151,7 @@ interface ReplayView {
   readonly next?: number;
 }
 
-/** One request sends many, not all: each part is a replay with a marker of its own. */
+/** One request sends many events, not all: each part is a replay with its own marker. */
 export async function replay(client: Client, out: Output, options: ReplayOptions): Promise<void> {
   const { subscriber, to } = options;
   for (let from: number | undefined = options.from; from !== undefined; ) {

@@ -1,4 +1,4 @@
-/** `linkspan send`: an intent, and with `--wait` what became of it. */
+/** `linkspan send`: submits an intent, and with `--wait` prints its result. */
 import { randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import { channelRef, type FabricError } from "@linkspan/envelopes";
@@ -19,7 +19,7 @@ const UNDER_WAY = new Set(["recorded", "queued", "attempting"]);
 const SAID = new Set(["sent", "delivered", "read"]);
 
 export interface SendOptions {
-  /** Id, or the name that it has on its platform, if only one has it. */
+  /** The id, or the name on its platform if only one identity has that name. */
   readonly identity: string;
   readonly user?: string;
   /** A channel reference, or `<network>/<channel or nick>` of the identity's service. */
@@ -28,7 +28,7 @@ export interface SendOptions {
   readonly key?: string;
 }
 
-/** @returns the intent as it stands; with `wait`, once it is settled */
+/** @returns the current intent; with `wait`, once it is settled */
 export async function send(
   client: Client,
   out: Output,
@@ -63,7 +63,10 @@ function conversationOf({ id, workspace_id, service }: IdentityView, to: string)
   return to.startsWith("msgr://") ? to : channelRef(workspace_id, service, placeOf(service, id, to));
 }
 
-/** On IRC what is no channel is a nick, and only this account sees what is said with it (contract section 6). */
+/**
+ * On IRC a target that is not a channel is a nick, and only this account sees messages to it (contract
+ * section 6).
+ */
 function placeOf(service: string, identity: string, to: string): string[] {
   const [network = "", ...rest] = to.split("/");
   const name = rest.join("/");

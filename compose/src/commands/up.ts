@@ -1,6 +1,6 @@
 /**
- * `linkspan up`: the composition root. Every driver is chosen and constructed below here, everything is
- * opened in the order of its needs, and closed in the reverse: daemons hang up first, the database goes last.
+ * `linkspan up`: the composition root. Every driver is chosen and constructed below here. Parts are opened in
+ * the order of their dependencies, and closed in reverse: daemons disconnect first, the database closes last.
  */
 import { once } from "node:events";
 import type { StopRequest } from "@linkspan/daemon-kit/process";
@@ -18,24 +18,24 @@ import { runJobs } from "../roles/jobs.ts";
 import { logTo } from "../roles/log.ts";
 import { SupervisedDaemon } from "../roles/supervised.ts";
 
-/** What is running, for those who start it in their own process. */
+/** The running parts, for callers that start them in their own process. */
 export interface Running extends AsyncDisposable {
-  /** Of the HTTP API; undefined when this process has no such role. */
+  /** Of the HTTP API; undefined when this process does not have that role. */
   readonly url: string | undefined;
-  /** Rejects when a part of it ended that should not have. Never resolves. */
+  /** Rejects when a part ended unexpectedly. Never resolves. */
   readonly failed: Promise<never>;
 }
 
 export interface StartOptions {
-  /** Ends the start; once started, only disposal does. */
+  /** Cancels the start; after the start, only disposal ends it. */
   readonly signal?: AbortSignal;
-  /** The data directory is removed at the end, whatever ends this process. */
+  /** The data directory is removed at the end, however this process ends. */
   readonly temporary?: boolean;
-  /** The process is the fabric's own: its faults are logged and contained, or it is asked to stop by this. */
+  /** The process belongs to Linkspan: its faults are logged and contained, or this requests its stop. */
   readonly fail?: (reason: string) => void;
 }
 
-/** Starts what the configuration says; when something fails, what was started is stopped again. */
+/** Starts the configured roles; when something fails, every part that was started is stopped again. */
 export async function start(config: Config, options: StartOptions = {}): Promise<Running> {
   await using stack = new AsyncDisposableStack();
   const { signal } = options;
@@ -77,7 +77,7 @@ interface Fabric {
   readonly stack: AsyncDisposableStack;
   readonly failures: Failures;
   readonly connect: Connect;
-  /** Once there is one. */
+  /** Set once the core is open. */
   opened: OpenCore | undefined;
 }
 
@@ -85,7 +85,7 @@ function hasServer({ roles }: Config): boolean {
   return roles.includes("core") || roles.includes("api");
 }
 
-/** Started later, when there is a core to stand beside. */
+/** Started later, when there is a core for it to work with. */
 function supervise(fabric: Fabric, { service, open }: ConnectorRole): SupervisedDaemon {
   const { config, log, connect, failures } = fabric;
   const isOnly = !hasServer(config) && connectorsOf(config).length === 1;
@@ -100,7 +100,7 @@ function supervise(fabric: Fabric, { service, open }: ConnectorRole): Supervised
         beside === undefined
           ? await runAlone(bus, connector, config, log, stack)
           : await runBeside(beside, bus, connector, config, log, stack);
-      // Where it is the process's only work, whoever runs the process must see that it refuses.
+      // If it is the only work of the process, the refusal must be visible to the operator.
       if (isOnly) failures.watch(daemon.done);
       return daemon;
     },
@@ -138,7 +138,7 @@ async function startServer(
  * Runs until asked to stop; prints `ready <url>` once everything answers.
  *
  * @returns whether it ended without a fault
- * @throws what kept it from starting, or ended a part of it that all need
+ * @throws what prevented the start, or ended a part that all others need
  */
 export async function up(config: Config, out: Output, stop: StopRequest): Promise<boolean> {
   const { signal } = stop;

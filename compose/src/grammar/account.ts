@@ -1,4 +1,4 @@
-/** `link`, `send`, `events`, `identities`: what a person does with an account. */
+/** `link`, `send`, `events`, `identities`: commands for a person's account. */
 import type { Command } from "commander";
 import type { EventsOptions } from "../commands/events.ts";
 import type { LinkOptions } from "../commands/link.ts";

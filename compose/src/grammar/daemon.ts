@@ -1,4 +1,4 @@
-/** `daemon` and `backend`: enrolling them, and what becomes of their keys. */
+/** `daemon` and `backend`: enrolling them, and managing their keys. */
 import type { Command } from "commander";
 import type { Rotation } from "../commands/daemon-keys.ts";
 import type { Tools } from "../tools.ts";

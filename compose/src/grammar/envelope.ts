@@ -1,4 +1,4 @@
-/** `envelope canonical|sign|verify|id`: filters, a line in, a line out. */
+/** `envelope canonical|sign|verify|id`: filters that print one line for each input line. */
 import { once } from "node:events";
 import type { Command } from "commander";
 import type { Filter, VerifyOptions } from "../commands/envelope.ts";

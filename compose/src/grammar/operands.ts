@@ -1,9 +1,9 @@
 /**
- * Ids are base64url, so that one of 64 begins with a dash, and would be read as an option. They go behind `--`.
- * A value stays behind its option.
+ * Ids are base64url, so one in 64 begins with a dash and would be parsed as an option. This moves ids behind
+ * `--`. The value of an option stays behind its option.
  */
 
-/** A digest of 32 bytes: of a key, an intent, a message. No option looks like it. */
+/** A digest of 32 bytes: of a key, an intent or a message. No option has this form. */
 const DASHED_ID = /^-[A-Za-z0-9_-]{42}$/;
 
 export function operandsLast(argv: readonly string[]): string[] {

@@ -1,4 +1,4 @@
-/** `audit`, `quarantine`, `replay`, `token`: what operators do. */
+/** `audit`, `quarantine`, `replay`, `token`: commands for operators. */
 import { type Command, Option } from "commander";
 import type { ReplayOptions } from "../commands/operate.ts";
 import type { Tools } from "../tools.ts";

@@ -1,4 +1,4 @@
-/** `up`, `demo`, `config`, `doctor`: what runs here, and with what. */
+/** `up`, `demo`, `config`, `doctor`: commands that run or check Linkspan on this machine. */
 import type { Command } from "commander";
 import type { Tools } from "../tools.ts";
 

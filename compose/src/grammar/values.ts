@@ -1,4 +1,4 @@
-/** Option values. What is not one is refused before anything is asked of a server. */
+/** Parsers of option values. An invalid value is refused before any request to a server. */
 import { InvalidArgumentError } from "commander";
 
 export function positive(text: string): number {
@@ -19,7 +19,7 @@ export function cursor(text: string): number | "latest" {
   return text === "latest" ? text : position(text);
 }
 
-/** With commas. */
+/** Separated by commas. */
 export function list(text: string): readonly string[] {
   const items = text.split(",").map((item) => item.trim());
   if (items.includes("")) throw new InvalidArgumentError("A name is empty.");

@@ -1,4 +1,4 @@
-/** The HTTP API over a core, its metrics, and the owner's token for the commands beside it. */
+/** The HTTP API over a core, its metrics, and the owner's token for commands on the same machine. */
 import { open, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
@@ -62,7 +62,7 @@ function boundsOf(config: Config): Pick<ApiOptions, "trustProxy" | "limits"> {
   };
 }
 
-/** Writes the owner's token on first start; kept if the database still knows it. */
+/** Writes the owner's token on first start; keeps the file if the database still knows the token. */
 async function ensureOwner(pool: Parameters<typeof apiToken>[0], data: string): Promise<void> {
   const path = join(data, TOKEN_FILE);
   const known = await readFile(path, "utf8").catch(() => undefined);

@@ -1,4 +1,4 @@
-/** The bus that the configuration names; the only place where a driver is chosen. */
+/** The bus that the configuration names. A driver is chosen only here. */
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { type AmqpBusConfig, type Bus, type BusEvent, EmbeddedBroker } from "@linkspan/fabric";
@@ -6,14 +6,14 @@ import { isFabricError } from "@linkspan/envelopes";
 import type { Logger } from "pino";
 import type { Config } from "../config.ts";
 
-/** Connects one participant; in one process each role is a participant of its own. */
+/** Connects one participant; in one process each role is a separate participant. */
 export type Connect = (service: string) => Promise<Bus>;
 
 export function busOf(config: Config, log: Logger): Connect {
   const { amqp_url: url, instance } = config;
   const peerOf = (service: string) => ({
     service,
-    // The core is one for the whole namespace; a shard is a daemon's.
+    // The core serves the whole namespace; shards exist only for daemons.
     ...(service !== "core" && { instance }),
     bootId: randomUUID(),
   });
@@ -54,8 +54,8 @@ function amqp(config: Config, url: string, log: Logger): (participant: Participa
 }
 
 /**
- * A namespace is a vhost of its name; a URL that names one itself wins. A broker fresh from the package has
- * only `/`, and for development that will do.
+ * A namespace is a vhost with its name; a vhost named in the URL has priority. A newly installed broker has
+ * only `/`, which is sufficient for development.
  */
 function vhostsOf({ namespace, profile }: Config, url: string): string[] {
   const named = decodeURIComponent(new URL(url).pathname.slice(1));
@@ -63,7 +63,7 @@ function vhostsOf({ namespace, profile }: Config, url: string): string[] {
   return profile === "development" ? [namespace, "/"] : [namespace];
 }
 
-/** The client certificate signs in unless the URL names a user. */
+/** The client certificate authenticates unless the URL names a user. */
 function signInOf(config: Config, url: string): Pick<AmqpBusConfig, "tls" | "auth" | "userId"> {
   const { amqp_ca, amqp_cert, amqp_key } = config;
   const { username } = new URL(url);
@@ -82,7 +82,7 @@ function signInOf(config: Config, url: string): Pick<AmqpBusConfig, "tls" | "aut
 const MIB = 1_048_576;
 const WEEK_S = 7 * 86_400;
 
-/** Only who declares the core's queues declares the stream beside them. */
+/** Only the participant that declares the core's queues also declares the stream. */
 function replayOf(service: string, { amqp_replay_mib }: Config): Pick<AmqpBusConfig, "replayBuffer"> {
   if (service !== "core" || amqp_replay_mib === 0) return {};
   return { replayBuffer: { maxBytes: amqp_replay_mib * MIB, maxAgeSeconds: WEEK_S } };

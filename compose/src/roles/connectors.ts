@@ -1,4 +1,4 @@
-/** Which platform a role speaks. A platform's client is loaded only by a process that speaks it. */
+/** The connector of each role. A platform's client is loaded only by a process that uses it. */
 import type { Connector } from "@linkspan/daemon-kit";
 import type { Config, Role } from "../config.ts";
 
@@ -15,7 +15,7 @@ const CONNECTORS = {
 
 export interface ConnectorRole {
   readonly service: Role;
-  /** A fresh one each time: after a fault nothing of the last one is used again. */
+  /** Creates a new one each time: after a fault no state of the last one is used again. */
   readonly open: () => Promise<Connector>;
 }
 
@@ -25,7 +25,10 @@ export function connectorsOf(config: Config): ConnectorRole[] {
   return roles.map((service) => ({ service, open: () => CONNECTORS[service](config) }));
 }
 
-/** On a laptop the IRC server is often beside it; elsewhere a user must not reach what only this machine can. */
+/**
+ * On a laptop the IRC server is often on the same machine; elsewhere a user must not reach this machine's
+ * internal addresses.
+ */
 function mayDialPrivate({ irc_private_hosts, profile }: Config): boolean {
   return (irc_private_hosts ?? (profile === "development" ? "allow" : "refuse")) === "allow";
 }

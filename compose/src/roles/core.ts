@@ -36,7 +36,7 @@ import type { Logger } from "pino";
 import { type Config, isAlone } from "../config.ts";
 import { ownRecord, seedFile, signerFile } from "../keys.ts";
 
-/** The database that the configuration names, or one of our own in the data directory. */
+/** The database that the configuration names, or an embedded one in the data directory. */
 export async function openDatabase(
   config: Config,
   log: Logger,
@@ -155,7 +155,7 @@ async function registerCore(database: Database, signer: Signer, sealSeed: Uint8A
   await saveKeyRecord(database.pool, record);
 }
 
-/** A key that the core knows from now on, in this process and in the others. */
+/** Registers a key with the core, in this process and in the others. */
 export async function registerKey(core: Core, record: KeyRecord): Promise<void> {
   await saveKeyRecord(core.database.pool, record);
   await core.wakes.everywhere(core.database.pool, "keys");
@@ -171,7 +171,7 @@ async function openVault(config: Config, database: Database, log: Logger): Promi
   });
   const vault = new EnvelopeVault({ store, backend, audit: (tx, entry) => audit(tx, entry) });
   const health = await vault.unseal();
-  // It starts sealed all the same: readiness tells, and opening is tried again.
+  // The process starts although the vault is sealed: readiness reports it, and opening is retried.
   if (health.state === "sealed")
     log.warn({ event: "vault.sealed", reason: health.reason }, "the vault is sealed");
   return vault;

@@ -1,4 +1,4 @@
-/** Connector daemons: beside their core in one process, or on their own against a broker. */
+/** Connector daemons: in one process with their core, or alone with a broker. */
 import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, rename } from "node:fs/promises";
@@ -14,7 +14,7 @@ import { type Config, isAlone } from "../config.ts";
 import { ownRecord, seedFile, signerFile } from "../keys.ts";
 import { registerKey } from "./core.ts";
 
-/** Enrols by itself: the core is in this process. */
+/** Enrols without a token: the core is in this process. */
 export async function runBeside(
   core: Core,
   bus: Bus,
@@ -53,7 +53,7 @@ export async function runBeside(
   return stack.use(daemon);
 }
 
-/** A key that was revoked stays so: its seed is put aside, and another is drawn. */
+/** A revoked key stays revoked: its seed file is renamed, and a new one is generated. */
 async function ownSigner(core: Core, data: string, name: string): Promise<Signer> {
   const signer = await signerFile(data, name);
   if (core.keys.get(signer.kid)?.record.revoked_at === undefined) return signer;
@@ -61,16 +61,19 @@ async function ownSigner(core: Core, data: string, name: string): Promise<Signer
   return signerFile(data, name);
 }
 
-/** A holder from before, which may have been killed, is waited for only where it could still be alive. */
+/**
+ * Releases the lease of a previous holder, which may have been killed, so that nobody waits for it. Called
+ * only where that holder cannot be alive any more.
+ */
 async function freeInstance(core: Core, service: string, instance: string): Promise<void> {
   const lease = await currentLease(core.database.pool, service, instance);
   if (lease !== undefined) await releaseLease(core.database.pool, lease);
 }
 
 /**
- * Against a core elsewhere: enrols with the one-time token if it has no keys yet.
+ * For a core in another process: enrols with the one-time token if the daemon has no keys yet.
  *
- * @throws FabricError `request.invalid` when it has neither; else as the core answers
+ * @throws FabricError `request.invalid` when it has neither; otherwise as the core answers
  */
 export async function runAlone(
   bus: Bus,
@@ -102,10 +105,10 @@ export async function runAlone(
 }
 
 const LOOK_MS = 20;
-/** Another process may hold the instance; this one then stands by, which is as ready as it gets. */
+/** Another process may hold the instance. This one is then on standby, which counts as ready. */
 const PATIENCE_MS = 3_000;
 
-/** Resolves when each serves, so that who links an account after `ready` is not told to try again. */
+/** Resolves when each daemon serves, so that linking an account right after `ready` is not refused. */
 export async function untilServing(
   daemons: readonly Pick<Daemon, "isServing">[],
   signal?: AbortSignal,

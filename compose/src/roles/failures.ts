@@ -1,4 +1,7 @@
-/** The first of several endings that nobody asked for: a process that is half dead must end, to be started again. */
+/**
+ * The first of several unexpected ends: a process of which one part has ended must end, so that it is started
+ * again.
+ */
 export class Failures {
   /** Rejects with it. Never resolves. */
   readonly first: Promise<never>;
@@ -11,7 +14,7 @@ export class Failures {
     this.#reject = reject;
   }
 
-  /** An orderly ending is not a failure. */
+  /** A requested end is not a failure. */
   watch(ending: Promise<unknown>): void {
     ending.catch((error: unknown) => this.#reject(error));
   }

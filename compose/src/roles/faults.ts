@@ -1,4 +1,6 @@
-/** Faults that reached the process: counted, shown in health, and given to the daemon whose code threw. */
+/**
+ * Uncaught errors of the process: counted, shown in health, and attributed to the daemon whose code threw.
+ */
 import type { ReadinessCheck } from "@linkspan/api";
 import { claimStrayError } from "@linkspan/daemon-kit";
 import { type FaultKind, watchFaults } from "@linkspan/daemon-kit/process";
@@ -7,7 +9,7 @@ import { Counter, type Registry } from "prom-client";
 import { daemonRunning } from "./supervised.ts";
 
 const ROOT = new URL("../../../", import.meta.url).href;
-/** Code that all share: an exception in it is not a daemon's, even where a daemon's message led there. */
+/** Shared code: an exception in it does not belong to a daemon, even when a daemon's message caused it. */
 const SHARED = [`${ROOT}core/`, `${ROOT}vault/`];
 const OWN_CONNECTION = `${ROOT}core/fabric/src/amqp/`;
 
@@ -16,7 +18,7 @@ export class Faults {
   #last: Date | undefined;
   #counter: Counter<"kind" | "part"> | undefined;
 
-  /** From now on, for as long as the process lives. @param fail asks for a clean stop with a failure */
+  /** From now on, until the process ends. @param fail requests a clean stop with a failure */
   watch(log: Logger, fail: (reason: string) => void): void {
     watchFaults({
       log,
@@ -36,7 +38,7 @@ export class Faults {
     });
   }
 
-  /** Counts at /metrics. Once per registry. */
+  /** Counters at /metrics. Once per registry. */
   countTo(registry: Registry): void {
     this.#counter = new Counter({
       name: "linkspan_unhandled_total",
@@ -46,7 +48,7 @@ export class Faults {
     });
   }
 
-  /** For /health/ready: they are told, but what still answers is ready. */
+  /** For /health/ready: the faults are reported, but a process that still answers is ready. */
   get check(): ReadinessCheck {
     const detail = () => {
       const { rejection, exception } = this.#counts;

@@ -1,4 +1,4 @@
-/** Timed work of the core: every job is a wake-up that sweeps rows. */
+/** Timed work of the core: every job only triggers a sweep of rows. */
 import { defineJob, openJobs } from "@linkspan/jobs";
 import { BoundedClient } from "@linkspan/store";
 import {
@@ -47,11 +47,14 @@ export async function runJobs(
     stack.use(await jobs.work(job, async () => void (await run())));
     await jobs.repeat(job, {}, { everyMs });
   }
-  // Ahead of the handlers' own end: what deletes in batches stops between two of them.
+  // Aborted before the handlers' own timeout: deletion in batches stops between two of them.
   stack.defer(() => stopping.abort());
 }
 
-/** Opens it again when it is sealed and its key is back; else forgets what is too old, and unlinked accounts' secrets. */
+/**
+ * Opens the vault again when it is sealed and its key is back; otherwise deletes what is too old, and the
+ * secrets of unlinked accounts.
+ */
 async function keepVault(core: Core, vault: OpenCore["vault"]): Promise<void> {
   const { state } = await vault.health();
   if (state === "sealed") {

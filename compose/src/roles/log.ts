@@ -1,9 +1,9 @@
-/** One logger per process: JSON lines on standard error, so that standard output stays for answers. */
+/** One logger per process: JSON lines on standard error, so that standard output contains only answers. */
 import { LOG_OPTIONS, logDestination } from "@linkspan/daemon-kit/process";
 import { pino, type Logger } from "pino";
 import type { Config } from "../config.ts";
 
-/** Fields that never reach a line, wherever a library might put them. */
+/** Fields that are never logged, wherever a library might put them. */
 const REDACTED = [
   "password",
   "token",

@@ -37,7 +37,7 @@ function scripted(): Scripted {
   return one;
 }
 
-/** A supervised daemon whose runs are kept, newest last. */
+/** A supervised daemon that records its runs, newest last. */
 function world(onLaunch: (run: number) => unknown = () => undefined) {
   const runs: Scripted[] = [];
   const supervised = new SupervisedDaemon({
@@ -143,7 +143,7 @@ describe("a fault is given to the daemon whose code it was", () => {
     for (const remove of sources.splice(0)) remove();
   });
 
-  /** Takes the test runner's own handlers away meanwhile: it would count the fault as the test's. */
+  /** Removes the test runner's own handlers meanwhile: they would count the fault as the test's. */
   function watched() {
     const events: NodeJS.EventEmitter = process;
     for (const event of ["uncaughtException", "unhandledRejection"]) {

@@ -1,6 +1,6 @@
 /**
- * Keeps one daemon running beside the others: when it ends, refuses to go on, or its code throws where nobody
- * catches, it is ended and started again. The core and the other daemons go on.
+ * Supervises one daemon of several in a process: when it ends, refuses to continue, or its code throws an
+ * uncaught exception, it is stopped and started again. The core and the other daemons are not affected.
  *
  *     starting ──▶ running ──ends──▶ waiting (0.5 s to 60 s, doubling) ──▶ starting
  *                     └──────────────────┴──▶ stopped
@@ -16,7 +16,7 @@ import type { Logger } from "pino";
 export interface SupervisedOptions {
   /** Service and instance, such as `irc.primary`. */
   readonly name: string;
-  /** Opens all that the daemon needs on the stack. Called again after each end. */
+  /** Opens everything that the daemon needs on the stack. Called again after each end. */
   readonly launch: (stack: AsyncDisposableStack) => Promise<Daemon>;
   readonly log: Logger;
   readonly tuning?: Partial<SupervisionTuning>;
@@ -25,9 +25,9 @@ export interface SupervisedOptions {
 export interface SupervisionTuning {
   readonly firstWaitMs: number;
   readonly longestWaitMs: number;
-  /** A run this long was a good one: the next wait is short again. */
+  /** After a run of this length the next wait is short again. */
   readonly soundRunMs: number;
-  /** What a daemon may take to end; then the next one starts all the same. */
+  /** Timeout for a daemon's end; after it the next one starts anyway. */
   readonly endWithinMs: number;
 }
 
@@ -38,7 +38,7 @@ const TUNING: SupervisionTuning = {
   endWithinMs: 15_000,
 };
 
-/** Everything that a daemon's code does later, in timers and sockets too, is known as its own by this. */
+/** Identifies all later work of a daemon's code, also in timers and sockets, as that daemon's. */
 const current = new AsyncLocalStorage<SupervisedDaemon>();
 
 /** The daemon whose code is running. */
@@ -49,7 +49,7 @@ export function daemonRunning(): SupervisedDaemon | undefined {
 interface Run {
   readonly daemon: Daemon;
   readonly stack: AsyncDisposableStack;
-  /** Resolves with what was thrown where nobody caught it. */
+  /** Resolves with the uncaught exception. */
   readonly fault: Promise<unknown>;
 }
 
@@ -72,7 +72,7 @@ export class SupervisedDaemon implements AsyncDisposable {
     this.#tuning = { ...TUNING, ...tuning };
   }
 
-  /** Starts it the first time. @throws whatever keeps it from starting; it is then not tried again */
+  /** Starts it the first time. @throws what prevents the start; it is then not retried */
   async start(): Promise<void> {
     this.#run = await this.#open();
     this.#watching = this.#keep(this.#run);
@@ -96,7 +96,7 @@ export class SupervisedDaemon implements AsyncDisposable {
     return { name: `daemon ${this.name}`, check: () => Promise.resolve(check()) };
   }
 
-  /** Its code threw where nobody caught it: it is ended and started again. */
+  /** Its code threw an uncaught exception: it is stopped and started again. */
   fault(error: unknown): void {
     this.#onFault(error);
   }
@@ -154,14 +154,14 @@ export class SupervisedDaemon implements AsyncDisposable {
       });
       return { daemon: await Promise.race([launched, thrown]), stack, fault };
     } catch (error) {
-      // What is still being opened is closed with the rest.
+      // Parts that are still being opened are closed with the others.
       await within(this.#tuning.endWithinMs, Promise.allSettled([launched]));
       await this.#close(stack);
       throw error;
     }
   }
 
-  /** @returns why it ended, when nobody told it to */
+  /** @returns why it ended without being told to */
   async #end({ daemon, fault }: Run): Promise<unknown> {
     const ended = daemon.done.then(
       () => new FabricError("internal", "it ended without being told to"),

@@ -1,4 +1,4 @@
-/** AES-256-GCM with a random 96-bit nonce and the whole 128-bit tag; nothing shorter is ever accepted. */
+/** AES-256-GCM with a random 96-bit nonce and the full 128-bit tag; a shorter tag is never accepted. */
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 import { FabricError } from "@linkspan/envelopes";
 
@@ -8,7 +8,7 @@ export const NONCE_BYTES = 12;
 export const TAG_BYTES = 16;
 
 export interface Ciphertext {
-  /** 12 bytes, never used twice with one key. */
+  /** 12 bytes, never used twice with the same key. */
   readonly nonce: Uint8Array;
   /** Ciphertext followed by its 16-byte tag. */
   readonly bytes: Uint8Array;
@@ -25,7 +25,7 @@ export function encrypt(key: Uint8Array, plain: Uint8Array, additional: Uint8Arr
 
 /**
  * @returns the plaintext; the caller wipes it
- * @throws FabricError `vault.unavailable` when anything but what was encrypted is shown
+ * @throws FabricError `vault.unavailable` for any input except what was encrypted
  */
 export function decrypt(key: Uint8Array, { nonce, bytes }: Ciphertext, additional: Uint8Array): Uint8Array {
   if (nonce.byteLength !== NONCE_BYTES || bytes.byteLength < TAG_BYTES) throw unauthentic();

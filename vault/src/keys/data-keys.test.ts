@@ -6,7 +6,7 @@ import type { KeyBackend } from "./key-backend.ts";
 
 const NOW = new Date("2026-11-20T12:00:00.000Z");
 
-/** Wraps by doing nothing and counts; `pause` holds its answers back. */
+/** Returns its input as the wrapped key and counts the calls; `pause` delays its answers. */
 class CountingBackend implements KeyBackend {
   readonly kind = "counting";
   unwraps = 0;

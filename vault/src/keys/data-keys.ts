@@ -1,4 +1,4 @@
-/** Data keys that were unwrapped lately, so that a remote key backend is not asked for every secret. */
+/** A cache of recently unwrapped data keys, so that a remote key backend is not asked for every secret. */
 import type { KeyBackend, WrappedKey } from "./key-backend.ts";
 import { dataKeyContext } from "./envelope-encryption.ts";
 
@@ -12,7 +12,7 @@ export interface WorkspaceKey {
 export interface DataKeyOptions {
   /** How long an unused key stays in memory, milliseconds, default 5 minutes. */
   readonly keepMs?: number;
-  /** Most keys kept, default 1,000. */
+  /** Maximum number of keys in the cache, default 1,000. */
   readonly maxKeys?: number;
 }
 
@@ -20,7 +20,7 @@ export class DataKeys {
   readonly #backend: KeyBackend;
   readonly #keepMs: number;
   readonly #maxKeys: number;
-  /** By what was unwrapped, in order of last use: a row that changed is another key. */
+  /** Keyed by the wrapped bytes, in order of last use: a changed row gets another entry. */
   readonly #kept = new Map<string, { readonly key: Uint8Array; readonly untilMs: number }>();
   #generation = 0;
 
@@ -31,7 +31,7 @@ export class DataKeys {
   }
 
   /**
-   * Runs `work` with the key, which is zero afterwards; `work` must not keep it.
+   * Runs `work` with the key, which is overwritten with zeros afterwards; `work` must not keep it.
    *
    * @throws FabricError `vault.unavailable`, or what `work` throws
    */
@@ -44,7 +44,7 @@ export class DataKeys {
     }
   }
 
-  /** Wipes them all. */
+  /** Wipes all cached keys. */
   forget(): void {
     for (const { key } of this.#kept.values()) key.fill(0);
     this.#kept.clear();

@@ -71,7 +71,7 @@ test("any two bindings that differ seal apart", () => {
   });
   fc.assert(
     fc.property(binding, binding, (a, b) => {
-      // One secret id: only the additional data tells them apart.
+      // The secret id is the same: only the additional data differ.
       const sealed = sealVersion(DATA_KEY, { ...BINDING, ...a }, PLAIN);
       const equal = JSON.stringify(a) === JSON.stringify(b);
       const opens = codeOf(() => openVersion(DATA_KEY, { ...BINDING, ...b }, sealed)) === "opened";

@@ -1,10 +1,11 @@
 /**
  * Envelope encryption: key-encryption key → data key of a workspace → HKDF(data key, secret id ‖ version) →
- * AES-256-GCM, one key per version. What names a ciphertext (workspace, identity, …) is authenticated with it,
- * length-prefixed, so that no row can stand in for another. A key commitment stored beside it makes sure that
- * one ciphertext opens under one key only.
+ * AES-256-GCM, one key per version. The attributes of a ciphertext (workspace, identity, …) are authenticated
+ * with it, length-prefixed, so that no row can be used in place of another. A key commitment stored beside it
+ * ensures that a ciphertext opens under one key only.
  *
- * All functions are pure but for the nonce, and synchronous: no key is wiped by another task while it is used.
+ * All functions are pure except for the random nonce, and synchronous: no other task can wipe a key during
+ * its use.
  */
 import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
 import { FabricError, lengthPrefixed } from "@linkspan/envelopes";
@@ -12,7 +13,7 @@ import { type Ciphertext, decrypt, encrypt, KEY_BYTES } from "./aead.ts";
 
 const FORMAT = "linkspan.vault.v1";
 
-/** Whose credential: one secret per reference. */
+/** The owner of the credential: one secret per reference. */
 export interface CredentialRef {
   readonly workspaceId: string;
   readonly identityId: string;
@@ -30,7 +31,7 @@ export interface Binding extends CredentialRef {
 }
 
 export interface SealedVersion extends Ciphertext {
-  /** 32 bytes that only the right key gives. */
+  /** 32 bytes that only the right key produces. */
   readonly commitment: Uint8Array;
 }
 
@@ -62,8 +63,8 @@ export function openVersion(dataKey: Uint8Array, binding: Binding, sealed: Seale
 }
 
 /**
- * Says which version of a secret is the current one, under the data key: a row set back to an older version
- * does not carry it.
+ * Authenticates, under the data key, which version of a secret is the current one: a row that was set back to
+ * an older version has no valid seal.
  *
  * @returns 32 bytes
  */
@@ -77,7 +78,7 @@ export function headSeal(dataKey: Uint8Array, binding: Binding, minVersion: numb
   }
 }
 
-/** @throws FabricError `vault.unavailable` when `seal` is not {@link headSeal} of the same */
+/** @throws FabricError `vault.unavailable` when `seal` is not the {@link headSeal} of the same values */
 export function assertHead(
   dataKey: Uint8Array,
   binding: Binding,

@@ -45,7 +45,7 @@ describe("the file backend", () => {
   });
 });
 
-/** Everything as the real one does it, but for one fault. */
+/** Behaves like the real driver, except for one fault. */
 abstract class Faulty implements KeyBackend {
   readonly kind = "faulty";
   protected readonly inner: KeyBackend;
@@ -172,7 +172,7 @@ async function fails(attempt: Promise<void> | undefined): Promise<boolean> {
     await attempt;
     return false;
   } catch (error) {
-    // What the case itself asserts, or the driver's refusal where an answer was due.
+    // An assertion of the case itself, or the driver's refusal where an answer was expected.
     return error instanceof AssertionError || isFabricError(error);
   }
 }

@@ -1,7 +1,7 @@
 /**
- * Key-encryption keys in one file, for laptops and tests: an eight-byte mark, then id (16 bytes) and key (32
- * bytes) of each, the last being the current one. Whoever reads the file and the database reads everything,
- * which is why the production profile refuses it.
+ * Key-encryption keys in one file, for laptops and tests: an eight-byte mark, then the id (16 bytes) and key
+ * (32 bytes) of each key; the last one is the current one. A reader of both the file and the database can
+ * read everything, so the production profile refuses this driver.
  */
 import { randomBytes, randomFillSync } from "node:crypto";
 import { link, mkdir, open, rename, unlink } from "node:fs/promises";
@@ -35,8 +35,8 @@ export class FileKeyBackend implements KeyBackend {
   }
 
   /**
-   * @throws FabricError `vault.sealed` in the production profile, for a file that others may read, or one that is
-   *   not a key file
+   * @throws FabricError `vault.sealed` in the production profile, for a file that others may read, or one
+   *   that is not a key file
    */
   static async open(options: FileKeyOptions): Promise<FileKeyBackend> {
     refuseInProduction(options);
@@ -44,8 +44,8 @@ export class FileKeyBackend implements KeyBackend {
   }
 
   /**
-   * Adds a key to the file and makes it the current one. Processes that are running go on with the old one
-   * until they restart.
+   * Adds a key to the file and makes it the current one. Running processes keep using the old one until they
+   * restart.
    *
    * @throws FabricError `vault.sealed`
    */
@@ -112,7 +112,7 @@ async function readOrCreate(path: string): Promise<readonly Entry[]> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const fresh = [newEntry()];
   try {
-    // A link appears whole or not at all, and never replaces a file that another process made meanwhile.
+    // A link appears completely or not at all, and never replaces a file that another process made meanwhile.
     await writeBeside(path, fresh, (temporary) => link(temporary, path));
     return fresh;
   } catch (error) {

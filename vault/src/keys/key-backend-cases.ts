@@ -1,12 +1,15 @@
-/** The conformance suite of `KeyBackend`: each case rejects when a driver breaks the obligation it is named after. */
+/**
+ * The conformance suite of `KeyBackend`: each case rejects when a driver violates the obligation in the
+ * case's name.
+ */
 import assert from "node:assert/strict";
 import { isFabricError } from "@linkspan/envelopes";
 import type { KeyBackend, WrappedKey } from "./key-backend.ts";
 
-/** What a driver under test can be put through. Each call of `open` reaches the same keys. */
+/** The operations that a test performs on a driver. Each call of `open` uses the same keys. */
 export interface KeyBackendHarness {
   open(): Promise<KeyBackend>;
-  /** Makes a new key the current one; older ones go on opening what they wrapped. */
+  /** Makes a new key the current one; older keys still open what they wrapped. */
   rotate(): Promise<void>;
 }
 

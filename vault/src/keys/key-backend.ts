@@ -1,14 +1,14 @@
 /**
- * Where the key-encryption key lives. It wraps data keys and never leaves the backend.
+ * The place of the key-encryption key. It wraps data keys and never leaves the backend.
  *
  * Obligations that each driver fulfils, and `keyBackendCases` proves:
  *
- * - What `wrap` returns opens with the same context and no other, also after a restart and after the
- *   backend's key was rotated; altered by one bit, or cut, it does not open.
+ * - The result of `wrap` opens with the same context and no other, also after a restart and after the
+ *   backend's key was rotated. It does not open when one bit is changed or when it is cut.
  * - Wrapping the same key twice gives different bytes.
- * - `rewrap` moves to the newest key without changing what is inside.
- * - Authentication failures are told at once and never retried.
- * - `health` never rejects, and says no as soon as the backend cannot unwrap.
+ * - `rewrap` moves to the newest key without changing the wrapped key.
+ * - Authentication failures are reported at once and never retried.
+ * - `health` never rejects, and reports a failure as soon as the backend cannot unwrap.
  */
 export interface KeyBackend extends AsyncDisposable {
   /** Such as `file` or `pkcs11`; for people. */
@@ -28,14 +28,14 @@ export interface KeyBackend extends AsyncDisposable {
    */
   unwrap(wrapped: WrappedKey, context: Uint8Array): Promise<Uint8Array>;
 
-  /** The same key under the backend's newest one. @throws FabricError `vault.unavailable` */
+  /** Wraps the same key under the backend's newest one. @throws FabricError `vault.unavailable` */
   rewrap(wrapped: WrappedKey, context: Uint8Array): Promise<WrappedKey>;
 
   health(): Promise<KeyBackendHealth>;
 }
 
 export interface WrappedKey {
-  /** Which of the backend's keys wrapped it. */
+  /** The id of the backend's key that wrapped it. */
   readonly keyId: string;
   readonly bytes: Uint8Array;
 }

@@ -1,4 +1,7 @@
-/** Whether the vault may be used: the key backend answers, and is the one that wrapped what is stored. */
+/**
+ * Decides whether the vault may be used: the key backend answers, and it is the one that wrapped the stored
+ * keys.
+ */
 import { randomBytes } from "node:crypto";
 import { FabricError, isFabricError, lengthPrefixed } from "@linkspan/envelopes";
 import { KEY_BYTES } from "./aead.ts";
@@ -46,7 +49,7 @@ export class Unsealing {
     return { state: "sealed", backend, reason: health.reason };
   }
 
-  /** Moves the check to the backend's newest key, with the data keys. */
+  /** Rewraps the check value with the backend's newest key, together with the data keys. */
   async rewrap(): Promise<void> {
     await this.#store.transaction(async (tx) => {
       const check = await tx.keys.unsealCheck(() => this.#freshCheck());

@@ -1,7 +1,7 @@
 /**
- * What daemons may do with credentials, once the fabric side has proven who asks: check out, renew, release,
- * write back. Rows are locked in one order (key, head, lease), and nothing is handed out before its audit entry
- * is committed.
+ * The credential operations for daemons, after the fabric side has verified the caller: check out, renew,
+ * release, write back. Rows are locked in one order (key, head, lease), and nothing is handed out before its
+ * audit entry is committed.
  */
 import { randomUUID } from "node:crypto";
 import { type CredentialFields, FabricError } from "@linkspan/envelopes";
@@ -31,16 +31,16 @@ export interface CredentialLeasesOptions {
 }
 
 export interface Checkout {
-  /** Proven: audience and key of the ticket, and signer of the request. */
+  /** Verified: audience and key of the ticket, and signer of the request. */
   readonly holder: LeaseHolder & { readonly identityId: string };
   readonly service: string;
   readonly scope: LeaseScope;
-  /** Epoch of the daemon's instance; 0 where it has none. */
+  /** Epoch of the daemon's instance; 0 if it has none. */
   readonly epoch: number;
   readonly ticketHash: string;
-  /** `message_id` of the request; asked again it gets the same lease. */
+  /** `message_id` of the request; repeating the request gives the same lease. */
   readonly requestId: string;
-  /** True in a link flow: what a person has just handed over comes with it, once. */
+  /** True in a link flow: what a person has just handed over is returned with it, once. */
   readonly linking: boolean;
 }
 
@@ -49,7 +49,7 @@ export interface CheckedOut<T> {
   readonly ttlMs: number;
   /** 0: there is no credential. */
   readonly version: number;
-  /** What `seal` made of the fields; undefined when there are none. */
+  /** The result of `seal` for the fields; undefined when there are none. */
   readonly sealed: T | undefined;
 }
 
@@ -69,10 +69,11 @@ export class CredentialLeases {
   }
 
   /**
-   * Leases a credential. Leases that another daemon or an older epoch holds on it end.
+   * Leases a credential. Leases on it that belong to another daemon or an older epoch end.
    *
-   * @param seal closes the fields to their recipient; they are wiped when it has settled
-   * @throws FabricError `vault.*`, `envelope.conflict` for a request id used for something else, or what `seal` throws
+   * @param seal seals the fields to their recipient; they are wiped when it has settled
+   * @throws FabricError `vault.*`, `envelope.conflict` for a request id that was used for another request, or
+   *   what `seal` throws
    */
   async checkOut<T>(
     request: Checkout,
@@ -102,7 +103,9 @@ export class CredentialLeases {
     });
   }
 
-  /** Whose credential a lease is for. @throws FabricError `envelope.wrong_issuer` for another's lease */
+  /**
+   * The credential that a lease belongs to. @throws FabricError `envelope.wrong_issuer` for another's lease
+   */
   async identityOf(leaseId: string, holder: LeaseHolder): Promise<string> {
     const { store, assertOpen } = this.#options;
     assertOpen();
@@ -130,9 +133,9 @@ export class CredentialLeases {
   }
 
   /**
-   * Ends a lease; one that has ended already stays as it is.
+   * Ends a lease; a lease that has already ended is not changed.
    *
-   * @param epoch of the holder's instance; an older one than the lease's may not end it
+   * @param epoch of the holder's instance; an older epoch than the lease's may not end it
    * @throws FabricError `envelope.wrong_issuer`, `lease.lost`
    */
   async release(leaseId: string, holder: LeaseHolder, epoch: number): Promise<void> {
@@ -150,10 +153,10 @@ export class CredentialLeases {
   }
 
   /**
-   * Keeps refreshed fields, all of them, as the next version.
+   * Stores refreshed fields, all of them, as the next version.
    *
    * @param open opens the fields that were sealed under this lease; they are wiped here
-   * @returns the new version; the same when the same request comes again
+   * @returns the new version; the same when the same request is repeated
    * @throws FabricError `vault.conflict` when another version is current or a newer lease has written,
    *   `vault.lease_expired`, `vault.revoked`, `envelope.wrong_issuer`, or what `open` throws
    */
@@ -189,7 +192,7 @@ export class CredentialLeases {
     });
   }
 
-  /** Tells of a request that got nothing. @throws FabricError when the entry cannot be kept */
+  /** Writes an audit entry for a refused request. @throws FabricError when the entry cannot be stored */
   async recordRefusal(entry: Omit<VaultAuditEntry, "action">): Promise<void> {
     const { store, audit } = this.#options;
     await store.transaction((tx) => audited(audit, tx.client, { ...entry, action: "vault.refused" }));
@@ -227,7 +230,7 @@ export class CredentialLeases {
     return lease;
   }
 
-  /** What is stored, and over it, in a link flow, what was handed over. */
+  /** The stored fields; in a link flow, the handed-over fields replace those of the same name. */
   async #fieldsFor(tx: StoreTransaction, head: Head, request: Checkout, now: Date): Promise<Secret> {
     const { versions } = this.#options;
     const stored = await versions.read(tx, head, now);

@@ -1,9 +1,10 @@
 /**
  * Leases on credentials.
  *
- * issued → renewed, up to its longest life → released | run out | revoked (by the core) | superseded (another
- * daemon or a newer epoch checked the credential out). Only an issued lease renews and writes back. The fence
- * grows with each lease of a credential: once a newer lease has written, an older one may not.
+ * issued → renewed, up to its longest life → released | expired | revoked (by the core) | superseded (another
+ * daemon or a newer epoch checked the credential out). Only an issued lease can be renewed and can write
+ * back. The fence grows with each lease of a credential: once a newer lease has written, an older one may not
+ * write.
  */
 import { FabricError } from "@linkspan/envelopes";
 
@@ -19,7 +20,7 @@ export interface Lease {
   readonly daemon: string;
   /** Key that the daemon signs with. */
   readonly kid: string;
-  /** Epoch of the daemon's instance; 0 where it has none. */
+  /** Epoch of the daemon's instance; 0 if it has none. */
   readonly epoch: number;
   readonly scope: LeaseScope;
   readonly ticketHash: string;
@@ -32,7 +33,7 @@ export interface Lease {
   readonly ended: LeaseEnd | undefined;
 }
 
-/** Exactly one way to choose leases. */
+/** Exactly one way to select leases. */
 export type LeaseSelection =
   | { readonly leaseId: string }
   | { readonly secretId: string }
@@ -42,7 +43,7 @@ export type LeaseSelection =
 
 export interface LeaseTerm {
   readonly ttlMs: number;
-  /** Longest life with all renewals. */
+  /** Longest life, including all renewals. */
   readonly maxMs: number;
 }
 
@@ -56,7 +57,7 @@ export const LEASE_TERMS: LeaseTerms = {
   sync: { ttlMs: 5 * MINUTE, maxMs: 60 * MINUTE },
 };
 
-/** Who acts on a lease, as proven by the signature of its request. */
+/** The caller of a lease operation, as verified by the signature of its request. */
 export interface LeaseHolder {
   readonly daemon: string;
   readonly kid: string;
@@ -66,7 +67,8 @@ export interface LeaseHolder {
 }
 
 /**
- * @param lease undefined when there is none of that id; told like another daemon's, so that ids cannot be tried
+ * @param lease undefined when there is none with that id; reported like another daemon's, so that ids cannot
+ *   be guessed
  * @throws FabricError `envelope.wrong_issuer`
  */
 export function assertHolder(lease: Lease | undefined, holder: LeaseHolder): asserts lease is Lease {
@@ -86,7 +88,7 @@ export function assertInForce(lease: Lease, now: Date): void {
   if (lease.expiresAt <= now) throw new FabricError("vault.lease_expired", "the lease ran out");
 }
 
-/** End of a lease that is renewed now. */
+/** The end of a lease that is renewed now. */
 export function renewedUntil(lease: Lease, terms: LeaseTerms, now: Date): Date {
   const until = now.getTime() + terms[lease.scope].ttlMs;
   return new Date(Math.min(until, lease.maxExpiresAt.getTime()));

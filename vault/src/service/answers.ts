@@ -18,7 +18,7 @@ export interface AnswerAuthor {
   readonly now: () => Date;
 }
 
-/** An answer lives in the reply queue no longer than anyone waits for it, milliseconds. */
+/** An answer stays in the reply queue no longer than a requester waits for it, milliseconds. */
 const TTL_MS = 30_000;
 
 export function answerTo(
@@ -55,7 +55,7 @@ export function answerTo(
   };
 }
 
-/** Characters of a detail: within the schema's bytes whatever they are. */
+/** Characters of a detail: within the schema's byte limit, whatever the characters are. */
 const MAX_DETAIL = 1_024;
 
 export function errorPayload({ code, message, retryAfterMs }: FabricError): ErrorReply {

@@ -1,4 +1,4 @@
-/** A proven envelope, read as a question to the vault. */
+/** Reads a verified envelope as a request to the vault. */
 import {
   assertTicketFor,
   type CheckoutRequest,
@@ -33,12 +33,12 @@ export type VaultRequest =
       readonly sealed: Sealed;
     };
 
-/** Actions in whose flow a person hands credentials over. */
+/** Actions in whose flow a person hands over credentials. */
 const LINKING = ["link_account", "reauthenticate", "configure_identity"] as const;
 
 /**
- * @throws FabricError `envelope.wrong_issuer` unless a daemon asks, `envelope.unsigned`, `envelope.misrouted` for
- *   an answer, `action.unsupported`
+ * @throws FabricError `envelope.wrong_issuer` unless a daemon is the issuer, `envelope.unsigned`,
+ *   `envelope.misrouted` for an answer, `action.unsupported`
  */
 export function askedOf({ envelope, kid }: Opened): Asked {
   const { metadata } = envelope;
@@ -70,7 +70,8 @@ export interface ShownTicket {
 }
 
 /**
- * The ticket, held against who shows it: daemon, key, workspace, identity where the envelope names one, service.
+ * The ticket, checked against its presenter: daemon, key, workspace, identity if the envelope names one,
+ * service.
  *
  * @throws FabricError `ticket.*`
  */
@@ -86,13 +87,16 @@ export function ticketOf(asked: Asked, compact: string, keys: KeyRing, now: Date
   return { claims, hash: ticketHash(compact), linking };
 }
 
-/** A checkout can only narrow. @throws FabricError `ticket.wrong_destination` when the ticket does not grant the scope */
+/**
+ * A checkout can only narrow the scope. @throws FabricError `ticket.wrong_destination` when the ticket does
+ * not grant the scope
+ */
 export function assertScope(claims: TicketClaims, scope: LeaseScope): void {
   if (claims.capabilities.includes(scope)) return;
   throw new FabricError("ticket.wrong_destination", `the ticket does not grant a ${scope} lease`);
 }
 
-/** Payloads were checked against their schemas with the envelope. */
+/** Payloads were checked against their schemas together with the envelope. */
 function requestOf(service: string, action: string, payload: unknown): VaultRequest {
   if (service === "vault") {
     switch (action) {

@@ -1,10 +1,10 @@
 /**
- * The vault on the fabric: answers `bridge/vault/{checkout,renew,release,write_back}`.
+ * The vault's service on the bus: answers `bridge/vault/{checkout,renew,release,write_back}`.
  *
  * envelope (signature, schema, route) → issuer is a daemon → checkout: its ticket, for this daemon, key,
- * workspace and identity, covering the scope; else: its lease → the caller still holds its instance and serves
- * the identity → audit entry committed → answer, signed. Whatever is not proven to come from a known key gets no
- * answer: it is dead-lettered with its code.
+ * workspace and identity, covering the scope; other requests: its lease → the caller still holds its instance
+ * and serves the identity → audit entry committed → answer, signed. A request that is not proven to come from
+ * a known key gets no answer: it is dead-lettered with its code.
  */
 import {
   CODES,
@@ -27,19 +27,19 @@ import type { Lease } from "../leases/leases.ts";
 import { answerTo, type AnswerAuthor, errorPayload } from "./answers.ts";
 import { type Asked, askedOf, assertScope, ticketOf } from "./asked.ts";
 
-/** Shared by all cores of a namespace; whoever declares topology declares it. */
+/** Shared by all cores of a namespace; the program that declares the topology also declares this queue. */
 export const VAULT_REQUESTS: QueueSpec = {
   name: "vault.requests",
   kind: "shared",
   bindings: [{ service: "vault" }],
 };
 
-/** One caller about to act on one identity. */
+/** A caller that is about to act on one identity. */
 export interface AuthorityClaim {
   /** Issuer string of the daemon. */
   readonly daemon: string;
   readonly kid: string;
-  /** Of its instance; undefined where the daemon sent none. */
+  /** Of its instance; undefined when the daemon sent none. */
   readonly epoch: number | undefined;
   readonly workspaceId: string;
   readonly identityId: string;
@@ -50,7 +50,9 @@ export interface VaultServiceOptions extends AnswerAuthor {
   readonly leases: CredentialLeases;
   readonly keys: KeyRing;
   readonly signer: Signer;
-  /** The core's own pair: daemons seal to its public half, which its key record announces as `seal_b64u`. */
+  /**
+   * The core's own key pair: daemons seal to its public half, which its key record announces as `seal_b64u`.
+   */
   readonly sealKeys: SealKeys;
   readonly partitions: number;
   /**
@@ -61,7 +63,7 @@ export interface VaultServiceOptions extends AnswerAuthor {
   readonly authority: (claim: AuthorityClaim) => Promise<void>;
   readonly now: () => Date;
   readonly log: VaultLog;
-  /** Told of every refused request, proven or not; it counts them. Must not throw. */
+  /** Called for every refused request, verified or not, to count them. Must not throw. */
   readonly refused?: (refusal: RefusedRequest) => void;
 }
 
@@ -78,17 +80,17 @@ export interface VaultLog {
 
 const ACK: Verdict = { do: "ack" };
 
-/** Then whoever asked has given up waiting. */
+/** After this time the requester has stopped waiting. */
 const MAX_ATTEMPTS = 10;
 
 /**
- * Refusals in a minute that have an audit entry of their own; more are only counted, because entries are kept for
- * good and a daemon could fill the disk with them.
+ * Refusals in a minute that get an audit entry each. Further ones are only counted, because entries are kept
+ * for good and a daemon could fill the disk with them.
  */
 const AUDITED_A_MINUTE = 120;
 const MINUTE_MS = 60_000;
 
-/** Requests of one batch that are answered at once. */
+/** Requests of one batch that are answered concurrently. */
 const AT_ONCE = 8;
 
 type Payload = Readonly<Record<string, unknown>>;
@@ -218,7 +220,7 @@ class VaultService {
     return key;
   }
 
-  /** Tells why, to the log, the audit and the caller. */
+  /** Reports a refusal to the log, the audit and the caller. */
   async #refusal(asked: Asked, error: unknown, kid: string | undefined): Promise<Payload> {
     const { leases, log, refused } = this.#options;
     const refusal = asFabricError(error);
@@ -256,13 +258,13 @@ class VaultService {
   }
 }
 
-/** Both directions of a lease are bound to the same. */
+/** Both directions of a lease are bound to the same values. */
 function infoOf(lease: Lease): Uint8Array {
   const { leaseId, daemon, workspaceId, identityId, ticketHash } = lease;
   return sealInfo({ leaseId, daemon, workspaceId, identityId, ticketHash });
 }
 
-/** Keeps other errors' text out of answers and logs: it is not known what they quote. */
+/** Keeps the text of other errors out of answers and logs, because it may quote secrets. */
 function asFabricError(error: unknown): FabricError {
   if (isFabricError(error)) return error;
   return new FabricError("internal", "the vault failed", { cause: error });

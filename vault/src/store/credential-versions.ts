@@ -1,4 +1,6 @@
-/** Reading and writing versions of a credential inside a transaction: rows on one side, plaintext on the other. */
+/**
+ * Reads and writes versions of a credential inside a transaction: rows on one side, plaintext on the other.
+ */
 import { randomBytes, randomUUID } from "node:crypto";
 import { type CredentialFields, FabricError, packFields, unpackFields } from "@linkspan/envelopes";
 import { KEY_BYTES } from "../keys/aead.ts";
@@ -16,7 +18,7 @@ import type { KeyBackend } from "../keys/key-backend.ts";
 import { Secret } from "../secret.ts";
 import type { Head, HandOver, StoreTransaction, VersionRow } from "./secret-store.ts";
 
-/** Versions that stay readable: the current one and those just before it. */
+/** Number of versions that stay readable: the current one and those just before it. */
 const KEPT_VERSIONS = 8;
 
 export interface WriteOrigin {
@@ -35,7 +37,7 @@ export class CredentialVersions {
     this.#dataKeys = dataKeys;
   }
 
-  /** The key that a workspace's new secrets are written with. Take it before any head, or shredding may deadlock. */
+  /** The key for a workspace's new secrets. Lock it before any head; otherwise shredding may deadlock. */
   async writingKey(tx: StoreTransaction, workspaceId: string): Promise<WorkspaceKey> {
     const known = await tx.keys.newest(workspaceId);
     if (known !== undefined) return known;
@@ -43,7 +45,7 @@ export class CredentialVersions {
     return (await tx.keys.newest(workspaceId)) ?? this.addKey(tx, workspaceId);
   }
 
-  /** A new data key; it writes from now on, older ones go on reading. */
+  /** A new data key. It is used for all writes from now on; older keys are still used for reading. */
   async addKey(tx: StoreTransaction, workspaceId: string): Promise<WorkspaceKey> {
     await tx.keys.lockWorkspace(workspaceId);
     const keyVersion = await tx.keys.nextVersion(workspaceId);
@@ -104,7 +106,7 @@ export class CredentialVersions {
     return this.#open(tx, bindingOf(head.ref, head.secretId, row.version, row.keyVersion), row.sealed, now);
   }
 
-  /** Keeps fields for a short time, to be taken once; they replace what waits already. */
+  /** Stores fields for a short time, to be taken once; they replace fields that wait already. */
   async handOver(
     tx: StoreTransaction,
     head: Head,
@@ -131,7 +133,7 @@ export class CredentialVersions {
     }
   }
 
-  /** @param handOver one of this head; the caller disposes of the secret */
+  /** @param handOver a hand-over of this head; the caller disposes of the secret */
   openHandOver(tx: StoreTransaction, head: Head, handOver: HandOver, now: Date): Promise<Secret> {
     const { handOverId, keyVersion, sealed } = handOver;
     return this.#open(tx, bindingOf(handOverRef(head.ref), handOverId, 1, keyVersion), sealed, now);
@@ -174,7 +176,7 @@ function bindingOf(ref: CredentialRef, secretId: string, version: number, keyVer
   return { ...ref, secretId, version, keyVersion };
 }
 
-/** No stored version can stand in for a hand-over, nor the other way round. */
+/** No stored version can be used in place of a hand-over, nor the other way round. */
 function handOverRef(ref: CredentialRef): CredentialRef {
   return { ...ref, kind: `hand-over of ${ref.kind}` };
 }

@@ -1,4 +1,6 @@
-/** The schema `vault`, brought to its newest form; repeating it changes nothing, also from several processes. */
+/**
+ * Migrates the schema `vault` to its newest form. Repeating it changes nothing, also from several processes.
+ */
 import { inTransaction, type Pool, type Transaction } from "./transaction.ts";
 
 interface Migration {
@@ -98,7 +100,7 @@ CREATE TABLE vault.hand_overs (
   },
 ];
 
-/** @throws FabricError `vault.unavailable`; nothing of a migration that fails stays */
+/** @throws FabricError `vault.unavailable`; a migration that fails leaves no changes */
 export async function migrateVault(pool: Pool): Promise<void> {
   await inTransaction(pool, async (tx) => {
     await tx.query("SELECT pg_advisory_xact_lock(hashtext('linkspan.vault.migrations'))");

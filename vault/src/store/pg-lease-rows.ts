@@ -97,7 +97,7 @@ export class PgLeaseRows implements LeaseRows {
   }
 
   async sweep(before: Date): Promise<number> {
-    // An ended lease runs out, too, within its term: one index is enough.
+    // An ended lease also expires within its term: one index is enough.
     const { rowCount } = await this.#tx.query(
       `DELETE FROM vault.leases WHERE lease_id = ANY (ARRAY(
          SELECT lease_id FROM vault.leases WHERE expires_at < $1 ORDER BY expires_at LIMIT ${SWEEP_AT_ONCE}))`,

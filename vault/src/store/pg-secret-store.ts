@@ -7,7 +7,7 @@ import { PgLeaseRows } from "./pg-lease-rows.ts";
 import type { Head, SecretRows, SecretStore, StoreTransaction, VersionRow } from "./secret-store.ts";
 import { inTransaction, type Pool, type Transaction } from "./transaction.ts";
 
-/** The vault's tables in PostgreSQL, schema `vault`. The pool stays its owner's. */
+/** The vault's tables in PostgreSQL, schema `vault`. The pool's owner closes the pool. */
 export class PgSecretStore implements SecretStore {
   readonly #pool: Pool;
 

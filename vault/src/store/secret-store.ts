@@ -1,9 +1,9 @@
 /**
- * What the vault keeps: wrapped keys, ciphertexts and leases. A store holds nothing in clear, so whoever reads
- * it learns names and times only.
+ * What the vault stores: wrapped keys, ciphertexts and leases. A store holds nothing in plaintext, so a
+ * reader of it learns names and times only.
  *
- * Obligations: everything done through one `StoreTransaction` is committed together or not at all; rows that
- * `lock` returned stay as they are until then.
+ * Obligations: all changes through one `StoreTransaction` are committed together or not at all; rows that
+ * `lock` returned do not change until then.
  */
 import type { CredentialRef, SealedVersion } from "../keys/envelope-encryption.ts";
 import type { WorkspaceKey } from "../keys/data-keys.ts";
@@ -19,7 +19,7 @@ export interface SecretStore {
 }
 
 export interface StoreTransaction {
-  /** For what must be committed together with the vault's rows, such as audit entries. */
+  /** For changes that must be committed together with the vault's rows, such as audit entries. */
   readonly client: Transaction;
   readonly keys: KeyRows;
   readonly secrets: SecretRows;
@@ -28,19 +28,19 @@ export interface StoreTransaction {
 }
 
 export interface KeyRows {
-  /** What proves that the key backend is the right one; stores `fresh` when there is none yet. */
+  /** The value that proves that the key backend is the right one; stores `fresh` when there is none yet. */
   unsealCheck(fresh: () => Promise<WrappedKey>): Promise<WrappedKey>;
   replaceUnsealCheck(wrapped: WrappedKey): Promise<void>;
-  /** The key for new secrets, kept from being shredded until the transaction ends. */
+  /** The key for new secrets, protected from shredding until the transaction ends. */
   newest(workspaceId: string): Promise<WorkspaceKey | undefined>;
   /** Undefined when it was shredded. */
   find(workspaceId: string, keyVersion: number): Promise<WorkspaceKey | undefined>;
-  /** Until the transaction ends nobody else adds a key to the workspace. Taken before any row. */
+  /** Prevents others from adding a key to the workspace until the transaction ends. Taken before any row. */
   lockWorkspace(workspaceId: string): Promise<void>;
-  /** Number for the next key; shredded ones count. */
+  /** Number for the next key; shredded keys count. */
   nextVersion(workspaceId: string): Promise<number>;
   add(key: WorkspaceKey): Promise<void>;
-  /** Keys not wrapped by `keyId`, at most `limit`, locked; those that another process works on are skipped. */
+  /** Keys not wrapped by `keyId`, at most `limit`, locked; keys that another process works on are skipped. */
   wrappedByOthers(keyId: string, limit: number): Promise<readonly WorkspaceKey[]>;
   replaceWrapped(key: WorkspaceKey): Promise<void>;
   /** Destroys all of a workspace's keys. @returns how many */
@@ -51,7 +51,7 @@ export interface KeyRows {
 export interface Head {
   readonly secretId: string;
   readonly ref: CredentialRef;
-  /** Last version given out; 0: none yet. It only grows, also when the credential is dropped. */
+  /** Last version number assigned; 0: none yet. It only grows, also when the credential is dropped. */
   readonly version: number;
   readonly minVersion: number;
   readonly seal: Uint8Array | undefined;
@@ -71,11 +71,11 @@ export interface VersionRow {
 
 export interface SecretRows {
   find(ref: CredentialRef): Promise<Head | undefined>;
-  /** Creates the head where there is none. */
+  /** Creates the head if there is none. */
   lock(ref: CredentialRef): Promise<Head>;
   lockById(secretId: string): Promise<Head | undefined>;
   version(secretId: string, version: number): Promise<VersionRow | undefined>;
-  /** Makes it the current version, and removes those below `minVersion`. */
+  /** Makes it the current version, and removes versions below `minVersion`. */
   append(
     head: Head,
     row: VersionRow,
@@ -87,7 +87,7 @@ export interface SecretRows {
   nextFence(secretId: string): Promise<number>;
   /** Removes all versions; the head stays, empty. */
   drop(secretId: string): Promise<void>;
-  /** Locks and empties every head of a workspace. @returns how many held something */
+  /** Locks and empties every head of a workspace. @returns how many contained a credential */
   dropWorkspace(workspaceId: string): Promise<number>;
 }
 
@@ -95,15 +95,15 @@ export interface LeaseRows {
   add(lease: Lease): Promise<void>;
   find(leaseId: string): Promise<Lease | undefined>;
   byRequest(requestId: string): Promise<Lease | undefined>;
-  /** New end of a lease that has not ended nor run out at `now`; undefined: it has. */
+  /** Sets the end of a lease that has neither ended nor expired at `now`; undefined when it has. */
   extend(leaseId: string, until: Date, now: Date): Promise<Date | undefined>;
-  /** As `find`; the lease stays as it is until the transaction ends. */
+  /** Like `find`, and the lease does not change until the transaction ends. */
   lock(leaseId: string): Promise<Lease | undefined>;
-  /** Ends leases that have not ended. @returns those */
+  /** Ends leases that have not ended. @returns the leases that it ended */
   end(which: LeaseSelection, why: LeaseEnd, now: Date): Promise<readonly Lease[]>;
   /** Ends leases on a secret that other daemons or older epochs hold. */
   supersede(secretId: string, daemon: string, epoch: number, now: Date): Promise<number>;
-  /** Forgets leases whose term ended before then, a bounded number of them. @returns how many */
+  /** Deletes leases whose term ended before then, a bounded number of them. @returns how many */
   sweep(before: Date): Promise<number>;
 }
 
@@ -117,11 +117,11 @@ export interface HandOver {
 }
 
 export interface HandOverRows {
-  /** Replaces what waits for the same credential. */
+  /** Replaces a waiting hand-over of the same credential. */
   put(secretId: string, handOver: HandOver): Promise<void>;
-  /** For the first request that asks, and for that request again; undefined when there is none that is still good. */
+  /** For the first request, and for a repetition of that request; undefined when there is no valid one. */
   take(secretId: string, requestId: string, now: Date): Promise<HandOver | undefined>;
-  /** Removes and returns it, taken or not; undefined when there is none that is still good. */
+  /** Removes and returns it, taken or not; undefined when there is no valid one. */
   remove(secretId: string, now: Date): Promise<HandOver | undefined>;
   /** Removes it if it was taken. */
   removeTaken(secretId: string): Promise<void>;

@@ -4,7 +4,7 @@ import { inTransaction, type Pool } from "./transaction.ts";
 
 test("what a failed transaction did is not taken for stored, though nobody passed the error on", async () => {
   const said: string[] = [];
-  // As PostgreSQL answers the COMMIT of a transaction in which a statement has failed.
+  // Like PostgreSQL's answer to the COMMIT of a transaction in which a statement has failed.
   const client = {
     on: () => undefined,
     off: () => undefined,

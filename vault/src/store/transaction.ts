@@ -2,17 +2,17 @@
 import { FabricError, isCausedByRow, isFabricError } from "@linkspan/envelopes";
 import type pg from "pg";
 
-/** A connection inside a transaction; whatever is written through it is committed or dropped together. */
+/** A connection inside a transaction; all its writes are committed or rolled back together. */
 export type Transaction = Pick<pg.ClientBase, "query">;
 
-/** What the vault needs of a `pg.Pool`. */
+/** The part of a `pg.Pool` that the vault uses. */
 export type Pool = Pick<pg.Pool, "connect">;
 
 /**
- * Commits what `work` did, or nothing of it.
+ * Commits all changes of `work`, or none of them.
  *
- * @throws FabricError `store.rejected` when it cannot hold a value, `vault.unavailable` when it does not do it for
- * another reason, or what `work` throws
+ * @throws FabricError `store.rejected` when the database cannot hold a value, `vault.unavailable` when the
+ *   transaction fails for another reason, or what `work` throws
  */
 export async function inTransaction<T>(pool: Pool, work: (tx: Transaction) => Promise<T>): Promise<T> {
   const client = await pool.connect().catch((error: unknown) => {
@@ -26,7 +26,8 @@ export async function inTransaction<T>(pool: Pool, work: (tx: Transaction) => Pr
   try {
     await client.query("BEGIN");
     const result = await work(client);
-    // The COMMIT of a failed transaction is answered with a rollback, which the driver takes for success.
+    // PostgreSQL answers the COMMIT of a failed transaction with a rollback, which the driver reports as
+    // success.
     const { command } = await client.query("COMMIT");
     if (command !== "COMMIT") {
       throw new FabricError(
@@ -46,7 +47,10 @@ export async function inTransaction<T>(pool: Pool, work: (tx: Transaction) => Pr
   }
 }
 
-/** The driver's own faults are plain errors; details of the server's may quote rows, so only the SQLSTATE is told. */
+/**
+ * The driver's own faults are plain errors. Details of the server's errors may quote rows, so only the
+ * SQLSTATE is reported.
+ */
 function fromDatabase(error: unknown): unknown {
   if (isFabricError(error) || !(error instanceof Error)) return error;
   const { code, constraint } = error as { readonly code?: unknown; readonly constraint?: unknown };
