@@ -2,14 +2,11 @@
  * One term: everything a daemon does while it holds its instance under one epoch.
  *
  * begin: declare the queues · take acknowledgements and requests · announce the capabilities · ask `resume`
- * and open
- *        the identities · take intents to send
- * end:   stop taking intents, finish sends in progress · close the identities, so that no new event comes in
- * · wait
- *        for confirmations and acknowledgements, save the checkpoints · stop everything else
- * mute:  the lease has expired and nobody else holds it, as in an outage of the broker: connections stay
- * open, events
- *        wait in their bounded window, and nothing is sent or asked until the lease is renewed
+ *        and open the identities · take intents to send
+ * end:   stop taking intents, finish sends in progress · close the identities, so that no new event comes in ·
+ *        wait for confirmations and acknowledgements, save the checkpoints · stop everything else
+ * mute:  the lease has expired and nobody else holds it, as in an outage of the broker: connections stay open,
+ *        events wait in their bounded window, and nothing is sent or asked until the lease is renewed
  * lost:  everything stops at once; nothing more is written, and unsettled deliveries go to the next holder
  */
 import {
