@@ -1,5 +1,5 @@
-/** The written contract: what the code cites is there, and its pages link to what exists. */
-import { readFileSync } from "node:fs";
+/** The written contract: what the code cites is there, and its pages and samples name each other. */
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { sourceFiles } from "./sources.ts";
@@ -20,6 +20,15 @@ test("every section of the contract that is cited exists, and all eleven are the
     .flatMap((file) => Array.from(read(file).matchAll(CITATION), ([, number]) => ({ file, number })));
   expect(cited.length).toBeGreaterThan(26);
   expect(cited.filter(({ number }) => !sections.includes(Number(number)))).toEqual([]);
+});
+
+test("the page names every sample, and every sample that it names exists", () => {
+  const named = new Set(Array.from(DAEMONS.matchAll(/`(\d\d-[a-z-]+)`/g), ([, name]) => name));
+  const captured = readdirSync(join(ROOT, "envelopes/samples"))
+    .filter((name) => /^\d\d-/.test(name))
+    .map((name) => name.replace(/\.json$/, ""));
+  expect(captured.filter((name) => !named.has(name))).toEqual([]);
+  expect([...named].filter((name) => !captured.includes(name ?? ""))).toEqual([]);
 });
 
 test("the links between the pages lead to files and headings that exist", () => {

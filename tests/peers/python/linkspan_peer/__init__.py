@@ -1,1 +1,1 @@
-"""The wire contract, read in Python from envelopes/CONTRACT.md and envelopes/DAEMONS.md."""
+"""A daemon in Python, written from envelopes/CONTRACT.md and envelopes/DAEMONS.md."""

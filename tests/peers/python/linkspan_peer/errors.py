@@ -7,3 +7,7 @@ class Refused(Exception):
         self.code = code
         self.detail = detail
         self.retry_after_ms = retry_after_ms
+
+
+class LeaseLost(Exception):
+    """Another process holds the instance; this one must stop at once."""
