@@ -247,6 +247,36 @@ describeWithServers(["postgres"], "ends", () => {
     ).rejects.toMatchObject({ code: "request.invalid" });
   });
 
+  test("an uncertain part stays uncertain when an earlier one is reported late, and ends by its own report", async () => {
+    const { id } = await record();
+    await claim();
+    await ask(id, 1, 0, 3);
+    await ask(id, 1, 1, 3);
+    await endUnsettled(core, "alice", "test");
+    const before = counted.length;
+    for (let again = 0; again < 2; again++) {
+      await report(id, 1, "sent", 0, 3);
+      expect(await reload(id)).toMatchObject({ state: "uncertain", code: "send.uncertain", part: 1 });
+      await report(id, 1, "uncertain", 1, 3);
+    }
+    expect((await reload(id)).remote_ids).toEqual(["r0"]);
+    expect(counted).toHaveLength(before);
+    expect((await stepsOf(database.pool, id)).map(({ state }) => state)).toEqual([
+      "queued",
+      "attempting",
+      "attempting",
+      "uncertain",
+      "uncertain",
+    ]);
+    await report(id, 1, "sent", 1, 3);
+    expect(await reload(id)).toMatchObject({
+      state: "failed",
+      code: "send.incomplete",
+      part: 2,
+      remote_ids: ["r0", "r1"],
+    });
+  });
+
   test("every step has its audit entry and its metric, and wakes the next of the lane", async () => {
     const intents = [await halfSaid("queued"), await halfSaid("attempting"), await record(), await record()];
     const [first, second, third, fourth] = intents.map(({ id }) => id) as [string, string, string, string];

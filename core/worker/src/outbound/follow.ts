@@ -4,6 +4,7 @@
  * A report names the attempt that it is about. That a part was said is true whichever attempt said it; that it
  * failed, is unknown or must wait counts for the current attempt only, because a later one has its own report.
  */
+import { isDeepStrictEqual } from "node:util";
 import type { Deferred, DeliveryStatus, Envelope } from "@linkspan/envelopes";
 import { type Intent, lockIntent, postpone, type Queryable } from "@linkspan/store";
 import type { AfterCommit } from "../after-commit.ts";
@@ -27,6 +28,7 @@ export async function followDelivery(
     audit: { attempt: status.attempt },
   };
   if (status.status !== "sent") {
+    if (status.status === intent.state) return;
     await transition(core, on, after, intent, "report", { ...step, to: status.status });
     return;
   }
@@ -35,6 +37,13 @@ export async function followDelivery(
   const part = status.part + 1;
   if (part >= parts) {
     await transition(core, on, after, intent, "report", { ...step, to: "sent", row: { ...said, part } });
+  } else if (intent.state === "uncertain" && status.part < intent.part) {
+    // A later part is in doubt, and stays so.
+    if (isDeepStrictEqual(said.remoteIds, intent.remote_ids)) return;
+    const audit = { ...step.audit, part: status.part, parts, said: true };
+    const { code, detail } = intent;
+    const known = { ...step, code: code ?? undefined, detail: detail ?? undefined, row: said, audit };
+    await transition(core, on, after, intent, "report", { ...known, to: "uncertain" });
   } else if (intent.state === "uncertain") {
     // Its lane has moved on: what was in doubt is known now, and the rest will not be said.
     const row = { ...said, part: Math.max(part, intent.part) };

@@ -43,7 +43,7 @@ export const MAY: Readonly<Record<Cause, Moves>> = {
   report: {
     queued: REPORTED,
     attempting: REPORTED,
-    uncertain: ["sent", "failed"],
+    uncertain: ["sent", "failed", "uncertain"],
     sent: ["delivered", "read"],
     delivered: ["read"],
   },

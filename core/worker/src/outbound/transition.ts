@@ -66,7 +66,8 @@ export async function transition(
   // Last: from here on its lane is locked.
   if (isSettled(state) && !isSettled(intent.state)) await dequeue(on, [intent.id]);
   if (isSettled(state) || state === "queued") after.wakes.add("outbox");
-  after.reports.push(() => core.metrics.intent(state, intent.service));
+  const isKnownEnd = isSettled(state) && state === intent.state;
+  if (!isKnownEnd) after.reports.push(() => core.metrics.intent(state, intent.service));
   return moved;
 }
 
