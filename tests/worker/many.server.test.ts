@@ -115,16 +115,16 @@ describeWithServers(["postgres"], "many at once", () => {
   });
 
   test("who does not hold the instance is refused as a whole, and changes nothing", async () => {
-    await published("a");
+    const id = await published("of another holder");
     epoch -= 1;
-    await expect(askMany([question("a"), question("a", 1)])).rejects.toMatchObject({ code: "lease.lost" });
-    expect(await stepsOf(database.pool, "a")).toEqual([]);
+    await expect(askMany([question(id), question(id, 1)])).rejects.toMatchObject({ code: "lease.lost" });
+    expect(await stepsOf(database.pool, id)).toEqual([]);
   });
 
   test("a row that the database refuses fails its own question, and no other", async () => {
     for (const id of ["a", "stuck", "b"]) await published(id);
     await database.query(
-      `CREATE FUNCTION refuse_stuck() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'stuck' USING ERRCODE = '23514'; END $$;
+      `CREATE FUNCTION refuse_stuck() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'stuck' USING ERRCODE = '23514', CONSTRAINT = 'stuck'; END $$;
        CREATE TRIGGER refuse_stuck BEFORE UPDATE ON intents FOR EACH ROW WHEN (OLD.id = 'stuck') EXECUTE FUNCTION refuse_stuck()`,
     );
     try {

@@ -48,6 +48,7 @@ export interface IntentMove {
 /** Columns that can be set to null; one bit each says whether the change names it. */
 const NULLABLE = ["code", "detail", "parts", "askId", "askEpoch", "goUntil"] as const;
 
+// Steps of one intent are told by their times, so those of one statement are a microsecond apart.
 const MOVE = `
 WITH given AS (
   SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::int[], $7::text[], $8::text[],
@@ -70,7 +71,7 @@ WITH given AS (
   RETURNING i.id, i.attempt, i.updated_at
 ), stepped AS (
   INSERT INTO intent_steps (at, intent_id, state, attempt, part, code, detail)
-  SELECT clock_timestamp() + s.n * interval '1 microsecond', s.id, s.state, m.attempt, s.part, s.code, s.detail
+  SELECT statement_timestamp() + s.n * interval '1 microsecond', s.id, s.state, m.attempt, s.part, s.code, s.detail
     FROM unnest($13::text[], $14::text[], $15::int[], $16::text[], $17::text[], $18::int[])
            AS s (id, state, part, code, detail, n)
     JOIN moved m USING (id)
