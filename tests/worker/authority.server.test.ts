@@ -34,8 +34,15 @@ const REPORTS: Readonly<Record<string, Say>> = {
     payload: {
       statuses: [
         {
-          ...{ intent_id: intent, attempt: 1, part: 0, parts: 1, status: "sent", remote_id: "x", at: NOW() },
-          ...{ identity_id: account, message_id: toBase64url(new Uint8Array(32).fill(1)) },
+          intent_id: intent,
+          attempt: 1,
+          part: 0,
+          parts: 1,
+          status: "sent",
+          remote_id: "x",
+          at: NOW(),
+          identity_id: account,
+          message_id: toBase64url(new Uint8Array(32).fill(1)),
         },
       ],
     },

@@ -205,7 +205,7 @@ describeWithServers(["postgres"], "many at once", () => {
          FROM intents WHERE id = $1`,
       [id],
     );
-    const steps = (await stepsOf(database.pool, id)).map(({ at: _, ...step }) => step);
+    const steps = (await stepsOf(database.pool, id)).map(({ at: _at, ...step }) => step);
     const { rows: trail } = await database.query(
       "SELECT actor, action, detail FROM audit_entries WHERE subject = $1 ORDER BY at, id",
       [id],

@@ -3,13 +3,7 @@
  * transaction, and repeating it changes nothing: states are ordered by lease epoch and by the order in which the core
  * receives them, checkpoints by the lease epoch.
  */
-import {
-  type BridgeStateNote,
-  type Checkpoint,
-  type Health,
-  type Opened,
-  type RosterSnapshot,
-} from "@linkspan/envelopes";
+import type { BridgeStateNote, Checkpoint, Health, Opened, RosterSnapshot } from "@linkspan/envelopes";
 import {
   audit,
   type Queryable,

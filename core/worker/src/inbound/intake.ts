@@ -66,7 +66,7 @@ export async function startIntake(core: Core, worker: string = randomUUID()): Pr
  */
 const MAX_ROWS = 1_000;
 
-function rowsOf({ opened }: Received): number {
+export function rowsOf({ opened }: Received): number {
   switch (opened?.action.canonical) {
     case "history_batch":
       return 1 + (opened.envelope.payload as HistoryBatch).events.length;

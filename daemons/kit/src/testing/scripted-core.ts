@@ -182,7 +182,7 @@ export class ScriptedCore {
       if (action === "delivery_status") return [payload as DeliveryStatus];
       if (action !== "delivery_statuses") return [];
       return (payload as DeliveryStatuses).statuses.map(
-        ({ message_id: _, identity_id: __, ...status }) => status,
+        ({ message_id: _messageId, identity_id: _identityId, ...status }) => status,
       );
     });
   }
