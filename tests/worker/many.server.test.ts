@@ -1,7 +1,17 @@
 /** Many questions and reports in one envelope: each has the answer and the effect that it has alone. */
 import { randomUUID } from "node:crypto";
 import type { AttemptAnswers, AttemptReply, AttemptRequest, Envelope } from "@linkspan/envelopes";
-import { currentLease, Database, insertIdentity, migrate, stepsOf, updateIdentity } from "@linkspan/store";
+import {
+  claimLease,
+  currentLease,
+  Database,
+  insertIdentity,
+  lockIntents,
+  migrate,
+  SHORT_WORK,
+  stepsOf,
+  updateIdentity,
+} from "@linkspan/store";
 import { type Core, Wakes } from "@linkspan/worker";
 import { Attempts, committed, followReports, reportsIn } from "@linkspan/worker/testing";
 import fc from "fast-check";
@@ -18,13 +28,15 @@ const reported = fc.constantFrom("sent", "sent", "sent", "failed", "uncertain", 
 
 describeWithServers(["postgres"], "many at once", () => {
   let server: PostgresServer;
+  let url: string;
   let database: Database;
   let core: Core;
   let epoch: number;
 
   beforeAll(async () => {
     server = await startPostgres({ settings: { fsync: "off", synchronous_commit: "off" } });
-    database = new Database(await server.createDatabase("many"));
+    url = await server.createDatabase("many");
+    database = new Database(url);
     await migrate(database);
   });
   afterAll(async () => {
@@ -133,6 +145,57 @@ describeWithServers(["postgres"], "many at once", () => {
     } finally {
       await database.query("DROP TRIGGER refuse_stuck ON intents; DROP FUNCTION refuse_stuck");
     }
+  });
+
+  test("an intent that somebody keeps locked fails its own question, and no other", async () => {
+    for (const id of ["free", "locked", "free too"]) await published(id);
+    await using impatient = new Database(url, { limits: { ...SHORT_WORK, lockMs: 200 } });
+    const asked = new Attempts({ ...core, database: impatient });
+    await database.transaction(async (client) => {
+      await lockIntents(client, ["locked"]);
+      const asks = ["free", "locked", "free too"].map((id) => question(id));
+      const { answers } = (await asked.answer(
+        envelope("attempt", { asks }),
+        core.signer.kid,
+      )) as AttemptAnswers;
+      expect(codes(answers)).toEqual(["go", "store.unavailable", "go"]);
+    });
+  });
+
+  test("a daemon that asks too much at once is told to wait; another one is answered", async () => {
+    await published("asked for");
+    await published("of another", "zoe");
+    const attempts = new Attempts(core);
+    const second = await claimLease(database.pool, {
+      service: "irc",
+      instance: "second",
+      holder: "h",
+      kid: core.signer.kid,
+      ttlMs: 60_000,
+    });
+    if (second.state !== "held") throw new Error("the lease is not free");
+    const floods = Array.from({ length: 64 }, () =>
+      attempts.answer(
+        envelope("attempt", { asks: Array.from({ length: 200 }, () => question("asked for")) }),
+        core.signer.kid,
+      ),
+    );
+    // Waited for at once, so that every rejection has somebody who takes it.
+    const flood = Promise.allSettled(floods);
+    const one = envelope("attempt", { ...question("of another") });
+    const metadata = { ...one.metadata, issuer: "daemon:irc:second", epoch: second.epoch };
+    const other = await attempts.answer({ ...one, metadata }, core.signer.kid);
+    expect(other).toMatchObject({ decision: "go" });
+    const refused = (await flood).filter(({ status }) => status === "rejected");
+    expect(refused).toHaveLength(64 - 5);
+    for (const { reason } of refused as PromiseRejectedResult[])
+      expect(reason).toMatchObject({ code: "request.rate_limited", retryAfterMs: 1_000 });
+    // What was under way is over, and it is answered again.
+    expect(
+      await attempts.answer(envelope("attempt", { ...question("asked for") }), core.signer.kid),
+    ).toMatchObject({
+      decision: "uncertain",
+    });
   });
 
   test("questions of several requests at one moment share a transaction, each with its own answer", async () => {

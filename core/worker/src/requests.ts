@@ -11,7 +11,7 @@ import {
 import { ACK, type Outgoing, type Prepared, type Subscription } from "@linkspan/fabric";
 import type { Core } from "./core.ts";
 import { type Verified, verify } from "./inbound/intake.ts";
-import { Attempts } from "./outbound/attempt.ts";
+import { Attempts } from "./outbound/attempts.ts";
 import { answerSubmit } from "./outbound/submit.ts";
 import { answerTo, refusal } from "./send.ts";
 import { answerHello } from "./sync/hello.ts";

@@ -69,7 +69,8 @@ export async function admit(
       admissions.push({ ...item, refused });
       continue;
     }
-    admissions.push({ ...item, refusedMembers: refusedReports(item.opened, facts) });
+    const refusedMembers = refusedReports(item.opened, facts);
+    admissions.push(refusedMembers.size === 0 ? item : { ...item, refusedMembers });
     if (item.opened.action.canonical === "history_batch") {
       admissions.push(...membersOf(item, homeOf(item, facts)));
     }

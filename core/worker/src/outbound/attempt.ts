@@ -1,6 +1,6 @@
 /**
- * `bridge/core/attempt`: may I say this part now? One part in a request, or many as `{asks}`; each is decided
- * separately. Questions that arrive at the same moment share a transaction, also those of several daemons.
+ * The decision of `bridge/core/attempt`: may I say this part now? Many questions are decided in one transaction, each
+ * separately.
  *
  * This is the last gate and the only one that counts: it commits `attempting` before it answers `go`, so a
  * part is touched at most once however often its intent is published. What the answers mean:
@@ -13,18 +13,7 @@
  * The same question (same message id, same place in it) is answered anew, so a lost reply costs nothing but time: who
  * asks again has written nothing.
  */
-import {
-  type AttemptAnswers,
-  type AttemptBatch,
-  type AttemptReply,
-  type AttemptRequest,
-  blameOf,
-  type Envelope,
-  type ErrorCode,
-  type ErrorReply,
-  FabricError,
-  isFabricError,
-} from "@linkspan/envelopes";
+import { type AttemptReply, type AttemptRequest, type ErrorCode, FabricError } from "@linkspan/envelopes";
 import {
   currentLeases,
   identitiesById,
@@ -35,21 +24,18 @@ import {
   type StandingIntent,
 } from "@linkspan/store";
 import { committed } from "../after-commit.ts";
-import { objectionToIdentity, objectionToLease, type Speaker, speakerOf } from "../authority.ts";
+import { objectionToIdentity, objectionToLease, type Speaker } from "../authority.ts";
 import type { Core } from "../core.ts";
 import { type ConnectorSwitch, connectorSwitch } from "../flags/switch.ts";
-import { GroupCommit } from "../inbound/group-commit.ts";
 import { objectionBy } from "../policy/decide.ts";
 import { inDoubt, isSettled } from "./states.ts";
 import { Moves } from "./transition.ts";
 
 /** How long a daemon may touch the platform after asking. */
 export const WINDOW_MS = 15_000;
-/** Most questions in one transaction. */
-const AT_ONCE = 500;
 
 /** One part that may be said or not. */
-interface Question {
+export interface Question {
   /** Names the question; the same question is answered again. */
   readonly id: string;
   readonly ask: AttemptRequest;
@@ -58,74 +44,13 @@ interface Question {
   readonly speaker: Speaker;
 }
 
-type Verdict = AttemptReply | FabricError;
-
-export class Attempts {
-  readonly #decisions: GroupCommit<Question, ReadonlyMap<Question, Verdict>>;
-
-  constructor(core: Core) {
-    // A question that the database refuses for its own values is found by trying each alone; any other error concerns
-    // all of them, and all are told.
-    this.#decisions = new GroupCommit((questions) => decideAll(core, questions), AT_ONCE, {
-      mayPart: (error) => blameOf(error) === "message",
-    });
-  }
-
-  /**
-   * In a request with many questions, a question that fails has its own error; an error that concerns all of them
-   * fails the request.
-   *
-   * @throws FabricError `lease.lost`, `envelope.wrong_issuer`, `store.unavailable`; `request.not_found` for a single one
-   */
-  async answer(envelope: Envelope, kid: string | undefined): Promise<AttemptReply | AttemptAnswers> {
-    const { issuer, epoch, workspace_id: workspaceId, message_id } = envelope.metadata;
-    const speaker = speakerOf(issuer, epoch, kid);
-    const question = (ask: AttemptRequest, id: string): Question => ({
-      id,
-      ask,
-      workspaceId,
-      issuer,
-      speaker,
-    });
-    const payload = envelope.payload as AttemptRequest | AttemptBatch;
-    if (!("asks" in payload)) return orThrow(await this.#decide(question(payload, message_id)));
-    // Each question has its own name, so that a part that is asked for twice is granted once.
-    const questions = payload.asks.map((ask, at) => question(ask, `${message_id}.${at}`));
-    const outcomes = await Promise.allSettled(questions.map((one) => this.#decide(one)));
-    const answers = outcomes.map((one) => (one.status === "fulfilled" ? one.value : toError(one.reason)));
-    const [first] = answers;
-    if (isFabricError(first) && answers.every((one) => isFabricError(one) && SHARED.has(one.code)))
-      throw first;
-    return { answers: answers.map((one) => (isFabricError(one) ? brief(one) : one)) };
-  }
-
-  async #decide(question: Question): Promise<Verdict> {
-    const verdicts = await this.#decisions.commit([question]);
-    return verdicts.get(question) ?? new FabricError("internal", "a question was not answered");
-  }
-}
-
-/** Errors that concern the sender or the core, and not one part. */
-const SHARED: ReadonlySet<ErrorCode> = new Set(["lease.lost", "store.unavailable", "internal"]);
-
-/** Longest detail of one error among many, UTF-16 code units, so that all of them fit in one envelope. */
-const MAX_DETAIL = 200;
-
-function brief({ code, message }: FabricError): ErrorReply {
-  return { error: { code, detail: message.slice(0, MAX_DETAIL).toWellFormed() } };
-}
-
-function toError(error: unknown): FabricError {
-  return isFabricError(error) ? error : new FabricError("internal", "an unexpected fault", { cause: error });
-}
-
-function orThrow(verdict: Verdict): AttemptReply {
-  if (isFabricError(verdict)) throw verdict;
-  return verdict;
-}
+export type Verdict = AttemptReply | FabricError;
 
 /** Decides one after the other, as if each came alone, and writes the moves together. */
-function decideAll(core: Core, questions: readonly Question[]): Promise<ReadonlyMap<Question, Verdict>> {
+export function decideAll(
+  core: Core,
+  questions: readonly Question[],
+): Promise<ReadonlyMap<Question, Verdict>> {
   return committed(core, async (on, after) => {
     const facts = await factsOf(on, questions);
     const moves = new Moves(core, after);
@@ -164,7 +89,7 @@ async function factsOf(on: Queryable, questions: readonly Question[]): Promise<F
   };
 }
 
-function keyOf({ service, instance }: Pick<Lease, "service" | "instance">): string {
+export function keyOf({ service, instance }: Pick<Lease, "service" | "instance">): string {
   return `${service} ${instance}`;
 }
 
