@@ -6,7 +6,7 @@ import {
   audit,
   auditTrail,
   checkpointOf,
-  claimKey,
+  claimKeys,
   claimLease,
   claimTurns,
   currentLease,
@@ -194,9 +194,10 @@ describeWithServers(["postgres"], "store", () => {
 
   test("a status is applied once; the same id with other content is a conflict", async () => {
     const key = { workspaceId: "acme", messageId: digest("status"), content: digest("x") };
-    expect(await claimKey(database.pool, key)).toBe("new");
-    expect(await claimKey(database.pool, key)).toBe("duplicate");
-    expect(await claimKey(database.pool, { ...key, content: digest("y") })).toBe("conflict");
+    const other = { ...key, content: digest("y") };
+    const next = { ...key, messageId: digest("next") };
+    expect(await claimKeys(database.pool, [key, key, other])).toEqual(["new", "duplicate", "conflict"]);
+    expect(await claimKeys(database.pool, [other, next, key])).toEqual(["conflict", "new", "duplicate"]);
   });
 
   test("one holder per instance; its epoch grows with each change", async () => {

@@ -30,6 +30,23 @@ const REPORTS: Readonly<Record<string, Say>> = {
   delivery_status: (_, intent) => ({
     payload: { intent_id: intent, attempt: 1, part: 0, parts: 1, status: "sent", remote_id: "x", at: NOW() },
   }),
+  delivery_statuses: (account, intent) => ({
+    payload: {
+      statuses: [
+        {
+          intent_id: intent,
+          attempt: 1,
+          part: 0,
+          parts: 1,
+          status: "sent",
+          remote_id: "x",
+          at: NOW(),
+          identity_id: account,
+          message_id: toBase64url(new Uint8Array(32).fill(1)),
+        },
+      ],
+    },
+  }),
   deferred: (_, intent) => ({
     payload: { intent_id: intent, attempt: 1, until: "2036-01-01T00:00:00.000Z", reason: "r" },
   }),
@@ -41,7 +58,7 @@ const REPORTS: Readonly<Record<string, Say>> = {
 /** They speak of the instance and name no account. */
 const OF_THE_INSTANCE = new Set(["capabilities", "health"]);
 const EVENTS = new Set(["inbound_event", "history_batch"]);
-const OUTCOMES = new Set(["delivery_status", "deferred"]);
+const OUTCOMES = new Set(["delivery_status", "delivery_statuses", "deferred"]);
 
 const actions = actionsOf("irc").filter(
   (action) => action.direction === "to_core" && action.name === action.canonical,
@@ -157,7 +174,9 @@ describeWithServers(["postgres"], "authority of a daemon", () => {
     const { payload, event } = (REPORTS[action] as Say)(account, intent);
     if (event === true) return daemon.event({ account, home: "primary", metadata: over });
     const metadata = {
-      ...(OUTCOMES.has(action) && { identity_id: account, in_reply_to: intent }),
+      ...(OUTCOMES.has(action) && { identity_id: account }),
+      // One that holds many answers none of them.
+      ...(OUTCOMES.has(action) && action !== "delivery_statuses" && { in_reply_to: intent }),
       ...(action === "history_batch" && { conversation: room("a") }),
       ...over,
     };

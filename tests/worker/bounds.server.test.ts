@@ -10,7 +10,9 @@ import { room, SignedDaemon } from "./signed-daemon.ts";
 import { openWorld, type World, WORKSPACE } from "./world.ts";
 
 const INTENT = "A".repeat(43);
-const OUTCOMES = new Set(["delivery_status", "deferred"]);
+const OUTCOMES = new Set(["delivery_status", "delivery_statuses", "deferred"]);
+/** Of many reports in one envelope each names its own. */
+const REPORT = { intent_id: INTENT, attempt: 1, identity_id: "alice" };
 const actions = actionsOf("irc").filter(
   (action) => action.direction === "to_core" && action.name === action.canonical,
 );
@@ -61,7 +63,12 @@ describeWithServers(["postgres"], "payloads at their bounds", () => {
   };
 
   /** Names that must be true stay as they are, whatever their bound. */
-  const FIXED = new Set([".account", ".intent_id"]);
+  const FIXED = new Set([".account", ".intent_id", ".statuses[].identity_id"]);
+  const withFreshIds = (payload: unknown) =>
+    (payload as { statuses: object[] }).statuses.map((one) => ({
+      ...one,
+      message_id: Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("base64url"),
+    }));
   function envelope(action: string, payload: Record<string, unknown>, conversation = room("a")) {
     const own = { ...payload, ...("account" in payload && { account: "alice" }) };
     if (action === "inbound_event") return daemon.event({ account: "alice", payload: own, conversation });
@@ -77,12 +84,16 @@ describeWithServers(["postgres"], "payloads at their bounds", () => {
     if (!Object.keys((schema as unknown as { shape?: object }).shape ?? example).includes("account")) {
       delete (example as { account?: string }).account;
     }
-    if (OUTCOMES.has(name)) Object.assign(example, { intent_id: INTENT, attempt: 1 });
+    if (name === "delivery_statuses") {
+      const [status] = (example as { statuses?: object[] }).statuses ?? [];
+      Object.assign(example, { statuses: [{ ...status, ...REPORT }] });
+    } else if (OUTCOMES.has(name)) Object.assign(example, { intent_id: INTENT, attempt: 1 });
     if (name === "history_batch") Object.assign(example, { conversation: room("a") });
     for (const edge of edgesOf(schema, example)) {
       // Two contents under one id would be a conflict.
       const fresh = (payload: unknown) => ({
         ...(payload as Record<string, unknown>),
+        ...(name === "delivery_statuses" && { statuses: withFreshIds(payload) }),
         ...(name === "inbound_event" &&
           !edge.at.startsWith(".remote_id") && { remote_id: crypto.randomUUID() }),
       });
@@ -91,6 +102,9 @@ describeWithServers(["postgres"], "payloads at their bounds", () => {
       // Parts are held against each other, and so are accepted together.
       const value: Record<string, unknown> = fresh(edge.value);
       if (place === ".part") Object.assign(value, { parts: 1_000 });
+      if (place === ".statuses[].part") {
+        value.statuses = (value.statuses as object[]).map((one) => ({ ...one, parts: 1_000 }));
+      }
       // A text at its own bound leaves no room for the rest of its envelope.
       if (place !== ".text") {
         await daemon.say(envelope(name, value));

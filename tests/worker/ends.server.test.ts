@@ -1,6 +1,6 @@
 /** How intents and links end: by one rule each, whoever ends them, and never twice. */
 import { randomUUID } from "node:crypto";
-import { channelRef, type Envelope, FabricError } from "@linkspan/envelopes";
+import { type AttemptReply, channelRef, type Envelope, FabricError } from "@linkspan/envelopes";
 import {
   auditTrail,
   authSessionById,
@@ -27,13 +27,7 @@ import {
   sweepSessions,
   Wakes,
 } from "@linkspan/worker";
-import {
-  answerAttempt,
-  committed,
-  deferIntent,
-  endUnsettled,
-  followDelivery,
-} from "@linkspan/worker/testing";
+import { Attempts, committed, endUnsettled, followReports, reportsIn } from "@linkspan/worker/testing";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
@@ -105,12 +99,12 @@ describeWithServers(["postgres"], "ends", () => {
     },
     payload,
   });
-  const ask = (id: string, attempt: number, part: number, parts = 1) =>
-    answerAttempt(
-      core,
-      envelope("core", "attempt", { intent_id: id, attempt, part, parts }),
-      core.signer.kid,
-    );
+  const ask = async (id: string, attempt: number, part: number, parts = 1) => {
+    const question = envelope("core", "attempt", { intent_id: id, attempt, part, parts });
+    return (await new Attempts(core).answer(question, core.signer.kid)) as AttemptReply;
+  };
+  const take = (report: Envelope) =>
+    committed(core, (on, after) => followReports(core, on, after, reportsIn(report)));
   const report = (
     id: string,
     attempt: number,
@@ -121,14 +115,12 @@ describeWithServers(["postgres"], "ends", () => {
   ) => {
     const payload = { intent_id: id, attempt, part, parts, status, at: new Date().toISOString() };
     const told = { ...payload, remote_id: `r${part}`, ...(code !== undefined && { code }) };
-    return committed(core, (on, after) =>
-      followDelivery(core, on, after, envelope("irc", "delivery_status", told), told),
-    );
+    return take(envelope("irc", "delivery_status", told));
   };
   const defer = (id: string, attempt: number, until: Date, occurredAt = new Date()) => {
     const payload = { intent_id: id, attempt, until: until.toISOString(), reason: "platform.unavailable" };
     const note = { ...envelope("irc", "deferred", payload), occurred_at: occurredAt.toISOString() };
-    return committed(core, (on, after) => deferIntent(core, on, after, note, payload));
+    return take(note);
   };
   /** Published again because nobody spoke of it. */
   const again = async () => {

@@ -15,13 +15,7 @@ import {
   updateIdentity,
 } from "@linkspan/store";
 import { cancelIntent, type Core, recordIntent, resolveIntent, sweepExpired, Wakes } from "@linkspan/worker";
-import {
-  answerAttempt,
-  committed,
-  deferIntent,
-  endUnsettled,
-  followDelivery,
-} from "@linkspan/worker/testing";
+import { Attempts, committed, endUnsettled, followReports, reportsIn } from "@linkspan/worker/testing";
 
 export const CREDIT = 2;
 const OVERDUE_MS = 30_000;
@@ -35,12 +29,6 @@ interface Lying {
   readonly epoch: number;
   /** Next part to ask for. */
   part: number;
-}
-
-/** A report on its way to the core. */
-interface Report {
-  readonly envelope: Envelope;
-  readonly kind: "status" | "deferred";
 }
 
 /** What the daemon does with a part that it was granted. */
@@ -64,7 +52,9 @@ export class OutboxModel {
   readonly #said = new Set<string>();
   readonly #unlinked = new Set<string>();
   #lying: Lying[] = [];
-  #reports: Report[] = [];
+  /** Reports on their way to the core. */
+  #reports: Envelope[] = [];
+  readonly #attempts: Attempts;
 
   constructor(database: Database) {
     this.#database = database;
@@ -79,6 +69,7 @@ export class OutboxModel {
       now: () => new Date(),
       metrics: { intent: quiet },
     } as unknown as Core;
+    this.#attempts = new Attempts(this.core);
   }
 
   async start(identities: readonly string[]): Promise<void> {
@@ -161,11 +152,7 @@ export class OutboxModel {
     const report = this.#reports[pick % Math.max(1, this.#reports.length)];
     if (report === undefined) return;
     if (!again) this.#reports = this.#reports.filter((one) => one !== report);
-    const { envelope, kind } = report;
-    await committed(this.core, async (on, after) => {
-      if (kind === "status") await followDelivery(this.core, on, after, envelope, envelope.payload as never);
-      else await deferIntent(this.core, on, after, envelope, envelope.payload as never);
-    });
+    await committed(this.core, (on, after) => followReports(this.core, on, after, reportsIn(report)));
   }
 
   loseReport(pick: number): void {
@@ -302,10 +289,12 @@ export class OutboxModel {
       part: lying.part,
       parts,
     });
-    return answerAttempt(this.core, envelope, this.core.signer.kid).catch((error: unknown) => {
+    try {
+      return (await this.#attempts.answer(envelope, this.core.signer.kid)) as AttemptReply;
+    } catch (error) {
       if ((error as { code?: string }).code === "lease.lost") return undefined;
       throw error;
-    });
+    }
   }
 
   #send(lying: Lying, parts: number, status: "sent" | "failed" | "uncertain"): void {
@@ -319,16 +308,13 @@ export class OutboxModel {
       ...(status === "sent" && { remote_id: `r${lying.part}` }),
       ...(status === "failed" && { code: "platform.forbidden" }),
     };
-    this.#reports.push({
-      kind: "status",
-      envelope: this.#envelope(lying, "irc", "delivery_status", payload),
-    });
+    this.#reports.push(this.#envelope(lying, "irc", "delivery_status", payload));
   }
 
   #defer(lying: Lying): void {
     const until = new Date(Date.now() + 20_000).toISOString();
     const payload = { intent_id: lying.intent.id, attempt: lying.intent.attempt, until, reason: "later" };
-    this.#reports.push({ kind: "deferred", envelope: this.#envelope(lying, "irc", "deferred", payload) });
+    this.#reports.push(this.#envelope(lying, "irc", "deferred", payload));
   }
 
   #envelope(lying: Lying, service: string, action: string, payload: Record<string, unknown>): Envelope {

@@ -8,6 +8,7 @@ export * from "./repositories/checkpoints.ts";
 export * from "./repositories/events.ts";
 export * from "./repositories/identities.ts";
 export * from "./repositories/instances.ts";
+export * from "./repositories/intent-moves.ts";
 export * from "./repositories/intents.ts";
 export * from "./repositories/keys.ts";
 export * from "./repositories/leases.ts";

@@ -7,10 +7,11 @@
  * | event    | inbound_event, history_batch                         | any epoch: its id makes it harmless | linked            |
  * | report   | states, checkpoints, rosters, notes                  | the current epoch                  | linked            |
  * | progress | link_progress                                        | the current epoch                  | not unlinked      |
- * | outcome  | delivery_status, deferred                            | the current epoch                  | whatever its state |
+ * | outcome  | delivery_status(es), deferred                        | the current epoch                  | whatever its state |
  * | request  | resume, attempt, the vault's                         | live, this epoch, this key         | not unlinked      |
  *
  * In every row the issuer must be the daemon of the instance that serves the identity, in the identity's
+ * workspace. Of many statuses or questions in one envelope each is checked alone; all belong to the envelope's
  * workspace. An outcome of an unlinked identity still settles the intents that were being sent at that
  * moment.
  */
@@ -51,6 +52,7 @@ const CLAIMS: Readonly<Record<string, Claim>> = {
   history_batch: "event",
   link_progress: "progress",
   delivery_status: "outcome",
+  delivery_statuses: "outcome",
   deferred: "outcome",
 };
 

@@ -1,5 +1,6 @@
 /** Requests to the core on the bus: each is verified and answered once, and the answer is signed. */
 import {
+  type AttemptAnswers,
   type Envelope,
   type ErrorCode,
   FabricError,
@@ -10,7 +11,7 @@ import {
 import { ACK, type Outgoing, type Prepared, type Subscription } from "@linkspan/fabric";
 import type { Core } from "./core.ts";
 import { type Verified, verify } from "./inbound/intake.ts";
-import { answerAttempt } from "./outbound/attempt.ts";
+import { Attempts } from "./outbound/attempts.ts";
 import { answerSubmit } from "./outbound/submit.ts";
 import { answerTo, refusal } from "./send.ts";
 import { answerHello } from "./sync/hello.ts";
@@ -19,12 +20,13 @@ import { REQUESTS } from "./topology.ts";
 
 export async function startRequests(core: Core): Promise<Subscription> {
   await core.bus.declare([REQUESTS]);
+  const attempts = new Attempts(core);
   return core.bus.subscribe<Verified>(
     REQUESTS,
     {
       prepare: (batch) => verify(core, batch),
       handle: async (batch) => {
-        await Promise.all(batch.map((item) => serve(core, item)));
+        await Promise.all(batch.map((item) => serve(core, attempts, item)));
         return batch.map(() => ACK);
       },
       keyOf: ({ delivery }) => delivery.messageId ?? "",
@@ -34,7 +36,7 @@ export async function startRequests(core: Core): Promise<Subscription> {
 }
 
 /** A requester that no longer waits, and one that cannot be verified, get no answer. */
-async function serve(core: Core, { delivery, value }: Prepared<Verified>): Promise<void> {
+async function serve(core: Core, attempts: Attempts, { delivery, value }: Prepared<Verified>): Promise<void> {
   if (isFabricError(value)) {
     core.metrics.quarantined(value.code);
     core.log.warn(
@@ -44,7 +46,7 @@ async function serve(core: Core, { delivery, value }: Prepared<Verified>): Promi
     noteRefusal(core, delivery.kid, value);
     return;
   }
-  const payload = await answerOrRefusal(core, value);
+  const payload = await answerOrRefusal(core, attempts, value);
   const { replyTo, correlationId } = delivery;
   if (replyTo === undefined) return;
   try {
@@ -70,9 +72,15 @@ function answerOf(core: Core, request: Envelope, payload: Record<string, unknown
   }
 }
 
-async function answerOrRefusal(core: Core, opened: Opened): Promise<Record<string, unknown>> {
+async function answerOrRefusal(
+  core: Core,
+  attempts: Attempts,
+  opened: Opened,
+): Promise<Record<string, unknown>> {
   try {
-    return { ...(await answer(core, opened)) };
+    const payload = { ...(await answer(core, attempts, opened)) };
+    if ("answers" in payload) noteMembers(core, opened.kid, payload as AttemptAnswers);
+    return payload;
   } catch (error) {
     if (!isFabricError(error)) {
       core.log.error({ event: "request.failed", action: opened.action.name, err: error }, "a request failed");
@@ -85,18 +93,28 @@ async function answerOrRefusal(core: Core, opened: Opened): Promise<Record<strin
 /** Codes of refusals that concern the requester. */
 const UNAUTHORISED: ReadonlySet<ErrorCode> = new Set(["envelope.wrong_issuer", "envelope.unsigned"]);
 
-function noteRefusal({ refusals }: Core, kid: string | undefined, { code }: FabricError): void {
+function noteRefusal(
+  { refusals }: Core,
+  kid: string | undefined,
+  { code }: { readonly code: ErrorCode },
+): void {
   refusals.note({ kind: "bus", workspaceId: NAMESPACE_WORKSPACE, subject: `key:${kid ?? "none"}`, code });
 }
 
-function answer(core: Core, { action, envelope, kid }: Opened): Promise<object> {
+/** What was refused of a batch, once for each code. */
+function noteMembers(core: Core, kid: string | undefined, { answers }: AttemptAnswers): void {
+  const codes = new Set(answers.flatMap((one) => ("error" in one ? [one.error.code] : [])));
+  for (const code of codes) if (UNAUTHORISED.has(code)) noteRefusal(core, kid, { code });
+}
+
+function answer(core: Core, attempts: Attempts, { action, envelope, kid }: Opened): Promise<object> {
   switch (action.name) {
     case "hello":
       return answerHello(core, envelope, kid);
     case "resume":
       return answerResume(core, envelope, kid);
     case "attempt":
-      return answerAttempt(core, envelope, kid);
+      return attempts.answer(envelope, kid);
     case "submit_intent":
       return answerSubmit(core, envelope);
     default:

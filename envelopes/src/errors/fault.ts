@@ -53,6 +53,7 @@ function closest(options: readonly Schema[], value: unknown): Schema {
 
 function sharedMembers(option: Schema, value: object): number {
   const { def } = (option as $ZodTypes)._zod;
+  if (def.type === "union") return Math.max(...def.options.map((one) => sharedMembers(one, value)));
   if (def.type !== "object") return -1;
   return Object.keys(def.shape).filter((name) => Object.hasOwn(value, name)).length;
 }

@@ -27,6 +27,7 @@ test.each([
   ["health_snapshot", "request", "admin"],
   ["inbound_event", "to_core", undefined],
   ["delivery_status", "to_core", undefined],
+  ["delivery_statuses", "to_core", undefined],
   ["deferred", "to_core", undefined],
   ["checkpoint", "to_core", undefined],
   ["throttle", "to_core", undefined],

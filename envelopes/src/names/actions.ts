@@ -105,6 +105,7 @@ const RUN: readonly Row[] = [
     unasked: true,
   },
   toCore("delivery_status", status.DeliveryStatusSchema),
+  toCore("delivery_statuses", status.DeliveryStatusesSchema),
   toCore("deferred", status.DeferredSchema),
   toCore("throttle", status.ThrottleSchema),
   toCore("bridge_state", status.BridgeStateSchema),
@@ -169,7 +170,11 @@ const CONDUCTOR: readonly Row[] = [
 const CORE: readonly Row[] = [
   ofCore("hello", core.HelloRequestSchema, core.HelloReplySchema),
   ofCore("resume", core.ResumeRequestSchema, core.ResumeReplySchema),
-  ofCore("attempt", core.AttemptRequestSchema, core.AttemptReplySchema),
+  ofCore(
+    "attempt",
+    z.union([core.AttemptRequestSchema, core.AttemptBatchSchema]),
+    z.union([core.AttemptReplySchema, core.AttemptAnswersSchema]),
+  ),
   ofCore("submit_intent", core.SubmitIntentSchema, core.SubmitIntentReplySchema),
   ofCore("changed", core.ChangedSchema),
   ofCore("fanout", core.FanoutSchema),

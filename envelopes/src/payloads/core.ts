@@ -3,6 +3,7 @@ import { z } from "zod";
 import { Digest, Instant } from "../codec/envelope.ts";
 import { ACTION, INSTANCE, SERVICE, WORKSPACE } from "../names/grammar.ts";
 import { LIMITS } from "./limits.ts";
+import { orError } from "./link.ts";
 import {
   AttemptNumber,
   Base64url,
@@ -112,6 +113,19 @@ export const AttemptReplySchema = z.strictObject({
   code: Code.exactOptional(),
 });
 
+/** Many questions of one instance in one request; each is decided as if it had been asked alone. */
+export const AttemptBatchSchema = z.strictObject({
+  asks: z.array(AttemptRequestSchema).min(1).max(LIMITS.asks),
+});
+
+export const AttemptAnswersSchema = z.strictObject({
+  answers: z
+    .array(orError(AttemptReplySchema))
+    .min(1)
+    .max(LIMITS.asks)
+    .meta({ description: "one for each of the `asks`, in their order" }),
+});
+
 export const INTENT_STATES = [
   "recorded",
   "denied",
@@ -161,6 +175,8 @@ export type ResumeReply = PayloadOf<typeof ResumeReplySchema>;
 export type ResumedIdentity = ResumeReply["identities"][number];
 export type AttemptRequest = PayloadOf<typeof AttemptRequestSchema>;
 export type AttemptReply = PayloadOf<typeof AttemptReplySchema>;
+export type AttemptBatch = PayloadOf<typeof AttemptBatchSchema>;
+export type AttemptAnswers = PayloadOf<typeof AttemptAnswersSchema>;
 export type SubmitIntent = PayloadOf<typeof SubmitIntentSchema>;
 export type SubmitIntentReply = PayloadOf<typeof SubmitIntentReplySchema>;
 export type IntentState = (typeof INTENT_STATES)[number];

@@ -7,8 +7,8 @@ import { actionsOf, SERVICES } from "../names/actions.ts";
 import { EnvelopeSchema } from "../codec/envelope.ts";
 import { check } from "../codec/check.ts";
 import { codeOf, event, eventWith } from "../sample.ts";
-import { DeliveryStatusSchema } from "./status.ts";
-import { AttemptRequestSchema } from "./core.ts";
+import { DeliveryStatusesSchema, DeliveryStatusSchema } from "./status.ts";
+import { AttemptBatchSchema, AttemptRequestSchema } from "./core.ts";
 import { edgesOf, exampleOf } from "../testing/edges.ts";
 import { parse } from "../codec/strict-json.ts";
 
@@ -65,21 +65,28 @@ test("the envelope's own members have bounds", () => {
   expect(unbounded(EnvelopeSchema)).toEqual([]);
 });
 
-const edged = schemas.flatMap(([name, schema]) => {
-  const { def } = (schema as unknown as $ZodTypes)._zod;
-  return def.type === "object" ? [[name, schema] as const] : [];
-});
-test.each(edged)("%s: is accepted at its bounds and refused beyond them", (_, schema) => {
-  const accepts = acceptsOf(schema);
-  const example = exampleOf(schema);
-  for (const { at, value, beyond } of edgesOf(schema, example)) {
-    // Parts are held against each other, which the last test does; NUL is refused for the whole envelope.
-    if (/\.parts?$/.test(at) || at.endsWith("(NUL)")) continue;
-    expect(accepts(value), `${at} at its bound`).toBe(true);
-    if (!BOUNDED_BY_THE_ENVELOPE.test(at)) expect(accepts(beyond), `${at} beyond its bound`).toBe(false);
-    expect(schema.safeParse(value).success, `${at} at its bound, by Zod`).toBe(true);
-  }
-});
+/** The objects that a schema accepts: itself, or each of its forms. */
+function formsOf(name: string, schema: z.core.$ZodType): [name: string, schema: z.core.$ZodType][] {
+  const { def } = (schema as $ZodTypes)._zod;
+  if (def.type === "union")
+    return def.options.flatMap((form, at) => formsOf(`${name}, form ${at + 1}`, form));
+  return def.type === "object" ? [[name, schema]] : [];
+}
+
+test.each(schemas.flatMap(([name, schema]) => formsOf(name, schema)))(
+  "%s: is accepted at its bounds and refused beyond them",
+  (_, schema) => {
+    const accepts = acceptsOf(schema);
+    const example = exampleOf(schema);
+    for (const { at, value, beyond } of edgesOf(schema, example)) {
+      // Parts are held against each other, which the last test does; NUL is refused for the whole envelope.
+      if (/\.parts?$/.test(at) || at.endsWith("(NUL)")) continue;
+      expect(accepts(value), `${at} at its bound`).toBe(true);
+      if (!BOUNDED_BY_THE_ENVELOPE.test(at)) expect(accepts(beyond), `${at} beyond its bound`).toBe(false);
+      expect((schema as z.ZodType).safeParse(value).success, `${at} at its bound, by Zod`).toBe(true);
+    }
+  },
+);
 
 test.each([
   ["native", { ...event.payload, native: { x: "a\0" } }],
@@ -100,11 +107,14 @@ test("a part lies within its message", () => {
     at: "2026-11-20T12:00:00.000Z",
   };
   const { status: _, at: __, ...ask } = status;
-  for (const [schema, value] of [
-    [DeliveryStatusSchema, status],
-    [AttemptRequestSchema, ask],
+  const reported = { ...status, message_id: "A".repeat(43), identity_id: "alice" };
+  for (const [schema, value, form] of [
+    [DeliveryStatusSchema, status, (one: object) => one],
+    [AttemptRequestSchema, ask, (one: object) => one],
+    [DeliveryStatusesSchema, reported, (one: object) => ({ statuses: [reported, one] })],
+    [AttemptBatchSchema, ask, (one: object) => ({ asks: [ask, one] })],
   ] as const) {
-    const accepts = acceptsOf(schema);
+    const accepts = (one: object) => acceptsOf(schema)(form(one));
     expect(accepts({ ...value, part: 999, parts: 1_000 })).toBe(true);
     for (const wrong of [
       { part: 1, parts: 1 },

@@ -54,6 +54,10 @@ export const LIMITS = {
   historyEvents: 1_000,
   /** Ids in one acknowledgement, about 75 bytes each. */
   acked: 1_000,
+  /** Parts that one `attempt` asks for: one transaction answers them. */
+  asks: 200,
+  /** Reports in one `delivery_statuses`. With all of them at their bounds, the envelope's own size ends it earlier. */
+  statuses: 200,
   /** Messages that one delete names. */
   targets: 1_000,
   /** Fields of a step of linking. */

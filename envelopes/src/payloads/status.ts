@@ -20,19 +20,33 @@ import {
   Sentence,
 } from "./values.ts";
 
-export const DeliveryStatusSchema = z
+const STATUS = {
+  intent_id: Digest,
+  attempt: AttemptNumber,
+  part: Part,
+  parts: Parts,
+  status: z.enum(["sent", "failed", "uncertain", "delivered", "read"]),
+  remote_id: RemoteId.exactOptional(),
+  code: Code.exactOptional(),
+  detail: Sentence.exactOptional(),
+  at: Instant,
+};
+
+export const DeliveryStatusSchema = z.strictObject(STATUS).refine(hasPart, "part is not less than parts");
+
+/** One of many statuses: what the metadata of a single one says stands beside it. */
+export const ReportedStatusSchema = z
   .strictObject({
-    intent_id: Digest,
-    attempt: AttemptNumber,
-    part: Part,
-    parts: Parts,
-    status: z.enum(["sent", "failed", "uncertain", "delivered", "read"]),
-    remote_id: RemoteId.exactOptional(),
-    code: Code.exactOptional(),
-    detail: Sentence.exactOptional(),
-    at: Instant,
+    ...STATUS,
+    message_id: Digest.meta({ description: "its own idempotency key, as that of a single status" }),
+    identity_id: Id.meta({ description: "the identity that the intent was given to" }),
   })
   .refine(hasPart, "part is not less than parts");
+
+/** Many statuses of one instance, in the order in which they came about; each has its own effect. */
+export const DeliveryStatusesSchema = z.strictObject({
+  statuses: z.array(ReportedStatusSchema).min(1).max(LIMITS.statuses),
+});
 
 export const DeferredSchema = z.strictObject({
   intent_id: Digest,
@@ -105,6 +119,8 @@ export const HealthSchema = z.strictObject({
 });
 
 export type DeliveryStatus = PayloadOf<typeof DeliveryStatusSchema>;
+export type ReportedStatus = PayloadOf<typeof ReportedStatusSchema>;
+export type DeliveryStatuses = PayloadOf<typeof DeliveryStatusesSchema>;
 export type Deferred = PayloadOf<typeof DeferredSchema>;
 export type Checkpoint = PayloadOf<typeof CheckpointSchema>;
 export type ThrottleNote = PayloadOf<typeof ThrottleSchema>;

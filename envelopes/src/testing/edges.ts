@@ -143,7 +143,7 @@ export function exampleOf(schema: z.core.$ZodType): unknown {
     case "string":
       return exampleText(checksOf(def.checks ?? []));
     case "number":
-      return checksOf(def.checks ?? []).find((check) => check.check === "greater_than")?.value ?? 0;
+      return leastOf(checksOf(def.checks ?? []));
     case "custom":
       return {};
     case "union":
@@ -157,6 +157,12 @@ export function exampleOf(schema: z.core.$ZodType): unknown {
     default:
       return "x";
   }
+}
+
+/** A bound may be drawn twice, the second time closer. */
+function leastOf(checks: readonly Check[]): number {
+  const bounds = checks.filter((check) => check.check === "greater_than").map((check) => check.value ?? 0);
+  return bounds.length === 0 ? 0 : Math.max(...bounds);
 }
 
 const EXAMPLES = ["x", "A".repeat(43), "0".repeat(64), CHANNEL_START, IDENTITY_START].map((text) =>

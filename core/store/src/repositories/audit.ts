@@ -1,5 +1,5 @@
 /** Who did what to what, in the transaction of the deed. */
-import { type Queryable, run, sqlFor } from "../database.ts";
+import { type Queryable, execute, run, sqlFor } from "../database.ts";
 
 export interface AuditEntry {
   readonly workspaceId: string;
@@ -13,16 +13,27 @@ export interface AuditEntry {
   readonly detail?: Record<string, unknown>;
 }
 
-export async function audit(on: Queryable, entry: AuditEntry): Promise<void> {
-  await run(
+export function audit(on: Queryable, entry: AuditEntry): Promise<void> {
+  return auditAll(on, [entry]);
+}
+
+/** Many in one statement, in their order. */
+export async function auditAll(on: Queryable, entries: readonly AuditEntry[]): Promise<void> {
+  if (entries.length === 0) return;
+  await execute(
     on,
-    sqlFor.insertInto("audit_entries").values({
-      workspace_id: entry.workspaceId,
-      actor: entry.actor,
-      action: entry.action,
-      subject: entry.subject,
-      detail: JSON.stringify(entry.detail ?? {}),
-    }),
+    `INSERT INTO audit_entries (workspace_id, actor, action, subject, detail)
+     SELECT workspace_id, actor, action, subject, detail::jsonb
+       FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
+         WITH ORDINALITY AS t (workspace_id, actor, action, subject, detail, n) ORDER BY n`,
+    [
+      entries.map(({ workspaceId }) => workspaceId),
+      entries.map(({ actor }) => actor),
+      entries.map(({ action }) => action),
+      entries.map(({ subject }) => subject),
+      entries.map(({ detail }) => JSON.stringify(detail ?? {})),
+    ],
+    "audit.append",
   );
 }
 

@@ -123,24 +123,54 @@ export async function knownContents(on: Queryable, keys: readonly InboxKey[]): P
   return new Map(rows.map((row) => [row.key, row.content]));
 }
 
-/** Records keys of messages that are not events (statuses, checkpoints), so that a repeat changes nothing. */
-export async function claimKey(
-  on: Queryable,
-  key: InboxKey & { readonly content: Uint8Array },
-): Promise<"new" | "duplicate" | "conflict"> {
-  const inserted = await execute(
+export interface KeyClaim extends InboxKey {
+  /** SHA-256 of what makes two messages of one id the same; 32 bytes. */
+  readonly content: Uint8Array;
+}
+
+export type Claimed = "new" | "duplicate" | "conflict";
+
+/**
+ * Records keys of messages that are not events (statuses, deferrals), so that a repeat changes nothing. A key that
+ * comes twice is new the first time.
+ *
+ * @returns one answer for each, in their order
+ */
+export async function claimKeys(on: Queryable, keys: readonly KeyClaim[]): Promise<Claimed[]> {
+  if (keys.length === 0) return [];
+  const nameOf = ({ messageId, workspaceId }: InboxKey) =>
+    `${Buffer.from(messageId).toString("hex")}@${workspaceId}`;
+  const named = keys.map((key) => ({ ...key, name: nameOf(key) }));
+  const first = new Map<string, (typeof named)[number]>();
+  for (const key of named) if (!first.has(key.name)) first.set(key.name, key);
+  // In one order for everybody, so that two processes never wait for each other's keys.
+  const ordered = [...first.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const { rows } = await execute<{ name: string }>(
     on,
-    "INSERT INTO inbox_keys (message_id, workspace_id, content) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-    [Buffer.from(key.messageId), key.workspaceId, Buffer.from(key.content)],
+    `INSERT INTO inbox_keys (message_id, workspace_id, content)
+     SELECT message_id, workspace_id, content
+       FROM unnest($1::bytea[], $2::text[], $3::bytea[]) WITH ORDINALITY AS t (message_id, workspace_id, content, n)
+      ORDER BY n
+     ON CONFLICT DO NOTHING
+     RETURNING encode(message_id, 'hex') || '@' || workspace_id AS name`,
+    [
+      ordered.map(({ messageId }) => Buffer.from(messageId)),
+      ordered.map(({ workspaceId }) => workspaceId),
+      ordered.map(({ content }) => Buffer.from(content)),
+    ],
     "inbox.claim",
   );
-  if (inserted.rowCount === 1) return "new";
-  const { rows } = await execute<{ content: Buffer }>(
+  const fresh = new Set(rows.map(({ name }) => name));
+  const known = await knownContents(
     on,
-    "SELECT content FROM inbox_keys WHERE message_id = $1 AND workspace_id = $2",
-    [Buffer.from(key.messageId), key.workspaceId],
+    ordered.filter(({ name }) => !fresh.has(name)),
   );
-  return rows[0]?.content.equals(Buffer.from(key.content)) === true ? "duplicate" : "conflict";
+  return named.map((key) => {
+    const isFirst = first.get(key.name) === key;
+    if (isFirst && fresh.has(key.name)) return "new";
+    const content = fresh.has(key.name) ? first.get(key.name)?.content : known.get(key.name);
+    return content !== undefined && Buffer.compare(content, key.content) === 0 ? "duplicate" : "conflict";
+  });
 }
 
 export interface StoredEvent {

@@ -43,14 +43,14 @@ export function identityById(on: Queryable, id: string): Promise<Identity | unde
   return runFirst(on, sqlFor.selectFrom("identities").selectAll().where("id", "=", id));
 }
 
-export function identitiesById(on: Queryable, ids: readonly string[]): Promise<Identity[]> {
-  return run(
+export async function identitiesById(on: Queryable, ids: readonly string[]): Promise<Identity[]> {
+  const { rows } = await execute<Identity>(
     on,
-    sqlFor
-      .selectFrom("identities")
-      .selectAll()
-      .where("id", "in", [...ids]),
+    "SELECT * FROM identities WHERE id = ANY ($1::text[])",
+    [ids],
+    "identities.by_ids",
   );
+  return rows;
 }
 
 /** Oldest first. @param filter `after`: id of the last one of the page before */

@@ -1,7 +1,6 @@
 /**
  * Intents: one thing to say each. The row holds where it stands; `intent_steps` how it got there.
  */
-import { FabricError } from "@linkspan/envelopes";
 import { sql } from "kysely";
 import { type Queryable, execute, run, runFirst, sqlFor } from "../database.ts";
 import type { IntentState } from "../tables.ts";
@@ -80,14 +79,14 @@ export function insertIntent(on: Queryable, intent: NewIntent): Promise<Intent |
 export type IntentOwner = Pick<Intent, "id" | "workspace_id" | "identity_id" | "service">;
 
 /** Whose the intents are; unknown ids are left out. */
-export function intentOwners(on: Queryable, ids: readonly string[]): Promise<IntentOwner[]> {
-  return run(
+export async function intentOwners(on: Queryable, ids: readonly string[]): Promise<IntentOwner[]> {
+  const { rows } = await execute<IntentOwner>(
     on,
-    sqlFor
-      .selectFrom("intents")
-      .select(["id", "workspace_id", "identity_id", "service"])
-      .where("id", "in", [...ids]),
+    "SELECT id, workspace_id, identity_id, service FROM intents WHERE id = ANY ($1::text[])",
+    [ids],
+    "intents.owners",
   );
+  return rows;
 }
 
 export function intentById(on: Queryable, id: string): Promise<Intent | undefined> {
@@ -127,60 +126,6 @@ export function listIntents(
   if (filter.state !== undefined) query = query.where("state", "=", filter.state);
   if (filter.before !== undefined) query = query.where("ordinal", "<", filter.before);
   return run(on, query);
-}
-
-export interface IntentChange {
-  readonly state: IntentState;
-  readonly code?: string | null;
-  readonly detail?: string | null;
-  readonly part?: number;
-  readonly parts?: number | null;
-  readonly remoteIds?: readonly string[];
-  readonly askId?: string | null;
-  readonly askEpoch?: number | null;
-  readonly goUntil?: Date | null;
-  readonly decision?: Record<string, unknown>;
-}
-
-/**
- * Moves an intent and writes the step, in the caller's transaction. It knows no rules: the worker's `transition` does.
- *
- * @returns the intent as it stands now
- */
-export async function moveIntent(on: Queryable, id: string, change: IntentChange): Promise<Intent> {
-  const moved = await runFirst(
-    on,
-    sqlFor
-      .updateTable("intents")
-      .set({
-        state: change.state,
-        updated_at: sql<Date>`now()`,
-        ...(change.code !== undefined && { code: change.code }),
-        ...(change.detail !== undefined && { detail: change.detail }),
-        ...(change.part !== undefined && { part: change.part }),
-        ...(change.parts !== undefined && { parts: change.parts }),
-        ...(change.remoteIds !== undefined && { remote_ids: [...change.remoteIds] }),
-        ...(change.askId !== undefined && { ask_id: change.askId }),
-        ...(change.askEpoch !== undefined && { ask_epoch: change.askEpoch?.toString() ?? null }),
-        ...(change.goUntil !== undefined && { go_until: change.goUntil }),
-        ...(change.decision !== undefined && { decision: JSON.stringify(change.decision) }),
-      })
-      .where("id", "=", id)
-      .returningAll(),
-  );
-  if (moved === undefined) throw new FabricError("request.not_found", "the intent is gone");
-  await run(
-    on,
-    sqlFor.insertInto("intent_steps").values({
-      intent_id: id,
-      state: change.state,
-      attempt: moved.attempt,
-      part: moved.part,
-      code: change.code ?? null,
-      detail: change.detail ?? null,
-    }),
-  );
-  return moved;
 }
 
 /** Steps of an intent that are told: one that is put off again and again has one for each time. */

@@ -58,10 +58,38 @@ export async function enqueue(on: Queryable, rows: readonly OutboxRow[]): Promis
   );
 }
 
-/** The intents are settled: they leave their lanes, which move on. What is not in the outbox is ignored. */
-export async function dequeue(on: Queryable, intentIds: readonly string[]): Promise<void> {
-  if (intentIds.length === 0) return;
-  await lockLanesOf(on, intentIds);
+/** An intent that must wait: its lane is due again at that time. */
+export interface Postponed {
+  readonly intentId: string;
+  readonly dueAt: Date;
+}
+
+/**
+ * What came of intents that were out. Those that ended leave their lanes, which move on; those that are put off keep
+ * their lanes waiting and free their identities' credit meanwhile. What is not in the outbox is ignored. All the
+ * lanes are locked first, in one order.
+ */
+export async function settleLanes(
+  on: Queryable,
+  { ended, postponed }: { readonly ended: readonly string[]; readonly postponed: readonly Postponed[] },
+): Promise<void> {
+  if (ended.length === 0 && postponed.length === 0) return;
+  await lockLanesOf(on, [...ended, ...postponed.map(({ intentId }) => intentId)]);
+  if (ended.length > 0) await moveOn(on, ended);
+  if (postponed.length > 0) await putOff(on, postponed);
+}
+
+/** The intents are settled. */
+export function dequeue(on: Queryable, intentIds: readonly string[]): Promise<void> {
+  return settleLanes(on, { ended: intentIds, postponed: [] });
+}
+
+/** Not now: the lanes whose heads these are wait until `dueAt`. */
+export function postpone(on: Queryable, intentIds: readonly string[], dueAt: Date): Promise<void> {
+  return settleLanes(on, { ended: [], postponed: intentIds.map((intentId) => ({ intentId, dueAt })) });
+}
+
+async function moveOn(on: Queryable, intentIds: readonly string[]): Promise<void> {
   await execute(
     on,
     `WITH gone AS (
@@ -92,22 +120,20 @@ export async function dequeue(on: Queryable, intentIds: readonly string[]): Prom
   );
 }
 
-/** Not now: the lanes whose heads these are wait until `dueAt`, and free their identities' credit meanwhile. */
-export async function postpone(on: Queryable, intentIds: readonly string[], dueAt: Date): Promise<void> {
-  if (intentIds.length === 0) return;
-  await lockLanesOf(on, intentIds);
+async function putOff(on: Queryable, postponed: readonly Postponed[]): Promise<void> {
   await execute(
     on,
     `WITH ended AS (
-       UPDATE lanes l SET due_at = $2, published_at = NULL, published_epoch = NULL FROM outbox o
-        WHERE o.intent_id = ANY ($1::text[]) AND l.identity_id = o.identity_id AND l.lane = o.lane
+       UPDATE lanes l SET due_at = given.due_at, published_at = NULL, published_epoch = NULL
+         FROM unnest($1::text[], $2::timestamptz[]) AS given (intent_id, due_at) JOIN outbox o USING (intent_id)
+        WHERE l.identity_id = o.identity_id AND l.lane = o.lane
           AND l.intent_id = o.intent_id AND NOT l.parked
        RETURNING l.identity_id
      ), freed AS (
        SELECT identity_id, count(*) AS places FROM ended GROUP BY identity_id
      ), ${CHOSEN}
      ${UNPARK}`,
-    [intentIds, dueAt],
+    [postponed.map(({ intentId }) => intentId), postponed.map(({ dueAt }) => dueAt)],
     "outbox.postpone",
   );
 }

@@ -14,7 +14,7 @@ import {
 } from "@linkspan/store";
 import { committed } from "../after-commit.ts";
 import type { Core } from "../core.ts";
-import { transition } from "../outbound/transition.ts";
+import { transitionAll } from "../outbound/transition.ts";
 import { tellChanged } from "../sync/changed.ts";
 import { askDaemon } from "./ask.ts";
 import { dropCredential } from "./credential.ts";
@@ -62,11 +62,10 @@ export async function endUnsettled(core: Core, identityId: string, actor: string
   for (let rest = AT_ONCE; rest === AT_ONCE; ) {
     rest = await committed(core, async (on, after) => {
       const intents = await lockUnsettledIntents(on, identityId, AT_ONCE);
-      for (const intent of intents) {
-        const detail = "the identity was unlinked";
-        const step = { to: "denied", actor, code: "policy.denied", detail } as const;
-        await transition(core, on, after, intent, "unlinking", step);
-      }
+      const detail = "the identity was unlinked";
+      const step = { to: "denied", actor, code: "policy.denied", detail } as const;
+      const wanted = intents.map((intent) => ({ intent, cause: "unlinking" as const, step }));
+      await transitionAll(core, on, after, wanted);
       return intents.length;
     });
   }

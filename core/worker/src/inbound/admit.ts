@@ -37,8 +37,10 @@ import {
   speakerOf,
 } from "../authority.ts";
 import { type ConnectorSwitch, connectorSwitch } from "../flags/switch.ts";
+import { reportsIn } from "../outbound/follow.ts";
+import { refusedReports, wrongPartition, wrongReply } from "./admit-reports.ts";
 import { accountNamed, type Admission, type Admitted, conversationsIn, privateOwnerOf } from "./admitted.ts";
-import { nameForeignAccounts } from "./foreign-accounts.ts";
+import { nameForeignAccounts, objectionToForeign } from "./foreign-accounts.ts";
 import { membersOf } from "./history.ts";
 
 export type { Admission, Admitted } from "./admitted.ts";
@@ -63,8 +65,13 @@ export async function admit(
   for (const item of batch) {
     if (isLastWord(item, facts)) continue;
     const refused = item.refused ?? objection(item, facts, enabled);
-    admissions.push(refused === undefined ? item : { ...item, refused });
-    if (refused === undefined && item.opened.action.canonical === "history_batch") {
+    if (refused !== undefined) {
+      admissions.push({ ...item, refused });
+      continue;
+    }
+    const refusedMembers = refusedReports(item.opened, facts);
+    admissions.push(refusedMembers.size === 0 ? item : { ...item, refusedMembers });
+    if (item.opened.action.canonical === "history_batch") {
       admissions.push(...membersOf(item, homeOf(item, facts)));
     }
   }
@@ -123,8 +130,9 @@ function objection(item: Admitted, facts: Facts, enabled: ConnectorSwitch): Fabr
   return (
     objectionToLease(claim, speaker, facts.leases.get(`${service} ${metadata.instance}`)) ??
     wrongAccount(item, claim, speaker, facts) ??
+    wrongPartition(opened) ??
     wrongHistory(opened) ??
-    wrongIntent(opened, facts) ??
+    wrongReply(opened) ??
     wrongConversation(item, facts) ??
     wrongIdentity(item, facts) ??
     switchedOff(opened, enabled)
@@ -136,25 +144,15 @@ function objection(item: Admitted, facts: Facts, enabled: ConnectorSwitch): Fabr
  * envelope must still be consistent in itself, and with the account that it names, if any.
  */
 function foreignObjection(item: Admitted, facts: Facts): FabricError | undefined {
-  const { envelope } = item.opened;
-  const { metadata, service } = envelope;
-  const identity = facts.identities.get(accountNamed(item) ?? "");
-  if (identity !== undefined) {
-    const own =
-      identity.workspace_id === metadata.workspace_id &&
-      identity.service === service &&
-      identity.instance === metadata.instance;
-    if (!own) return refused("envelope.wrong_issuer", "the instance does not serve this account here");
-    const user = metadata.user_id ?? userNamed(envelope.payload);
-    if (user !== undefined && user !== identity.user_id) {
-      return refused("envelope.wrong_issuer", "the account belongs to another user than the one named");
-    }
-  }
-  return wrongHistory(item.opened) ?? wrongConversation(item, facts);
-}
-
-function userNamed({ user_id }: Readonly<Record<string, unknown>>): string | undefined {
-  return typeof user_id === "string" || typeof user_id === "number" ? String(user_id) : undefined;
+  const { opened } = item;
+  // Reports on intents are checked one by one.
+  const account = claimOf(opened.action.canonical) === "outcome" ? undefined : accountNamed(item);
+  return (
+    objectionToForeign(opened.envelope, facts.identities.get(account ?? "")) ??
+    wrongPartition(opened) ??
+    wrongHistory(opened) ??
+    wrongConversation(item, facts)
+  );
 }
 
 /**
@@ -178,6 +176,8 @@ function wrongAccount(
 ): FabricError | undefined {
   const { metadata } = item.opened.envelope;
   const account = accountNamed(item);
+  // Each of its reports names its own account.
+  if (item.opened.action.canonical === "delivery_statuses") return undefined;
   if (account === undefined) {
     return claim === "outcome" ? refused("envelope.schema", "metadata.identity_id is missing") : undefined;
   }
@@ -193,23 +193,6 @@ function wrongHistory({ action, envelope }: Opened): FabricError | undefined {
   const { conversation } = envelope.payload as HistoryBatch;
   const own = (envelope.metadata.conversation ?? conversation) === conversation;
   return own ? undefined : refused("envelope.schema", "a history is of one conversation");
-}
-
-/** A report on an intent must come from the identity that the intent was given to. */
-function wrongIntent({ action, envelope }: Opened, { owners }: Facts): FabricError | undefined {
-  if (claimOf(action.canonical) !== "outcome") return undefined;
-  const { metadata, payload, service } = envelope;
-  const intentId = String(payload.intent_id);
-  if (metadata.in_reply_to !== undefined && metadata.in_reply_to !== intentId) {
-    return refused("envelope.schema", "metadata.in_reply_to is not the intent in the payload");
-  }
-  const owner = owners.get(intentId);
-  if (owner === undefined) return undefined;
-  const own =
-    owner.workspace_id === metadata.workspace_id &&
-    owner.identity_id === metadata.identity_id &&
-    owner.service === service;
-  return own ? undefined : refused("envelope.wrong_issuer", "the intent was given to another identity");
 }
 
 /** The conversation must belong to this workspace and service, and must not be private to another account. */
@@ -257,7 +240,8 @@ function switchedOff(opened: Opened, enabled: ConnectorSwitch): FabricError | un
 async function identitiesIn(on: Queryable, batch: readonly Admitted[]): Promise<Map<string, Identity>> {
   const ids = new Set<string>();
   for (const item of batch) {
-    for (const id of [accountNamed(item), ...conversationsIn(item).map(privateOwnerOf)]) {
+    const named = [...accountsNamed(item), ...conversationsIn(item).map(privateOwnerOf)];
+    for (const id of named) {
       if (id !== undefined) ids.add(id);
     }
   }
@@ -269,7 +253,8 @@ async function identitiesIn(on: Queryable, batch: readonly Admitted[]): Promise<
 async function ownersIn(on: Queryable, batch: readonly Admitted[]): Promise<Map<string, IntentOwner>> {
   const ids = batch
     .filter(({ opened }) => claimOf(opened.action.canonical) === "outcome")
-    .map(({ opened }) => String(opened.envelope.payload.intent_id));
+    .flatMap(({ opened }) => reportsIn(opened.envelope))
+    .map(({ status, deferred }) => (status ?? deferred).intent_id);
   if (ids.length === 0) return new Map();
   return new Map((await intentOwners(on, ids)).map((owner) => [owner.id, owner]));
 }
@@ -288,6 +273,12 @@ async function leasesOf(on: Queryable, batch: readonly Admitted[]): Promise<Map<
 function workspacesOfEvents(batch: readonly Admitted[]): string[] {
   const events = batch.filter(({ opened }) => isEvent(opened.action));
   return [...new Set(events.map(({ opened }) => opened.envelope.metadata.workspace_id))];
+}
+
+function accountsNamed(item: Admitted): (string | undefined)[] {
+  const { action, envelope } = item.opened;
+  if (action.canonical !== "delivery_statuses") return [accountNamed(item)];
+  return reportsIn(envelope).map(({ identityId }) => identityId);
 }
 
 function refused(

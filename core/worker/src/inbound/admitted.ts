@@ -11,7 +11,11 @@ export interface Admitted {
   readonly batch?: Admitted;
 }
 
-export type Admission = Admitted & { readonly refused?: FabricError };
+export type Admission = Admitted & {
+  readonly refused?: FabricError;
+  /** Of the reports in the envelope, those that are refused, by their place; the others are admitted. */
+  readonly refusedMembers?: ReadonlyMap<number, FabricError>;
+};
 
 /** The account that the envelope names, if any. */
 export function accountNamed({ opened, event }: Admitted): string | undefined {

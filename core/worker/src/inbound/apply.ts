@@ -1,13 +1,18 @@
-/** One batch, one transaction: admit each envelope, store the events together, apply the rest in order. */
+/**
+ * One batch, one transaction: admit each envelope, apply the notes in order, store the events together, and then
+ * follow the reports on intents together, because that locks the lanes of the outbox.
+ */
 import type { CanonicalEvent, FabricError, Opened } from "@linkspan/envelopes";
 import { routingKey } from "@linkspan/envelopes";
 import type { Delivery } from "@linkspan/fabric";
 import { type Queryable, quarantineAll, type Refused } from "@linkspan/store";
 import type { Core } from "../core.ts";
-import { type Admitted, admit } from "./admit.ts";
+import { claimOf } from "../authority.ts";
+import { type Admission, type Admitted, admit } from "./admit.ts";
 import { applyEffect } from "./effects.ts";
 import { storeEvents } from "./events.ts";
 import { newOutcome, type Outcome } from "./outcome.ts";
+import { applyOutcomes, type RefusedReport } from "./outcomes.ts";
 
 export type Received =
   | { readonly delivery: Delivery; readonly opened: Opened; readonly refused?: never }
@@ -22,20 +27,20 @@ export async function applyBatch(core: Core, on: Queryable, batch: readonly Rece
     else refusals.push({ delivery: received.delivery, opened: undefined, error: received.refused });
   }
   const events: Admitted[] = [];
+  const outcomes: Admission[] = [];
   for (const admission of await admit(on, opened)) {
     const { delivery, opened: one, refused, event } = admission;
     if (refused !== undefined)
       refusals.push({ delivery, opened: one, error: refused, ...(event && { event }) });
     else if (one.action.canonical === "inbound_event" || one.action.canonical === "history_batch")
       events.push(admission);
-    else {
-      const conflict = await applyEffect(core, on, outcome, one);
-      if (conflict !== undefined) refusals.push({ delivery, opened: one, error: conflict });
-    }
+    else if (claimOf(one.action.canonical) === "outcome") outcomes.push(admission);
+    else await applyEffect(core, on, outcome, one);
   }
   for (const { admitted, conflict } of await storeEvents(core, on, outcome, events)) {
     refusals.push({ ...admitted, error: conflict });
   }
+  refusals.push(...byEnvelope(await applyOutcomes(core, on, outcome, outcomes)));
   const ids = await quarantineAll(on, refusals.map(toRow));
   for (const [at, refusal] of refusals.entries()) tell(core, outcome, refusal, ids[at] as string);
   return outcome;
@@ -50,6 +55,18 @@ interface Refusal {
   readonly opened: Opened | undefined;
   readonly event?: CanonicalEvent;
   readonly error: FabricError;
+  /** Of a batch of reports, those that it is about. */
+  readonly reports?: readonly RefusedReport[];
+}
+
+/** The bytes are kept once, however many of its reports were refused; the others had their effect. */
+function byEnvelope(reports: readonly RefusedReport[]): Refusal[] {
+  return [...Map.groupBy(reports, ({ admission }) => admission)].map(([{ delivery, opened }, refused]) => ({
+    delivery,
+    opened,
+    error: (refused[0] as RefusedReport).error,
+    reports: refused,
+  }));
 }
 
 function toRow(refusal: Refusal): Refused {
@@ -70,7 +87,6 @@ function toRow(refusal: Refusal): Refused {
 
 function tell(core: Core, outcome: Outcome, refusal: Refusal, id: string): void {
   const { delivery, opened, event, error } = refusal;
-  const messageId = idOf(refusal);
   outcome.reports.push(() => {
     core.metrics.quarantined(error.code);
     core.log.warn(
@@ -83,17 +99,24 @@ function tell(core: Core, outcome: Outcome, refusal: Refusal, id: string): void 
       "refused an envelope",
     );
   });
-  if (!hasSender(core, refusal) || messageId === undefined || error.code === "envelope.bad_signature") return;
-  outcome.acks.push({
-    service: delivery.route.service,
-    instance: delivery.route.instance,
-    workspaceId: opened?.envelope.metadata.workspace_id,
-    account: accountOf(refusal),
-    messageId,
-    status: "quarantined",
-    code: error.code,
-    ...(event !== undefined && { event }),
-  });
+  if (!hasSender(core, refusal) || error.code === "envelope.bad_signature") return;
+  const refused = refusal.reports?.map(({ report, error: own }) => ({
+    id: report.messageId,
+    code: own.code,
+  })) ?? [{ id: idOf(refusal), code: error.code }];
+  for (const { id: messageId, code } of refused) {
+    if (messageId === undefined) continue;
+    outcome.acks.push({
+      service: delivery.route.service,
+      instance: delivery.route.instance,
+      workspaceId: opened?.envelope.metadata.workspace_id,
+      account: accountOf(refusal),
+      messageId,
+      status: "quarantined",
+      code,
+      ...(event !== undefined && { event }),
+    });
+  }
 }
 
 /**

@@ -1,23 +1,11 @@
 /**
- * Reports of daemons other than events. Each is applied in order, in the batch's transaction, and repeating
- * it changes nothing: statuses are keyed by message id, states are ordered by lease epoch and by the order in
- * which the core receives them, checkpoints by the lease epoch.
+ * Reports of daemons other than events and what became of intents. Each is applied in order, in the batch's
+ * transaction, and repeating it changes nothing: states are ordered by lease epoch and by the order in which the core
+ * receives them, checkpoints by the lease epoch.
  */
-import {
-  type BridgeStateNote,
-  type Checkpoint,
-  contentHash,
-  type Deferred,
-  type DeliveryStatus,
-  FabricError,
-  type Health,
-  isFabricError,
-  type Opened,
-  type RosterSnapshot,
-} from "@linkspan/envelopes";
+import type { BridgeStateNote, Checkpoint, Health, Opened, RosterSnapshot } from "@linkspan/envelopes";
 import {
   audit,
-  claimKey,
   type Queryable,
   saveBridgeState,
   saveCheckpoint,
@@ -26,25 +14,16 @@ import {
   upsertContacts,
 } from "@linkspan/store";
 import type { Core } from "../core.ts";
-import { deferIntent, followDelivery } from "../outbound/follow.ts";
-import { keyOf } from "./keys.ts";
 import type { Outcome } from "./outcome.ts";
 
-/** @returns a conflict when this id was used for other content */
 export async function applyEffect(
   core: Core,
   on: Queryable,
   outcome: Outcome,
   opened: Opened,
-): Promise<FabricError | undefined> {
+): Promise<void> {
   const { envelope, action } = opened;
   switch (action.canonical) {
-    case "delivery_status":
-      return once(on, opened, () =>
-        followDelivery(core, on, outcome, envelope, envelope.payload as DeliveryStatus),
-      );
-    case "deferred":
-      return once(on, opened, () => deferIntent(core, on, outcome, envelope, envelope.payload as Deferred));
     case "checkpoint":
       return keepCheckpoint(on, opened, envelope.payload as Checkpoint);
     case "bridge_state":
@@ -68,39 +47,10 @@ export async function applyEffect(
           "a daemon reports",
         ),
       );
-      return undefined;
   }
 }
 
-async function once(
-  on: Queryable,
-  opened: Opened,
-  effect: () => Promise<void>,
-): Promise<FabricError | undefined> {
-  const { metadata } = opened.envelope;
-  const content = contentOf(opened);
-  if (isFabricError(content)) return content;
-  const claim = await claimKey(on, {
-    workspaceId: metadata.workspace_id,
-    messageId: keyOf(opened.action.canonical, metadata.identity_id ?? "", metadata.message_id),
-    content,
-  });
-  if (claim === "conflict") return new FabricError("envelope.conflict", "this id was used for other content");
-  if (claim === "new") await effect();
-  return undefined;
-}
-
-/** @returns an error for content that has no canonical form, as only unsigned envelopes can have */
-function contentOf({ envelope }: Opened): Uint8Array | FabricError {
-  try {
-    return contentHash(envelope);
-  } catch (error) {
-    if (isFabricError(error)) return error;
-    throw error;
-  }
-}
-
-async function keepCheckpoint(on: Queryable, opened: Opened, checkpoint: Checkpoint): Promise<undefined> {
+async function keepCheckpoint(on: Queryable, opened: Opened, checkpoint: Checkpoint): Promise<void> {
   await saveCheckpoint(on, checkpoint.account, checkpoint.cursor, opened.envelope.metadata.epoch ?? 0);
 }
 
@@ -114,7 +64,7 @@ async function keepState(
   outcome: Outcome,
   { envelope }: Opened,
   note: BridgeStateNote,
-): Promise<undefined> {
+): Promise<void> {
   const { account, state, ...detail } = note;
   const before = await saveBridgeState(on, {
     account,
@@ -135,18 +85,18 @@ async function keepState(
   );
 }
 
-async function keepDeclaration(on: Queryable, { envelope }: Opened): Promise<undefined> {
+async function keepDeclaration(on: Queryable, { envelope }: Opened): Promise<void> {
   const { service, metadata, payload } = envelope;
   await saveDeclaration(on, { service, instance: metadata.instance }, payload);
 }
 
-async function keepHealth(on: Queryable, { envelope }: Opened): Promise<undefined> {
+async function keepHealth(on: Queryable, { envelope }: Opened): Promise<void> {
   const { service, metadata } = envelope;
   const { status: health, code, detail } = envelope.payload as Partial<Health>;
   if (health === undefined) return;
   await saveInstanceHealth(on, { service, instance: metadata.instance }, { health, code, detail });
 }
 
-async function keepRoster(on: Queryable, { envelope }: Opened, snapshot: RosterSnapshot): Promise<undefined> {
+async function keepRoster(on: Queryable, { envelope }: Opened, snapshot: RosterSnapshot): Promise<void> {
   await upsertContacts(on, envelope.metadata.workspace_id, snapshot.account, snapshot.entries);
 }

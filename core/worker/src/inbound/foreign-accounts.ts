@@ -1,10 +1,11 @@
 /**
- * Finds the accounts of an unsigned daemon's events. Msgr's SDKs name the backend's user that an account
- * belongs to, but no account. If that user has exactly one linked account at the daemon's instance, the event
- * belongs to that account. Its message id and its conversation are then computed as if the account had been
- * named, so that all three agree. The received bytes are not changed.
+ * The accounts of unsigned daemons: which one an event belongs to, and which ones an envelope may name.
+ *
+ * Msgr's SDKs name the backend's user that an account belongs to, but no account. If that user has exactly one
+ * linked account at the daemon's instance, the event belongs to that account. Its message id and its conversation
+ * are then computed as if the account had been named, so that all three agree. The received bytes are not changed.
  */
-import { encodeSegment, eventId, traceIdOf } from "@linkspan/envelopes";
+import { encodeSegment, type Envelope, eventId, FabricError, traceIdOf } from "@linkspan/envelopes";
 import { type Identity, type LinkedAs, linkedIdentities, type Queryable } from "@linkspan/store";
 import type { Admission } from "./admitted.ts";
 
@@ -75,4 +76,29 @@ function byUser(identities: readonly Identity[]): ReadonlyMap<string, Identity[]
 
 function nameOf({ workspace_id, service, instance, user_id }: LinkedAs): string {
   return JSON.stringify([workspace_id, service, instance, user_id]);
+}
+
+/**
+ * Checks that the instance serves the account that an unsigned envelope names, and that the account is that of the
+ * user whom the envelope names, if any.
+ *
+ * @param identity undefined: no account, or none that is known
+ */
+export function objectionToForeign(
+  { metadata, service, payload }: Envelope,
+  identity: Identity | undefined,
+): FabricError | undefined {
+  if (identity === undefined) return undefined;
+  const own =
+    identity.workspace_id === metadata.workspace_id &&
+    identity.service === service &&
+    identity.instance === metadata.instance;
+  if (!own) return new FabricError("envelope.wrong_issuer", "the instance does not serve this account here");
+  const user = metadata.user_id ?? userNamed(payload);
+  if (user === undefined || user === identity.user_id) return undefined;
+  return new FabricError("envelope.wrong_issuer", "the account belongs to another user than the one named");
+}
+
+function userNamed({ user_id }: Readonly<Record<string, unknown>>): string | undefined {
+  return typeof user_id === "string" || typeof user_id === "number" ? String(user_id) : undefined;
 }

@@ -51,6 +51,21 @@ test("one batch that cannot be stored fails alone", async () => {
   expect(groups).toEqual([["a", "bad", "b"], ["a"], ["bad"], ["b"]]);
 });
 
+test("a group that failed for a reason that its members share fails as a whole, and once", async () => {
+  const groups: string[][] = [];
+  const commit = new GroupCommit<string, void>(
+    (items) => {
+      groups.push([...items]);
+      return Promise.reject(new Error("away"));
+    },
+    4,
+    { mayPart: (error) => (error as Error).message !== "away" },
+  );
+  const results = await Promise.allSettled(["a", "b"].map((one) => commit.commit([one])));
+  expect(results.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+  expect(groups).toEqual([["a", "b"]]);
+});
+
 test("a batch whose partition moved while it waited is not committed, whatever company it has", async () => {
   const first = Promise.withResolvers<void>();
   const committed: string[] = [];

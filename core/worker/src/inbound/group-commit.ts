@@ -1,9 +1,9 @@
 /**
- * One transaction for the batches that several partitions commit at the same moment.
+ * One transaction for what several partitions, or several requests, commit at the same moment.
  *
  * Each partition waits for its own batch before it commits the next one, so its order is kept whatever other
  * batches are in the group. While one transaction runs, others are collected for the next. A group that fails
- * is split and each batch is tried alone, so that an error of one partition does not affect others. A batch
+ * is split and each batch is tried alone, so that an error of one does not affect others. A batch
  * whose partition moved to another worker while it waited here is not committed: the other worker has
  * received it again, and perhaps later batches.
  */
@@ -16,10 +16,18 @@ interface Waiting<T, R> {
   readonly reject: (error: unknown) => void;
 }
 
+export interface GroupOptions<T> {
+  /** Default: 1. */
+  readonly weigh?: (item: T) => number;
+  /** Whether a group that failed with this error is split; otherwise all of it fails. Default: always. */
+  readonly mayPart?: (error: unknown) => boolean;
+}
+
 export class GroupCommit<T, R> {
   readonly #commit: (items: readonly T[]) => Promise<R>;
   readonly #maxWeight: number;
   readonly #weigh: (item: T) => number;
+  readonly #mayPart: (error: unknown) => boolean;
   #waiting: Waiting<T, R>[] = [];
   #running = false;
 
@@ -30,11 +38,12 @@ export class GroupCommit<T, R> {
   constructor(
     commit: (items: readonly T[]) => Promise<R>,
     maxWeight = 1_000,
-    weigh: (item: T) => number = () => 1,
+    { weigh = () => 1, mayPart = () => true }: GroupOptions<T> = {},
   ) {
     this.#commit = commit;
     this.#maxWeight = maxWeight;
     this.#weigh = weigh;
+    this.#mayPart = mayPart;
   }
 
   /**
@@ -80,7 +89,7 @@ export class GroupCommit<T, R> {
       const result = await this.#commit(group.flatMap(({ items }) => items));
       for (const { resolve } of group) resolve(result);
     } catch (error) {
-      if (group.length === 1) group[0]?.reject(error);
+      if (group.length === 1 || !this.#mayPart(error)) for (const one of group) one.reject(error);
       else for (const one of group) await this.#together([one]);
     }
   }

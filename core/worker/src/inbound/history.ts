@@ -24,12 +24,6 @@ import type { Admission, Admitted } from "./admitted.ts";
 
 const EVENT = "inbound_event";
 
-/** The largest number of rows that an envelope may become. */
-export function weightOf({ opened }: Pick<Admitted, "opened">): number {
-  if (opened.action.canonical !== "history_batch") return 1;
-  return 1 + (opened.envelope.payload as HistoryBatch).events.length;
-}
-
 /**
  * @param batch an admitted `history_batch`
  * @param home home instance of its account

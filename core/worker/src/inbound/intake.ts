@@ -9,14 +9,21 @@
  * quarantine and is settled.
  */
 import { randomUUID } from "node:crypto";
-import { decodeBatch, type FabricError, isFabricError, type Opened, orderingKey } from "@linkspan/envelopes";
+import {
+  decodeBatch,
+  type DeliveryStatuses,
+  type FabricError,
+  type HistoryBatch,
+  isFabricError,
+  type Opened,
+  orderingKey,
+} from "@linkspan/envelopes";
 import { ACK, type Delivery, type Prepared } from "@linkspan/fabric";
 import type { Core } from "../core.ts";
 import { inboundQueue } from "../topology.ts";
 import { Acknowledger } from "./acks.ts";
 import { applyBatch, type Received } from "./apply.ts";
 import { GroupCommit } from "./group-commit.ts";
-import { weightOf } from "./history.ts";
 import { PartitionBalance } from "./partitions.ts";
 import { UnsignedInstances } from "./unsigned-instances.ts";
 
@@ -31,7 +38,7 @@ export async function startIntake(core: Core, worker: string = randomUUID()): Pr
   const acks = new Acknowledger(core);
   const unsigned = new UnsignedInstances(core);
   const take = (received: readonly Received[]) => takeIn(core, acks, unsigned, received);
-  const commits = new GroupCommit(take, MAX_ROWS, rowsOf);
+  const commits = new GroupCommit(take, MAX_ROWS, { weigh: rowsOf });
   // Unreadable envelopes are quarantined in separate transactions, so that no other envelopes wait for them.
   const refusals = new GroupCommit(take);
   return PartitionBalance.start(core, {
@@ -54,11 +61,20 @@ export async function startIntake(core: Core, worker: string = randomUUID()): Pr
   });
 }
 
-/** Most rows of one transaction: an envelope is one row, or a history and one row per member. */
+/**
+ * Most rows of one transaction: an envelope is one row, or a history and one row per member, or one row per status.
+ */
 const MAX_ROWS = 1_000;
 
-function rowsOf(received: Received): number {
-  return received.refused === undefined ? weightOf(received) : 1;
+export function rowsOf({ opened }: Received): number {
+  switch (opened?.action.canonical) {
+    case "history_batch":
+      return 1 + (opened.envelope.payload as HistoryBatch).events.length;
+    case "delivery_statuses":
+      return (opened.envelope.payload as DeliveryStatuses).statuses.length;
+    default:
+      return 1;
+  }
 }
 
 /** Runs one transaction after the other, in order. Each has at most this many rows, or holds one history. */

@@ -1,15 +1,21 @@
 /**
- * The one place that moves an intent. Each step has its row, its audit entry, its metric and its wake-up from here;
+ * The one place that moves intents. Each step has its row, its audit entry, its metric and its wake-up from here;
  * an intent that is settled leaves the outbox here. `states.ts` says who may cause what.
+ *
+ * Moves are decided in memory, one after the other, on rows that the caller has locked (`lockIntents`), and then
+ * written together: one statement for rows and steps, one for the audit, and the lanes last, because they are locked
+ * from then on.
  */
 import {
-  audit,
-  dequeue,
-  type Intent,
+  auditAll,
+  type AuditEntry,
   type IntentChange,
+  type IntentMove,
   type IntentState,
-  moveIntent,
+  moveIntents,
   type Queryable,
+  settleLanes,
+  type StandingIntent,
 } from "@linkspan/store";
 import type { AfterCommit } from "../after-commit.ts";
 import type { Core } from "../core.ts";
@@ -29,55 +35,131 @@ export interface Step {
   readonly audit?: Readonly<Record<string, unknown>>;
 }
 
+/** Moves of one transaction. They are not in the tables before {@link Moves.write}. */
+export class Moves {
+  readonly #core: Core;
+  readonly #after: AfterCommit;
+  readonly #moves: (IntentMove & { readonly partBefore: number })[] = [];
+  readonly #audits: AuditEntry[] = [];
+  readonly #ended = new Set<string>();
+  readonly #postponed = new Map<string, Date>();
+
+  constructor(core: Core, after: AfterCommit) {
+    this.#core = core;
+    this.#after = after;
+  }
+
+  /**
+   * @param intent locked, and as it is after the moves before this one
+   * @returns the intent as it is then; undefined when the cause may not move it there, and nothing changes
+   */
+  move<I extends StandingIntent>(intent: I, cause: Cause, step: Step): I | undefined {
+    const state = destination(intent, cause, step.to);
+    if (state === undefined) return undefined;
+    const code = codeOf(intent, state, step) ?? null;
+    const detail = detailOf(intent, state, step) ?? null;
+    const change: IntentChange = { ...step.row, state, code, detail };
+    this.#moves.push({ id: intent.id, change, partBefore: intent.part });
+    this.#audits.push({
+      workspaceId: intent.workspace_id,
+      actor: step.actor,
+      action: `intent.${state}`,
+      subject: intent.id,
+      detail: {
+        ...(intent.attempt > 0 && { attempt: intent.attempt }),
+        ...(code !== null && { code }),
+        ...(state !== step.to && { wanted: step.to, part: intent.part, parts: intent.parts }),
+        ...step.audit,
+      },
+    });
+    if (isSettled(state) && !isSettled(intent.state)) this.#ended.add(intent.id);
+    if (isSettled(state) || state === "queued") this.#after.wakes.add("outbox");
+    const isKnownEnd = isSettled(state) && state === intent.state;
+    if (!isKnownEnd) this.#after.reports.push(() => this.#core.metrics.intent(state, intent.service));
+    return changed(intent, change);
+  }
+
+  /** The intent's lane waits until then; of several calls for one intent, the last one counts. */
+  postpone(intentId: string, dueAt: Date): void {
+    this.#postponed.set(intentId, dueAt);
+  }
+
+  /** @returns when each intent was changed, by its id */
+  async write(on: Queryable): Promise<Map<string, Date>> {
+    const written = await moveIntents(on, this.#moves);
+    await auditAll(on, this.#audits);
+    const postponed = [...this.#postponed].map(([intentId, dueAt]) => ({ intentId, dueAt }));
+    await settleLanes(on, {
+      ended: [...this.#ended],
+      postponed: postponed.filter(({ intentId }) => !this.#ended.has(intentId)),
+    });
+    return written;
+  }
+}
+
+function changed<I extends StandingIntent>(intent: I, change: IntentChange): I {
+  const { state, code = null, detail = null, part, parts, remoteIds, askId, askEpoch, goUntil } = change;
+  return {
+    ...intent,
+    state,
+    code,
+    detail,
+    ...(part !== undefined && { part }),
+    ...(parts !== undefined && { parts }),
+    ...(remoteIds !== undefined && { remote_ids: [...remoteIds] }),
+    ...(askId !== undefined && { ask_id: askId }),
+    ...(askEpoch !== undefined && { ask_epoch: askEpoch === null ? null : String(askEpoch) }),
+    ...(goUntil !== undefined && { go_until: goUntil }),
+  };
+}
+
+/** One move. */
+export interface WantedMove<I extends StandingIntent = StandingIntent> {
+  readonly intent: I;
+  readonly cause: Cause;
+  readonly step: Step;
+}
+
 /**
- * Moves an intent that the caller has locked.
+ * Moves intents that the caller has locked, each of them once.
  *
- * @returns the intent as it stands now; undefined when the cause may not move it there, and nothing was changed
+ * @returns for each the intent as it stands now; undefined when the cause may not move it there
  */
-export async function transition(
+export async function transitionAll<I extends StandingIntent>(
   core: Core,
   on: Queryable,
   after: AfterCommit,
-  intent: Intent,
+  wanted: readonly WantedMove<I>[],
+): Promise<(I | undefined)[]> {
+  const moves = new Moves(core, after);
+  const moved = wanted.map(({ intent, cause, step }) => moves.move(intent, cause, step));
+  const written = await moves.write(on);
+  return moved.map((intent) => {
+    const at = intent === undefined ? undefined : written.get(intent.id);
+    return intent === undefined || at === undefined ? intent : { ...intent, updated_at: at };
+  });
+}
+
+/** Moves one. */
+export async function transition<I extends StandingIntent>(
+  core: Core,
+  on: Queryable,
+  after: AfterCommit,
+  intent: I,
   cause: Cause,
   step: Step,
-): Promise<Intent | undefined> {
-  const state = destination(intent, cause, step.to);
-  if (state === undefined) return undefined;
-  const code = codeOf(intent, state, step);
-  const moved = await moveIntent(on, intent.id, {
-    ...step.row,
-    state,
-    code: code ?? null,
-    detail: detailOf(intent, state, step) ?? null,
-  });
-  await audit(on, {
-    workspaceId: intent.workspace_id,
-    actor: step.actor,
-    action: `intent.${state}`,
-    subject: intent.id,
-    detail: {
-      ...(moved.attempt > 0 && { attempt: moved.attempt }),
-      ...(code !== undefined && { code }),
-      ...(state !== step.to && { wanted: step.to, part: intent.part, parts: intent.parts }),
-      ...step.audit,
-    },
-  });
-  // Last: from here on its lane is locked.
-  if (isSettled(state) && !isSettled(intent.state)) await dequeue(on, [intent.id]);
-  if (isSettled(state) || state === "queued") after.wakes.add("outbox");
-  const isKnownEnd = isSettled(state) && state === intent.state;
-  if (!isKnownEnd) after.reports.push(() => core.metrics.intent(state, intent.service));
+): Promise<I | undefined> {
+  const [moved] = await transitionAll(core, on, after, [{ intent, cause, step }]);
   return moved;
 }
 
-function codeOf(intent: Intent, state: IntentState, step: Step): string | undefined {
+function codeOf(intent: StandingIntent, state: IntentState, step: Step): string | undefined {
   if (state === step.to) return step.code;
   if (state === "uncertain") return "send.uncertain";
   return step.code ?? (intent.part > 0 ? "send.incomplete" : undefined);
 }
 
-function detailOf(intent: Intent, state: IntentState, { detail, to }: Step): string | undefined {
+function detailOf(intent: StandingIntent, state: IntentState, { detail, to }: Step): string | undefined {
   if (state === "uncertain" && inDoubt(intent) && to !== "uncertain")
     return `a part was being said${detail === undefined ? "" : `; ${detail}`}`;
   if (state !== "failed" || intent.part === 0) return detail;

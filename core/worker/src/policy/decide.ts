@@ -35,13 +35,13 @@ export interface Objection {
 /** Whose an intent is, as the invariants need it. */
 export type Owned = Pick<Intent, "workspace_id" | "user_id" | "service">;
 
-/** Asked at every attempt, in the caller's transaction. */
+/** Asked before an intent is given to a daemon that does not ask, in the caller's transaction. */
 export async function objectionTo(on: Queryable, intent: Intent): Promise<Objection | undefined> {
   const identity = await identityById(on, intent.identity_id);
   return objectionBy(intent, identity, await connectorSwitch(on, [intent.workspace_id]));
 }
 
-/** The same for who has read the identity and the switches already, as when many intents are recorded. */
+/** The same for who has read the identity and the switches already, as when many intents are recorded or attempted. */
 export function objectionBy(
   intent: Owned,
   identity: Identity | undefined,

@@ -8,6 +8,8 @@ import {
   formatTopic,
   type Metadata,
   noteId,
+  partitionOf,
+  type ReportedStatus,
   routeOf,
   SCHEMA,
   type Signer,
@@ -84,6 +86,22 @@ export class Author {
       },
       to.trace_id,
     );
+  }
+
+  /** Many statuses in one envelope. The identity is that of one of them and determines the partition. */
+  statuses(workspaceId: string, identityId: string, statuses: readonly ReportedStatus[]): Outgoing {
+    const { service, clock } = this.#options;
+    const action = "delivery_statuses";
+    return this.#write(service, action, { statuses }, clock.now(), {
+      workspace_id: workspaceId,
+      message_id: noteId(this.issuer, action, randomUUID()),
+      identity_id: identityId,
+    });
+  }
+
+  /** The partition of statuses of this identity. */
+  partitionOf(identityId: string): number {
+    return partitionOf(identityId, this.#options.partitions);
   }
 
   /** A request to the core or the vault. Publishing the same bytes again gives the same answer. */

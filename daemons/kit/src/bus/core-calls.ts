@@ -1,5 +1,6 @@
 /** Requests to the core and the vault: signed, and the reply is verified like any other envelope. */
 import {
+  type AttemptAnswers,
   type AttemptReply,
   type CheckoutReply,
   decode,
@@ -20,7 +21,7 @@ import type { Clock } from "../shared/clock.ts";
 export interface Replies {
   readonly hello: HelloReply;
   readonly resume: ResumeReply;
-  readonly attempt: AttemptReply;
+  readonly attempt: AttemptReply | AttemptAnswers;
   readonly checkout: CheckoutReply;
   readonly renew: RenewReply;
   readonly release: Readonly<Record<string, never>>;

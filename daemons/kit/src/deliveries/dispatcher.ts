@@ -12,7 +12,9 @@ import type { DaemonContext } from "../lifecycle/daemon-context.ts";
 import type { Identities } from "../identity/identities.ts";
 import { laneOf, refusal, type Verified } from "./verify.ts";
 import { Jobs, type Work } from "./long-work.ts";
+import { Asks } from "../outbound/asks.ts";
 import { attemptNamed } from "../outbound/attempt-number.ts";
+import { Reports } from "../outbound/reports.ts";
 import { sendIntent } from "../outbound/send.ts";
 
 export interface DispatcherOptions {
@@ -35,10 +37,15 @@ export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #jobs: Jobs;
   readonly #requests = new Set<Promise<void>>();
+  readonly #asks: Asks;
+  readonly #reports: Reports;
 
   constructor(options: DispatcherOptions) {
-    const { daemon, signal } = options;
+    const { daemon, author, calls, publish, signal } = options;
+    const { clock, log, coreTakesMany: takesMany } = daemon;
     this.#options = options;
+    this.#asks = new Asks({ calls, clock, signal, takesMany });
+    this.#reports = new Reports({ author, publish, clock, log, signal, takesMany });
     this.#jobs = new Jobs({ clock: daemon.clock, log: daemon.log, signal });
   }
 
@@ -84,7 +91,8 @@ export class Dispatcher {
     const { metadata } = value.envelope;
     const { keyRing: keys, signer, clock, log, memory } = daemon;
     const supervisorOf = (id: string) => identities.get(id);
-    const context = { ...shared, keys, kid: signer.kid, supervisorOf, memory, clock, log };
+    const sending = { asks: this.#asks, reports: this.#reports };
+    const context = { ...shared, ...sending, keys, kid: signer.kid, supervisorOf, memory, clock, log };
     return {
       key: `${metadata.message_id}.${attemptNamed(metadata.ticket)}`,
       run: () => sendIntent(value, context),

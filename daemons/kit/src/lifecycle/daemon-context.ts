@@ -48,4 +48,6 @@ export interface DaemonContext extends Required<Omit<DaemonOptions, "keys" | "ge
   readonly tuning: Tuning;
   readonly vaultSealKey: () => Uint8Array | undefined;
   readonly keysChanged: () => void;
+  /** Whether the core takes many questions or statuses in one envelope, by its last answer to `hello`. */
+  readonly coreTakesMany: () => boolean;
 }

@@ -9,6 +9,7 @@ import type { LeaseAnswer, Tenure } from "@linkspan/fabric";
 import { Author } from "../bus/author.ts";
 import { systemClock } from "../shared/clock.ts";
 import { CoreCalls } from "../bus/core-calls.ts";
+import { takesMany } from "../bus/core-version.ts";
 import { vaultSealKeyOf, withCoreKeys } from "../keys/core-keys.ts";
 import type { DaemonContext, DaemonOptions, Tuning } from "./daemon-context.ts";
 import { Carried } from "../inbound/carried.ts";
@@ -79,6 +80,7 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
 
   /** Number of `hello` requests since the last answer; each of them may have been granted the lease. */
   let unanswered = 0;
+  let coreVersion: string | undefined;
   const sayHello = async (epoch: number | undefined, leaving = false): Promise<LeaseAnswer> => {
     const author = new Author({ ...options, clock, ...(epoch !== undefined && { epoch }) });
     const hello = {
@@ -93,6 +95,7 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
     unanswered += 1;
     const reply = await calls.call("core", "hello", hello, to);
     unanswered = 0;
+    coreVersion = reply.version;
     refuseOtherNamespace(reply, options);
     withCoreKeys(keyRing, reply.keys, log);
     return leaseOf(reply);
@@ -108,6 +111,7 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
     memory: new Memory(),
     carried: new Carried(),
     vaultSealKey: () => vaultSealKeyOf(keyRing),
+    coreTakesMany: () => takesMany(coreVersion),
     keysChanged: () => {
       sayHello(standing.epoch).catch((error: unknown) => log.warn({ event: "hello.unanswered", err: error }));
     },

@@ -13,8 +13,10 @@ import { backoffMs } from "../shared/backoff.ts";
 import { clip } from "../shared/clip.ts";
 import { type Clock, pause } from "../shared/clock.ts";
 import type { Said } from "../connector.ts";
+import type { Reports } from "./reports.ts";
 
 export interface AnswersOptions {
+  readonly reports: Reports;
   readonly author: Author;
   readonly publish: (message: Outgoing) => Promise<void>;
   readonly clock: Clock;
@@ -56,14 +58,14 @@ export class Answers {
   #status(status: Omit<DeliveryStatus, "intent_id" | "attempt">): Promise<void> {
     const { part, parts, at } = status;
     this.#log("delivery.settled", { part, parts, status: status.status, code: status.code });
-    // The outcome names what may differ between two tellings, so that neither looks like a forged other.
-    return this.#say("delivery_status", `${status.status} ${part}/${parts} ${at}`, {
-      ...this.#which(),
-      ...status,
+    return this.#options.reports.tell({
+      intent: this.#intent,
+      outcome: `${status.status} ${part}/${parts} ${at}`,
+      status: { ...this.#which(), ...status },
     });
   }
 
-  async #say(action: string, outcome: string, payload: DeliveryStatus | Deferred): Promise<void> {
+  async #say(action: string, outcome: string, payload: Deferred): Promise<void> {
     const { author, publish, clock, log, signal } = this.#options;
     const message = author.answer(this.#intent, action, outcome, this.#attempt, { ...payload });
     for (let failures = 1; ; failures++) {

@@ -1,5 +1,6 @@
 import { FabricError } from "@linkspan/envelopes";
 import { expect, test } from "vitest";
+import { Asks, type AsksOptions } from "./asks.ts";
 import { Memory, type Outcome } from "./memory.ts";
 import { Pace } from "./pace.ts";
 import { type PartContext, sayPart } from "./part.ts";
@@ -22,15 +23,17 @@ test.each([
     connection: () => ({}),
     signal: new AbortController().signal,
     clock: { monotonicMs: () => now, sleep: (ms: number) => Promise.resolve(void (now += ms)) },
-    calls: {
-      question: () => ({}),
-      ask: () => {
-        now += 5_000;
-        return Promise.reject(new FabricError("bus.timeout", "no answer"));
-      },
+  };
+  const calls = {
+    question: () => ({}),
+    ask: () => {
+      now += 5_000;
+      return Promise.reject(new FabricError("bus.timeout", "no answer"));
     },
-  } as unknown as PartContext;
-  const end = await sayPart({ index: 0, cost: 1 } as Parameters<typeof sayPart>[0], context);
+  };
+  const asks = new Asks({ ...context, calls, takesMany: () => true } as unknown as AsksOptions);
+  const part = { index: 0, cost: 1 } as Parameters<typeof sayPart>[0];
+  const end = await sayPart(part, { ...context, asks } as unknown as PartContext);
   expect(end).toMatchObject(known.kind === "said" ? known : { kind: "later", code: "bus.timeout" });
   expect(memory.recall("key")).toEqual(known);
 });

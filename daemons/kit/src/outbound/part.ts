@@ -6,7 +6,7 @@
  *                                     → uncertain: look on the platform
  *                                     → stop: leave it
  *
- * The window is measured on the monotonic clock from before the question was first asked. What fails inside it
+ * The window is measured on the monotonic clock from before the question was first sent. What fails inside it
  * for certain may be tried again inside it; what fails without certainty is looked for on the platform, which
  * proves its absence only once the window is over. A part that this process touched is never touched again.
  */
@@ -14,10 +14,10 @@ import { type AttemptReply, CODES, FabricError, isFabricError } from "@linkspan/
 import { backoffMs } from "../shared/backoff.ts";
 import { type Clock, pause } from "../shared/clock.ts";
 import { type Part, type Said, UncertainSend, type Window } from "../connector.ts";
-import type { CoreCalls } from "../bus/core-calls.ts";
 import type { GuardedConnection } from "../identity/connection-supervisor.ts";
 import { childOf } from "../shared/signals.ts";
 import { soundMs, soundSaid } from "../shared/checks.ts";
+import type { Asks } from "./asks.ts";
 import type { Memory, Outcome } from "./memory.ts";
 import type { Pace } from "./pace.ts";
 
@@ -32,7 +32,7 @@ export type PartEnd =
   | { readonly kind: "later"; readonly afterMs: number; readonly code: FabricError["code"] };
 
 export interface PartContext {
-  readonly calls: CoreCalls;
+  readonly asks: Pick<Asks, "ask">;
   readonly clock: Clock;
   readonly memory: Memory;
   readonly pace: Pace;
@@ -50,9 +50,6 @@ export interface PartContext {
 
 /** A wait longer than this is the core's to do. */
 const LONGEST_WAIT_MS = 2_000;
-const ASK_TIMEOUT_MS = 5_000;
-/** The question expires; without an answer by then the part is put off. */
-const ASK_FOR_MS = 50_000;
 /** The last moment of a window is not used: a write takes time to leave. */
 const MARGIN_MS = 250;
 /** How long a platform may take to tell whether something was said. */
@@ -68,8 +65,9 @@ export async function sayPart(part: Part, context: PartContext): Promise<PartEnd
   if (waitMs > LONGEST_WAIT_MS) return { kind: "later", afterMs: waitMs, code: "platform.rate_limited" };
   pace.take(part.cost);
   if (waitMs > 0) await clock.sleep(waitMs, signal);
-  const askedMs = clock.monotonicMs();
-  const answer = await ask(part, context, askedMs);
+  const { intentId, attempt, parts } = context;
+  const ask = { intent_id: intentId, attempt, part: part.index, parts };
+  const { answer, askedMs } = await context.asks.ask(context.workspaceId, ask);
   const known = memory.recall(key);
   if (answer?.decision === "go" && mayTouch(known)) {
     const end = await insideWindow(part, askedMs + (answer.window_ms ?? 0) - MARGIN_MS, context);
@@ -92,27 +90,6 @@ export async function sayPart(part: Part, context: PartContext): Promise<PartEnd
 /** What was said or may have been is never said again; what certainly was not may be, when the core says `go`. */
 function mayTouch(known: Outcome | undefined): boolean {
   return known === undefined || known.kind === "unsaid" || known.kind === "refused";
-}
-
-/** Asks until there is an answer. @returns undefined when there was none while the question lived */
-async function ask(part: Part, context: PartContext, askedMs: number): Promise<AttemptReply | undefined> {
-  const { calls, clock, signal, intentId, attempt, parts, workspaceId } = context;
-  const payload = { intent_id: intentId, attempt, part: part.index, parts };
-  const question = calls.question("core", "attempt", payload, workspaceId);
-  for (let failures = 1; ; failures++) {
-    try {
-      return await calls.ask(question, "attempt", { timeoutMs: ASK_TIMEOUT_MS, signal });
-    } catch (error) {
-      signal.throwIfAborted();
-      if (!isFabricError(error) || !mayHeal(error)) throw error;
-      if (clock.monotonicMs() - askedMs > ASK_FOR_MS) return undefined;
-      await clock.sleep(backoffMs(failures, { firstMs: 100, maxMs: 2_000 }), signal);
-    }
-  }
-}
-
-function mayHeal({ code }: FabricError): boolean {
-  return CODES[code].retry !== "never" || code === "bus.unroutable";
 }
 
 /** Performs until it is said, certainly refused, or in doubt. */

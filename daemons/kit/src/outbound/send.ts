@@ -12,20 +12,22 @@ import type { Author } from "../bus/author.ts";
 import { backoffMs } from "../shared/backoff.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { Part } from "../connector.ts";
-import type { CoreCalls } from "../bus/core-calls.ts";
 import type { GuardedConnection, ConnectionSupervisor } from "../identity/connection-supervisor.ts";
 import { soundParts } from "../shared/checks.ts";
 import { Answers } from "./answers.ts";
+import type { Asks } from "./asks.ts";
 import { attemptNamed } from "./attempt-number.ts";
 import { outboundOf, partKey, proveTicket } from "./intent.ts";
 import type { Memory } from "./memory.ts";
 import { type PartEnd, sayPart } from "./part.ts";
+import type { Reports } from "./reports.ts";
 
 export interface SendContext {
   readonly keys: KeyRing;
   readonly kid: string;
   readonly author: Author;
-  readonly calls: CoreCalls;
+  readonly asks: Asks;
+  readonly reports: Reports;
   readonly publish: (message: Outgoing) => Promise<void>;
   readonly supervisorOf: (identityId: string) => ConnectionSupervisor | undefined;
   readonly memory: Memory;

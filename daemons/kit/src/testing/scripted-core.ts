@@ -4,6 +4,7 @@
  */
 import { randomBytes, randomUUID } from "node:crypto";
 import {
+  type AttemptBatch,
   type AttemptReply,
   type AttemptRequest,
   actionsOf,
@@ -11,6 +12,8 @@ import {
   contentHash,
   type CredentialFields,
   decode,
+  type DeliveryStatus,
+  type DeliveryStatuses,
   type Envelope,
   encode,
   FabricError,
@@ -82,10 +85,14 @@ export class ScriptedCore {
   sealsWrongly = false;
   /** Answers nothing, as when the broker or the core is away. */
   silent = false;
+  /** Whether it knows many questions in one request; false refuses the form, whatever its version says. */
+  takesMany = true;
   credentialTtlMs = 60_000;
   /** What `renew` is refused with, if it is. */
   renewal: FabricError | undefined;
-  /** What `attempt` is answered; by default everything may be said. */
+  /** What it tells in `hello`; before 0.2 a core knows no batches. */
+  version = "0.2.0";
+  /** What `attempt` is answered, each question for itself; by default everything may be said. */
   decide: (ask: AttemptRequest, envelope: Envelope) => AttemptReply | Promise<AttemptReply> = () => GO;
   #holder: { bootId: string; untilMs: number } | undefined;
   #epoch = 0;
@@ -167,6 +174,25 @@ export class ScriptedCore {
     };
     this.identities.set(identityId, identity);
     return identity;
+  }
+
+  /** Every status that was heard, alone or among others, in order of arrival. */
+  get statuses(): DeliveryStatus[] {
+    return this.heard.flatMap(({ action, payload }) => {
+      if (action === "delivery_status") return [payload as DeliveryStatus];
+      if (action !== "delivery_statuses") return [];
+      return (payload as DeliveryStatuses).statuses.map(
+        ({ message_id: _messageId, identity_id: _identityId, ...status }) => status,
+      );
+    });
+  }
+
+  /** Every question that was asked, alone or among others. */
+  get asks(): AttemptRequest[] {
+    return this.asked.flatMap(({ action, payload }) => {
+      if (action !== "attempt") return [];
+      return "asks" in payload ? [...(payload as AttemptBatch).asks] : [payload as AttemptRequest];
+    });
   }
 
   /** What was heard of one action, as payloads. */
@@ -385,8 +411,7 @@ export class ScriptedCore {
     try {
       payload = (await this.#replyTo(request)) as Payload;
     } catch (error) {
-      const { code, message } = isFabricError(error) ? error : new FabricError("internal", String(error));
-      payload = { error: { code, detail: message } };
+      payload = refusalOf(error);
     }
     const { metadata, service, action, trace_id } = request;
     const envelope = this.#envelope(service, action, payload, {
@@ -408,7 +433,7 @@ export class ScriptedCore {
       case "resume":
         return this.#resume(String(payload.cursor ?? ""));
       case "attempt":
-        return this.decide(payload as AttemptRequest, { payload, metadata } as Envelope);
+        return this.#decide(payload, { payload, metadata } as Envelope);
       case "checkout":
         return this.#checkOut(String(payload.ticket));
       case "renew":
@@ -422,6 +447,17 @@ export class ScriptedCore {
       default:
         return this.#writeBack(payload);
     }
+  }
+
+  /** One question, or many: then what one of them is refused with is its own answer. */
+  async #decide(payload: Payload, request: Envelope): Promise<object> {
+    const { asks } = payload as Partial<AttemptBatch>;
+    if (asks === undefined) return this.decide(payload as AttemptRequest, request);
+    if (!this.takesMany) throw new FabricError("envelope.schema", "asks: a member that is not known");
+    const answers = await Promise.allSettled(asks.map(async (ask) => this.decide(ask, request)));
+    return {
+      answers: answers.map((one) => (one.status === "fulfilled" ? one.value : refusalOf(one.reason))),
+    };
   }
 
   async #resume(cursor: string) {
@@ -455,7 +491,7 @@ export class ScriptedCore {
           ...(this.leaseStayMs !== undefined && { stay_ms: this.leaseStayMs }),
         }
       : { state: "taken", retry_after_ms: 100 };
-    return { version: "test", generation: 1, partitions: this.partitions, keys: this.records(), lease };
+    return { version: this.version, generation: 1, partitions: this.partitions, keys: this.records(), lease };
   }
 
   async #checkOut(ticket: string) {
@@ -520,6 +556,11 @@ export class ScriptedCore {
       ...(in_reply_to !== undefined && { inReplyTo: in_reply_to }),
     };
   }
+}
+
+function refusalOf(error: unknown): { error: { code: string; detail: string } } {
+  const { code, message } = isFabricError(error) ? error : new FabricError("internal", String(error));
+  return { error: { code, detail: message } };
 }
 
 export const GO: AttemptReply = { decision: "go", window_ms: 10_000 };
