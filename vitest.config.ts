@@ -34,6 +34,8 @@ export default defineConfig({
           testTimeout: 120_000,
           hookTimeout: 120_000,
           fileParallelism: false,
+          // Where a suite says that its cases may run side by side, each with processes of its own.
+          maxConcurrency: 3,
           sequence: { groupOrder: 1 },
         },
       },

@@ -25,7 +25,6 @@ import {
   insertApiToken,
   insertIdentity,
   keyRecords,
-  migrate,
   openNamespace,
   type Role,
   saveDeclaration,
@@ -84,8 +83,7 @@ export class ApiWorld implements AsyncDisposable {
     const directory = await mkdtemp(join(tmpdir(), "linkspan-api-"));
     stack.defer(() => rm(directory, { recursive: true, force: true }));
     const name = `api_${randomUUID().replaceAll("-", "")}`;
-    const database = stack.use(new Database(await server.createDatabase(name)));
-    await migrate(database);
+    const database = stack.use(new Database(await server.migratedDatabase(name)));
     const registry = new Registry();
     const logged: string[] = [];
     const core = await openCore(database, registry, logged, directory, broker, stack);

@@ -35,10 +35,10 @@ export async function linkIrc(
   port: number,
   { nick, user, instance, channels }: Linked,
 ): Promise<string> {
-  const opened = await client.send<{ data: { id: string } }>("POST", "/api/bridges/irc/sessions", {
-    user_id: user,
-    instance,
-  });
+  // The daemon's announcement may be on its way.
+  const opened = await insist(() =>
+    client.send<{ data: { id: string } }>("POST", "/api/bridges/irc/sessions", { user_id: user, instance }),
+  );
   const credentials = {
     network: NETWORK,
     host: "127.0.0.1",

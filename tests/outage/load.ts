@@ -42,7 +42,10 @@ export class Load implements AsyncDisposable {
   /** Links an echo account and starts. */
   static async start(client: Client): Promise<Load> {
     type Session = { readonly data: { readonly id: string; readonly state: string } };
-    const opened = await client.send<Session>("POST", "/api/bridges/echo/sessions", { user_id: USER });
+    // The daemon's announcement may be on its way.
+    const opened = await insist(() =>
+      client.send<Session>("POST", "/api/bridges/echo/sessions", { user_id: USER }),
+    );
     const path = `/api/bridges/echo/sessions/${opened.data.id}/credentials`;
     await client.send("POST", path, { credentials: { name: "outage" } });
     const session = () => client.get<Session>(`/api/bridges/sessions/${opened.data.id}`);

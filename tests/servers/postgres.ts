@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
+import { Database, migrate } from "@linkspan/store";
 import { Client } from "pg";
 import { directoryFor } from "./account.ts";
 import { programsOf } from "./available.ts";
@@ -21,6 +22,8 @@ export interface PostgresServer extends Server {
   readonly data: string;
   /** A new empty database. @returns its URL */
   createDatabase(name: string, tablespace?: string): Promise<string>;
+  /** A new database with the store's schema: the first is migrated, the others are copied. @returns its URL */
+  migratedDatabase(name: string): Promise<string>;
   /** One statement as the superuser, also while the server refuses to write by default. */
   run(sql: string): Promise<void>;
   /** What `pg_dump --format=custom` makes of a database. */
@@ -75,6 +78,9 @@ function flagsOf(port: number, settings: PostgresOptions["settings"] = {}): stri
   return Object.entries(all).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
 }
 
+/** The database that others are copied from. Nobody may be connected to it then. */
+const MIGRATED = "migrated";
+
 export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
   const account = "postgres";
   const bin = programsOf("postgres");
@@ -88,6 +94,17 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
 
   const urlOf = (database: string): string => `postgres://postgres@127.0.0.1:${port.number}/${database}`;
   const url = urlOf("postgres");
+  const copyOf = async (template: string, name: string, tablespace = "pg_default"): Promise<string> => {
+    const from = `template ${quoted(template)} tablespace ${quoted(tablespace)}`;
+    await query(url, `create database ${quoted(name)} ${from}`);
+    return urlOf(encodeURIComponent(name));
+  };
+  const migrateOne = async (): Promise<string> => {
+    await using database = new Database(await copyOf("template1", MIGRATED));
+    await migrate(database);
+    return MIGRATED;
+  };
+  let migrated: Promise<string> | undefined;
 
   return startServer(
     {
@@ -104,10 +121,8 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
       url,
       port: port.number,
       data,
-      createDatabase: async (name: string, tablespace: string = "pg_default") => {
-        await query(url, `create database ${quoted(name)} tablespace ${quoted(tablespace)}`);
-        return urlOf(encodeURIComponent(name));
-      },
+      createDatabase: (name: string, tablespace?: string) => copyOf("template1", name, tablespace),
+      migratedDatabase: async (name: string) => copyOf(await (migrated ??= migrateOne()), name),
       run: (sql: string) => query(`${url}?options=-c%20default_transaction_read_only%3Doff`, sql),
       dump: (from: string) => piped(join(bin, "pg_dump"), ["--format=custom", `--dbname=${from}`]),
       load: async (to: string, dump: Buffer) => {

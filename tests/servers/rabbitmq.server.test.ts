@@ -33,6 +33,12 @@ describeWithServers(["rabbitmq"], "the RabbitMQ of the tests", () => {
     expect(await leftoversOf(server)).toEqual([]);
   });
 
+  test("answers many who ask it at once", async () => {
+    await using server = await startRabbitmq();
+    const answers = await Promise.all(Array.from({ length: 12 }, () => server.eval("node()")));
+    expect(answers.filter((answer) => answer.includes(server.node))).toHaveLength(12);
+  });
+
   test("signs a client in by its certificate", async () => {
     await using server = await startRabbitmq({ tls: true });
     const { tls } = server;

@@ -145,7 +145,10 @@ export async function startRabbitmq(options: RabbitmqOptions = {}): Promise<Rabb
     ask({ ...program, command: [join(scripts, "rabbitmqctl"), "-q", ...args] });
   const evaluate = (erlang: string): Promise<string> => {
     const address = `127.0.0.1:${distribution.number}`;
-    return ask({ ...program, command: ["erl_call", "-r", "-address", address, "-e"], input: `${erlang}.\n` });
+    // Of two that ask under one name at once the second is refused; `-r` draws from few names.
+    const name = `ask-${randomBytes(8).toString("hex")}`;
+    const command = ["erl_call", "-h", name, "-address", address, "-e"] as const;
+    return ask({ ...program, command, input: `${erlang}.\n` });
   };
   const allow = async (user: string, vhost: string): Promise<void> => {
     const [u, v] = [binary(user), binary(vhost)];

@@ -6,7 +6,6 @@ import {
   Database,
   dropPartitions,
   ensurePartitions,
-  migrate,
   readEvents,
 } from "@linkspan/store";
 import { type Core, sweepMonths, sweepRetention, sweepSessions } from "@linkspan/worker";
@@ -31,8 +30,7 @@ describeWithServers(["postgres"], "months", () => {
     await server?.[Symbol.asyncDispose]();
   });
   beforeEach(async () => {
-    database = new Database(await server.createDatabase(`m${randomUUID().replaceAll("-", "")}`));
-    await migrate(database);
+    database = new Database(await server.migratedDatabase(`m${randomUUID().replaceAll("-", "")}`));
     return () => database[Symbol.asyncDispose]();
   });
 

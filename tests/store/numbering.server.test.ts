@@ -27,9 +27,8 @@ describeWithServers(["postgres"], "numbering", () => {
     await other?.[Symbol.asyncDispose]();
   });
   beforeEach(async () => {
-    url = await server.createDatabase(`n${randomUUID().replaceAll("-", "")}`);
+    url = await server.migratedDatabase(`n${randomUUID().replaceAll("-", "")}`);
     database = new Database(url, { maxConnections: 12 });
-    await migrate(database);
     return () => database[Symbol.asyncDispose]();
   });
 

@@ -68,8 +68,7 @@ describeWithServers(["postgres"], "store", () => {
     await server?.[Symbol.asyncDispose]();
   });
   beforeEach(async () => {
-    database = new Database(await server.createDatabase(`t${randomUUID().replaceAll("-", "")}`));
-    await migrate(database);
+    database = new Database(await server.migratedDatabase(`t${randomUUID().replaceAll("-", "")}`));
     return () => database[Symbol.asyncDispose]();
   });
 

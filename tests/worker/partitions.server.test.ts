@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { FabricError } from "@linkspan/envelopes";
 import { ACK, AmqpBus, type Bus, type Delivery } from "@linkspan/fabric";
-import { Database, migrate, openNamespace, orphanPartitions } from "@linkspan/store";
+import { Database, openNamespace, orphanPartitions } from "@linkspan/store";
 import { type Core, inboundQueue, PartitionBalance } from "@linkspan/worker";
 import { pino } from "pino";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
@@ -44,9 +44,8 @@ describeWithServers(["rabbitmq", "postgres"], "partitions", () => {
     stack = new AsyncDisposableStack();
     const name = randomUUID().replaceAll("-", "");
     brokerUrl = await broker.vhost(name);
-    databaseUrl = await server.createDatabase(`p${name}`);
+    databaseUrl = await server.migratedDatabase(`p${name}`);
     database = stack.use(new Database(databaseUrl));
-    await migrate(database);
     await openNamespace(database.pool, NAMESPACE, PARTITIONS);
     sender = stack.use(await connect("irc"));
     everything = Array.from({ length: PARTITIONS }, () => []);

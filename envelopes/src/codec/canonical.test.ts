@@ -72,10 +72,9 @@ test.each<[string, unknown]>([
 });
 
 test("never sorts members that are far out of order when it only compares", () => {
-  const sort = vi.spyOn(Array.prototype, "sort");
+  using sort = vi.spyOn(Array.prototype, "sort");
   const count = 20_000;
   const backwards = `{${Array.from({ length: count }, (_, i) => `"k${count - i}":0`).join(",")}}`;
   expect(isCanonicalText(JSON.parse(backwards), backwards)).toBe(false);
   expect(sort).not.toHaveBeenCalled();
-  sort.mockRestore();
 });
