@@ -1,4 +1,4 @@
-/** Guilt is proven, trouble is assumed: which errors of a real PostgreSQL blame the row, and which are waited out. */
+/** Which errors of a real PostgreSQL are caused by the row itself, and which are waited out. */
 import { randomBytes, randomUUID } from "node:crypto";
 import { blameOf } from "@linkspan/envelopes";
 import { mkdtemp, rm } from "node:fs/promises";

@@ -47,7 +47,7 @@ async function tour(client: Client, out: Output, signal: AbortSignal): Promise<v
   const identity = await link(client, out, "echo", options);
   if (identity === undefined) throw new FabricError("internal", "the echo platform asked for more");
 
-  out.say("\nSaying something as that account:");
+  out.say("\nSending a message as that account:");
   const to = { identity, to: "lobby", wait: true };
   const intent = await send(client, out, "hello, is anybody there?", to);
   if (!wasSaid(intent)) throw new FabricError(intent.code ?? "internal", intent.detail ?? intent.state);

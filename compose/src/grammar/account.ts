@@ -9,12 +9,12 @@ import { cursor, pairs, positive } from "./values.ts";
 export function accountCommands(program: Command, tools: Tools): void {
   program
     .command("link <service>")
-    .description("link an account; without fields, show what is asked for")
+    .description("link an account; without fields, list the fields")
     .requiredOption("--user <id>", "the backend's user it belongs to")
     .option("--field <name=value>", "a setting, such as nick=alice; repeatable", pairs, [])
     .option("--secret-file <name=path>", "a secret, read from a file; repeatable", pairs, [])
     .option("--instance <name>", "shard that serves it")
-    .option("--session <id>", "go on with a session that asked for more")
+    .option("--session <id>", "continue a session that asked for more fields")
     .action(async (service: string, options: LinkOptions) => {
       const { link } = await import("../commands/link.ts");
       await link(await tools.client(), tools.out(), service, options);
@@ -22,11 +22,11 @@ export function accountCommands(program: Command, tools: Tools): void {
 
   program
     .command("send <text>")
-    .description("say something as a linked identity")
-    .requiredOption("--identity <who>", "who says it: an identity's id, or its name on the platform")
+    .description("send a message as a linked identity")
+    .requiredOption("--identity <who>", "who sends it: an identity's id, or its name on the platform")
     .requiredOption("--to <place>", "a channel reference, or <network>/<channel or nick>")
-    .option("--user <id>", "the backend's user who wants it said; default the identity's")
-    .option("--wait", "until it was sent or was not", false)
+    .option("--user <id>", "the backend's user who wants it sent; default the identity's")
+    .option("--wait", "wait until it is settled, for example sent, failed or uncertain", false)
     .option("--key <key>", "idempotency key; default a new one")
     .action(async (text: string, options: SendOptions) => {
       const { send, wasSaid } = await import("../commands/send.ts");

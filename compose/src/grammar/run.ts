@@ -15,7 +15,7 @@ export function runCommands(program: Command, tools: Tools): void {
 
   program
     .command("demo")
-    .description("start with fresh data, link an echo account, say something, show what comes back")
+    .description("start with fresh data, link an echo account, send a message, show what comes back")
     .action(async () => {
       const { demo } = await import("../commands/demo.ts");
       await demo(tools.out(), tools.stopRequest().signal);
@@ -33,7 +33,7 @@ export function runCommands(program: Command, tools: Tools): void {
 
   program
     .command("doctor")
-    .description("check what this configuration needs, and say what to do")
+    .description("check what this configuration needs, and tell what to do")
     .action(async () => {
       const { doctor } = await import("../commands/doctor.ts");
       if (!(await doctor(await tools.config(), tools.out()))) tools.fail();

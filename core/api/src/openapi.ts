@@ -4,7 +4,7 @@ import { VERSION } from "@linkspan/worker";
 import type { FastifyInstance } from "fastify";
 import { jsonSchemaTransform, jsonSchemaTransformObject } from "fastify-type-provider-zod";
 
-const DESCRIPTION = `Say things as linked identities and read what is said to them.
+const DESCRIPTION = `Send messages as linked identities and read what is sent to them.
 
 Every request carries \`Authorization: Bearer lsp_…\`. A token belongs to a workspace and a role; one that is
 for all workspaces names the workspace in \`X-Linkspan-Workspace\` (without it: \`default\`). Errors are

@@ -12,10 +12,16 @@ export const RETRY: Readonly<Record<Retry, string>> = {
   after: "Yes, after the time that came with it: `Retry-After` in seconds, `retry_after_ms` in milliseconds.",
 };
 
+/** Codes to which the sentence of their retry rule does not apply. */
+const RETRY_OF: Partial<Readonly<Record<ErrorCode, string>>> = {
+  "bus.unroutable":
+    "Yes, once the queue exists. Linkspan tries intents again by itself. A single request is not repeated automatically.",
+};
+
 export const CAUSE: Readonly<Record<Blamed, string>> = {
   message: "The content of the message or request. It fails everywhere and always, and may be given up.",
   surroundings:
-    "The surroundings, such as an outage, a lost lease or a feature that is off. It is no fault of the message, which is never given up for it.",
+    "The surroundings, such as an outage, a lost lease or a feature that is off, and not the content of the message.",
 };
 
 interface Row {
@@ -28,7 +34,7 @@ function rowsOf(code: ErrorCode): Row[] {
   return [
     { term: "Help", text: help },
     { term: "What causes it", text: CAUSE[blame] },
-    { term: "Does trying again help", text: RETRY[retry] },
+    { term: "Does trying again help", text: RETRY_OF[code] ?? RETRY[retry] },
     { term: "HTTP status", text: String(statusOf(code)) },
   ];
 }

@@ -10,7 +10,7 @@ const OUR_FAULT = /^42/;
 const RAISED = "P0001";
 
 /**
- * Guilt is proven, trouble is assumed: only what the values of a row cause by themselves is `store.rejected`.
+ * Only an error that the values of a row certainly cause is `store.rejected`.
  *
  * @param error what the driver threw
  */

@@ -50,8 +50,8 @@ export interface Connection extends AsyncDisposable {
    */
   plan(action: OutboundAction): readonly Part[];
   /**
-   * Sends one part. Called only inside a window that the core granted, and never twice for the same part and
-   * key. Resolves when the platform has confirmed it.
+   * Sends one part. Called only inside a window that the core granted, and never again for a part that was or
+   * may have been sent. Resolves when the platform has confirmed it.
    *
    * @param key the platform's idempotency key, derived from the intent's message id and the part
    * @throws FabricError `platform.*` when it was certainly not sent

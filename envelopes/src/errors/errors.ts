@@ -63,7 +63,7 @@ export const CODES = {
   "envelope.wrong_issuer": {
     retry: "never",
     blame: "message",
-    help: "The key may not speak for this issuer, service or workspace; look at its key record.",
+    help: "The key may not sign for this issuer, service or workspace; look at its key record.",
   },
   "envelope.misrouted": {
     retry: "never",
@@ -215,7 +215,7 @@ export const CODES = {
   "bus.unroutable": {
     retry: "never",
     blame: "surroundings",
-    help: "No queue takes this route; see whether the daemon's instance is declared.",
+    help: "No queue takes this route; see whether the daemon runs and has bound a queue for this action.",
   },
   "bus.timeout": { retry: "backoff", blame: "surroundings", help: "No answer or confirmation came in time." },
   "bus.rejected": {
@@ -242,7 +242,7 @@ export const CODES = {
   "intent.too_large": {
     retry: "never",
     blame: "message",
-    help: "An intent has a largest text and number of parts; the detail names the bound. Say it in several.",
+    help: "The text or the number of parts is above the limit; the detail names it. Send several intents.",
   },
   "intent.queue_full": {
     retry: "after",
@@ -279,12 +279,12 @@ export const CODES = {
   "send.uncertain": {
     retry: "never",
     blame: "surroundings",
-    help: "It may or may not have been said; look at the platform before sending it again.",
+    help: "It may or may not have been sent; look at the platform before sending it again.",
   },
   "send.incomplete": {
     retry: "never",
     blame: "surroundings",
-    help: "Some of its parts were said and the rest will not be; send what is missing as a new intent.",
+    help: "Some of its parts were sent and the rest will not be; send what is missing as a new intent.",
   },
   internal: {
     retry: "backoff",

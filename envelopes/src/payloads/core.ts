@@ -61,7 +61,7 @@ export const HelloReplySchema = z.strictObject({
       state: z.literal("held"),
       epoch: Positive,
       ttl_ms: Millis.min(1).meta({
-        description: "`write_until`, counted by the holder from before it asked: after it, it says nothing",
+        description: "`write_until`, counted by the holder from before it asked: after it, it sends nothing",
       }),
       stay_ms: Millis.min(1).exactOptional().meta({
         description:

@@ -76,7 +76,7 @@ export const InboundEventSchema = z.strictObject({
   sent_at: Instant,
   text: Text.exactOptional().meta({
     description:
-      "what was said; for a reaction its key, for membership and presence the change (join, leave, kick, online), for a channel its topic or name",
+      "the text of a message; for a reaction its key, for membership and presence the change (join, leave, kick, online), for a channel its topic or name",
   }),
   entities: z.array(EntitySchema).max(LIMITS.entities).exactOptional(),
   reply_to: RemoteId.exactOptional(),

@@ -39,7 +39,7 @@ export const LinkRequestSchema = z.strictObject({
   step: Word.exactOptional().meta({ description: "the step that is being answered" }),
   client_context: openObject(LIMITS.contextBytes)
     .exactOptional()
-    .meta({ description: "what the backend's client said of itself when it opened the session" }),
+    .meta({ description: "what the backend's client stated about itself when it opened the session" }),
   callback: Url.exactOptional().meta({
     description: "path of the API where a sign-in page that redirects ends; what it carries comes as fields",
   }),

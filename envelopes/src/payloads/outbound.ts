@@ -1,4 +1,4 @@
-/** What a user wants said or done on the platform. The conversation is the envelope's. */
+/** What a user wants to send or do on the platform. The conversation is the envelope's. */
 import { z } from "zod";
 import { EntitySchema, MediaSchema } from "./events.ts";
 import { LIMITS } from "./limits.ts";
@@ -44,7 +44,7 @@ export const OutboundReplySchema = z
     event_id: RemoteId.exactOptional(),
     message_id: PlatformId.exactOptional(),
   })
-  .meta({ description: "`status: failed` and an error say that it was not said" });
+  .meta({ description: "`status: failed` and an error mean that it was not sent" });
 
 export type OutboundReply = PayloadOf<typeof OutboundReplySchema>;
 export type OutboundMessage = PayloadOf<typeof OutboundMessageSchema>;

@@ -106,7 +106,7 @@ export const CapabilitiesSchema = z.strictObject({
     .exactOptional()
     .meta({
       description:
-        "asks before it says a part; reports what became of it; answers the intent itself. Absent: the first two",
+        "asks before it sends a part; reports what became of it; answers the intent itself. Absent: the first two",
     }),
   link: LinkDeclarationSchema.exactOptional().meta({ description: "absent: nothing can be linked here" }),
 });

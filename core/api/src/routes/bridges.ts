@@ -26,7 +26,9 @@ const Session = z.object({ data: SessionView });
 const ClientContext = z
   .record(z.string(), z.unknown())
   .refine((context) => Buffer.byteLength(JSON.stringify(context)) <= LIMITS.contextBytes, "too large")
-  .meta({ description: "what the client says of itself; shown with the session, and told to the connector" });
+  .meta({
+    description: "what the client states about itself; shown with the session, and passed to the connector",
+  });
 const Asked = {
   user_id: Name.optional(),
   instance: Instance.optional(),

@@ -30,7 +30,7 @@ const Switch = z
           changed_at: Written,
         }),
       )
-      .meta({ description: "the settings that decide; one that says off wins" }),
+      .meta({ description: "the settings that decide; if one is off, the connector is off" }),
   })
   .meta({ id: "ConnectorSwitch" });
 

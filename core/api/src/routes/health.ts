@@ -79,7 +79,7 @@ export const healthRoutes: Routes = (app, context) => {
       schema: {
         operationId: "ready",
         tags,
-        summary: "Everything it needs answers; each check says what to do when it does not",
+        summary: "Everything it needs answers; each check tells what to do when it does not",
         response: answers({ 200: Readiness, 503: Readiness }),
       },
     },

@@ -1,4 +1,4 @@
-/** What became of what backends want said; `record-intents.ts` takes it in. */
+/** What became of the intents of backends; `record-intents.ts` records them. */
 import { FabricError, INTENT_STATES } from "@linkspan/envelopes";
 import { intentById, listIntents, stepsOf } from "@linkspan/store";
 import { cancelIntent, resolveIntent } from "@linkspan/worker";
@@ -76,7 +76,8 @@ export const intents: Routes = (app, { core }) => {
       schema: {
         operationId: "cancelIntent",
         tags,
-        summary: "Stop an intent that was not attempted yet; its state tells whether it was stopped",
+        summary:
+          "Stop an intent of which no part is being sent; its state tells whether it was stopped. If some parts were sent, it ends failed",
         params: idParams,
         response: answers({ 200: IntentView }),
       },

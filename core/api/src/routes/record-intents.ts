@@ -1,4 +1,4 @@
-/** What backends want said: one intent with its key in the header, or a list whose members each have their own. */
+/** What backends want to send: one intent with its key in the header, or a list whose members each have their own. */
 import { FabricError } from "@linkspan/envelopes";
 import { type IntentRequest, recordIntent, recordIntents } from "@linkspan/worker";
 import type { FastifySchemaCompiler } from "fastify";
@@ -63,11 +63,11 @@ export const recordIntentRoutes: Routes = (app, { core, admission }) => {
       schema: {
         operationId: "recordIntent",
         tags: ["intents"],
-        summary: "Say something as a linked identity, or many things at once",
+        summary: "Send a message as a linked identity, or many messages at once",
         description:
           "The same Idempotency-Key with the same body gives the same intent; with another body, 409. " +
           `A list of up to ${MAX_INTENTS} members, each with its idempotency_key, is answered 200 with a result ` +
-          "for each: what is wrong with one does not concern the others, and members of one conversation are said " +
+          "for each: a fault of one does not affect the others, and members of one conversation are sent " +
           "in their order. Rates count members.",
         headers: KeyHeader,
         body: z.union([NewIntent, IntentList]),

@@ -4,25 +4,26 @@
  *   recorded → denied | held | queued → attempting → sent → delivered → read
  *                                     ↘ failed · uncertain · expired · cancelled
  *
- * A message in parts stays `attempting` from its first part to its last, with `part` counting up; between two parts
- * nothing is in doubt. Two rules hold whatever the cause:
+ * A message in parts stays `attempting` from its first part to its last, with `part` counting up; after a part is
+ * reported and before the next is granted, it is known what was sent. Two rules hold for every cause:
  *
- *   half said   an intent of which a part was said ends `failed` and in no other way but `sent` and `uncertain`;
- *               `part` of `parts` tells how much was said, `code` why the rest was not
- *   in doubt    an intent with a part that was granted and not reported ends `uncertain`, unless who was granted
- *               it, or a person who looked, tells what became of it
+ *   partly sent   an intent of which only some parts were sent ends `failed`, or `uncertain` if it is unknown whether
+ *                 another part was sent; `part` of `parts` tells how much was sent, `code` why the rest was not
+ *   in doubt      an intent with a part that was granted and not reported ends `uncertain`, unless the cause knows
+ *                 what became of it (`KNOWS`); a deferral by the process that was granted it queues it again
  */
 import type { Intent, IntentState } from "@linkspan/store";
 
-/** Who moves an intent. */
+/** Who changes the state of an intent. */
 export const CAUSES = {
   decision: "the rules, when it is recorded",
-  grant: "`attempt`, which lets a daemon say a part",
-  gate: "`attempt`, which refuses",
+  grant: "`attempt`, which lets a daemon send a part; the pump, for a daemon that does not ask",
+  gate: "`attempt`, which refuses; the pump, for a daemon that does not ask",
   report: "a daemon's delivery status",
-  deferral: "a daemon that could not say it yet",
+  deferral: "a daemon that could not send it yet",
   publisher: "the pump: it cannot be published",
-  handover: "the pump, for a daemon that does not report: what the broker, or the daemon's answer, tells",
+  handover:
+    "the pump, for a daemon that does not ask or does not report: from the broker's confirmation or the daemon's answer",
   cancellation: "a person or a backend",
   expiry: "its time ran out",
   unlinking: "its identity was unlinked",
@@ -76,7 +77,7 @@ export const MAY: Readonly<Record<Cause, Moves>> = {
 
 export type Standing = Pick<Intent, "state" | "part" | "ask_id">;
 
-/** Ends that say: nothing of it was said. */
+/** Ends that mean: nothing of it was sent. */
 const UNSAID: readonly IntentState[] = ["denied", "expired", "cancelled", "failed"];
 
 /** Causes that know what became of a part that was granted. */
@@ -94,12 +95,12 @@ function endOf(intent: Standing, cause: Cause, to: IntentState): IntentState {
   return intent.part > 0 ? "failed" : to;
 }
 
-/** A part was granted and nobody reported of it. */
+/** A part was granted and nobody reported what became of it. */
 export function inDoubt(intent: Pick<Intent, "state" | "ask_id">): boolean {
   return intent.state === "attempting" && intent.ask_id !== null;
 }
 
-/** Nothing will be said any more, or it was said. */
+/** Nothing will be sent any more, or it was sent. */
 export function isSettled(state: IntentState): boolean {
   return !["recorded", "held", "queued", "attempting"].includes(state);
 }
