@@ -237,15 +237,16 @@ test("a window that the pace does not fit into is not used", async () => {
 test("a netsplit and its netjoin are one event each, and messages come through in between", async () => {
   const users = Array.from({ length: 300 }, (_, index) => `user${index}`);
   await using server = await ScriptedServer.listen();
-  await using kept = await Kept.open({ port: server.port, connector: { patience: { splitMs: 30 } } });
+  await using kept = await Kept.open({ port: server.port, connector: { patience: { splitMs: 300 } } });
   await kept.becomes("connected");
   const { client } = server;
-  for (const user of users) client.send(`:${user}!u@h JOIN #room`);
+  const joins = users.map((user) => `:${user}!u@h JOIN #room`);
+  client.send(...joins);
   await until("all joined", () => kept.texts("membership").length === 301);
-  for (const user of users) client.send(`:${user}!u@h QUIT :hub.test.invalid leaf.test.invalid`);
-  client.send(`${BOB} PRIVMSG #room :what happened?`);
+  const quits = users.map((user) => `:${user}!u@h QUIT :hub.test.invalid leaf.test.invalid`);
+  client.send(...quits, `${BOB} PRIVMSG #room :what happened?`);
   await until("the split", () => kept.texts("membership").includes("netsplit"));
-  for (const user of users) client.send(`:${user}!u@h JOIN #room`);
+  client.send(...joins);
   await until("its end", () => kept.texts("membership").includes("netjoin"));
   expect(kept.texts("membership").slice(301)).toEqual(["netsplit", "netjoin"]);
   expect(kept.texts()).toEqual(["what happened?"]);

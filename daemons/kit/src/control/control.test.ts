@@ -66,7 +66,7 @@ test("a revoked credential ends the connection at once, and says what to do", as
 test("a vault that does not answer costs the connection only when the term is over", async () => {
   await using world = await World.make();
   world.core.link("id-1");
-  world.core.credentialTtlMs = 400;
+  world.core.credentialTtlMs = 1_500;
   world.core.credentials.set("id-1", { fields: { password: Buffer.from("hunter2") }, version: 1 });
   const connector = new StubConnector();
   await world.up(connector);
