@@ -89,8 +89,12 @@ export function postpone(on: Queryable, intentIds: readonly string[], dueAt: Dat
   return settleLanes(on, { ended: [], postponed: intentIds.map((intentId) => ({ intentId, dueAt })) });
 }
 
+/**
+ * Lanes whose head ended advance first, and only then are the free places given out: in one statement a lane could be
+ * both advanced and unparked, and PostgreSQL would do only one of these.
+ */
 async function moveOn(on: Queryable, intentIds: readonly string[]): Promise<void> {
-  await execute(
+  const { rows } = await execute<{ identity_id: string; places: number }>(
     on,
     `WITH gone AS (
        DELETE FROM outbox WHERE intent_id = ANY ($1::text[]) RETURNING identity_id, lane, intent_id, ordinal
@@ -102,21 +106,28 @@ async function moveOn(on: Queryable, intentIds: readonly string[]): Promise<void
             WHERE o.identity_id = l.identity_id AND o.lane = l.lane AND o.ordinal > gone.ordinal
               AND o.intent_id <> ALL ($1::text[])
             ORDER BY o.ordinal LIMIT 1) next ON true
-     ), freed AS (
-       SELECT identity_id, count(*) AS places FROM ended WHERE NOT parked GROUP BY identity_id
-     ), ${CHOSEN}, advanced AS (
+     ), advanced AS (
        UPDATE lanes l SET intent_id = e.intent_id, bytes = e.bytes, due_at = now(),
-              published_at = NULL, published_epoch = NULL,
-              parked = e.parked OR f.places <= (SELECT count(*) FROM chosen c WHERE c.identity_id = e.identity_id)
-         FROM ended e LEFT JOIN freed f USING (identity_id)
+              published_at = NULL, published_epoch = NULL, parked = true
+         FROM ended e
         WHERE l.identity_id = e.identity_id AND l.lane = e.lane AND e.intent_id IS NOT NULL
      ), drained AS (
        DELETE FROM lanes l USING ended e
         WHERE l.identity_id = e.identity_id AND l.lane = e.lane AND e.intent_id IS NULL
      )
-     ${UNPARK}`,
+     SELECT identity_id, count(*)::int AS places FROM ended WHERE NOT parked GROUP BY identity_id`,
     [intentIds],
     "outbox.dequeue",
+  );
+  if (rows.length === 0) return;
+  await execute(
+    on,
+    `WITH freed AS (
+       SELECT * FROM unnest($1::text[], $2::int[]) AS t (identity_id, places)
+     ), ${CHOSEN}
+     ${UNPARK}`,
+    [rows.map(({ identity_id }) => identity_id), rows.map(({ places }) => places)],
+    "outbox.free",
   );
 }
 
