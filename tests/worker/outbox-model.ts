@@ -117,6 +117,7 @@ export class OutboxModel {
     if (lying.part >= parts) return void rest();
     if (deed === "fail-unasked" || deed === "defer-unasked") {
       rest();
+      await this.#deliverAllOf(lying);
       return deed === "fail-unasked" ? this.#send(lying, parts, "failed") : this.#defer(lying);
     }
     const answer = await this.#ask(lying, parts);
@@ -131,7 +132,10 @@ export class OutboxModel {
     if (deed === "say" || deed === "say-silently") this.#said.add(key);
     if (deed === "say") this.#send(lying, parts, "sent");
     if (deed === "fail") this.#send(lying, parts, "failed");
-    if (deed === "defer") this.#defer(lying);
+    if (deed === "defer") {
+      await this.#deliverAllOf(lying);
+      this.#defer(lying);
+    }
     if (deed === "say") lying.part += 1;
     else rest();
   }
@@ -155,8 +159,20 @@ export class OutboxModel {
     await committed(this.core, (on, after) => followReports(this.core, on, after, reportsIn(report)));
   }
 
+  /** A daemon that died before the broker confirmed its report; it does nothing more. */
   loseReport(pick: number): void {
-    this.#reports.splice(pick % Math.max(1, this.#reports.length), 1);
+    const [lost] = this.#reports.splice(pick % Math.max(1, this.#reports.length), 1);
+    const id = lost?.payload["intent_id"];
+    this.#lying = this.#lying.filter(({ intent }) => intent.id !== id);
+  }
+
+  /** The reports of an intent come in their order; a daemon that puts it off has sent the others before. */
+  async #deliverAllOf({ intent }: Lying): Promise<void> {
+    for (;;) {
+      const at = this.#reports.findIndex(({ payload }) => payload["intent_id"] === intent.id);
+      if (at < 0) return;
+      await this.deliver(at, false);
+    }
   }
 
   /** Another process holds the instance; what lay at the old one is gone, or still being worked on. */
