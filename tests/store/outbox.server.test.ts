@@ -217,4 +217,31 @@ describeWithServers(["postgres"], "outbox", () => {
     expect((await database.query("SELECT * FROM lanes")).rows).toEqual([]);
     expect((await database.query("SELECT * FROM outbox")).rows).toEqual([]);
   });
+
+  test("lanes of one identity that end together, parked and not, leave no head that has ended", async () => {
+    await fill(3 * CREDIT, 1);
+    const place = { service: "irc", instance: "p", identityId: "i0", bytes: 2 };
+    const next = [1, 2 * CREDIT].map((n) => ({ ...place, intentId: `next${n}`, lane: `m${n}` }));
+    await database.query(
+      `INSERT INTO intents (id, workspace_id, user_id, identity_id, service, action, payload, content, idempotency_key, trace_id, state)
+       SELECT id, 'acme', 'u', 'i0', 'irc', 'outbound_message', '{}', '\\x00', id, 't', 'queued' FROM unnest($1::text[]) id`,
+      [next.map(({ intentId }) => intentId)],
+    );
+    await enqueue(database.pool, next);
+    expect(await claimTurns(database, OPTIONS)).toHaveLength(CREDIT);
+    await database.transaction((client) =>
+      dequeue(
+        client,
+        Array.from({ length: 3 * CREDIT }, (_, n) => `m${n + 1}`),
+      ),
+    );
+    const { rows } = await database.query<{ intent_id: string; parked: boolean }>(
+      "SELECT intent_id, parked FROM lanes ORDER BY intent_id",
+    );
+    expect(rows).toEqual(
+      next
+        .map(({ intentId }) => ({ intent_id: intentId, parked: false }))
+        .toSorted((a, b) => (a.intent_id < b.intent_id ? -1 : 1)),
+    );
+  });
 });
