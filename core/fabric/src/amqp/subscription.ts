@@ -151,6 +151,7 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
 
   /** The channel is gone: the broker delivers again what was not acknowledged. */
   detach(): void {
+    if (this.#channel !== undefined) this.#window.channelLost();
     this.#channel = undefined;
     this.#acks = undefined;
     this.#cancelQuiet?.();
@@ -197,13 +198,16 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
   #received(channel: Channel, message: ConsumeMessage | null): void {
     if (channel !== this.#channel || this.#draining !== undefined) return;
     if (message === null) {
-      this.#giveUpChannel(channel, new Error("the broker cancelled the consumer"));
+      this.detach();
+      this.#replaceChannel(channel, new Error("the broker cancelled the consumer"));
       return;
     }
     this.#cancelQuiet?.();
     this.#window.arrived(message.content.length);
     this.#take(message);
-    if (this.#intake.bytes > this.#options.limits.maxBytes && this.#intake.count > 1) this.#shrink(channel);
+    const { count, bytes } = this.#intake;
+    if (bytes > this.#options.limits.maxBytes && count > this.#window.smallest)
+      this.#shrink(channel, count, bytes);
   }
 
   #take(message: ConsumeMessage): void {
@@ -239,9 +243,10 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
     }
   }
 
-  #shrink(channel: Channel): void {
-    this.#window.shrink(this.#intake.count, this.#intake.bytes);
-    this.#giveUpChannel(channel, new Error(`large messages: the window is ${this.#window.size} now`));
+  #shrink(channel: Channel, count: number, bytes: number): void {
+    this.detach();
+    this.#window.shrink(count, bytes);
+    this.#replaceChannel(channel, new Error(`large messages: the window is ${this.#window.size} now`));
   }
 
   /** Between two batches, so that what is being handled is settled and not delivered again. */
@@ -252,8 +257,9 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
     const resume = await this.#intake.pause();
     this.#growing = false;
     if (this.#channel === channel && this.#live && this.#window.canGrow) {
+      this.detach();
       this.#window.grow();
-      this.#giveUpChannel(channel, undefined);
+      this.#replaceChannel(channel, undefined);
     }
     resume();
   }
@@ -263,14 +269,14 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
     this.#cancelQuiet = this.#timers.after(QUIET_MS, () => {
       const channel = this.#channel;
       if (channel === undefined || this.#intake.count > 0) return;
+      this.detach();
       this.#window.reset();
-      this.#giveUpChannel(channel, undefined);
+      this.#replaceChannel(channel, undefined);
     });
   }
 
   /** @param reason undefined: nothing is wrong, it only needs another channel */
-  #giveUpChannel(channel: Channel, reason: Error | undefined): void {
-    this.detach();
+  #replaceChannel(channel: Channel, reason: Error | undefined): void {
     void closeChannel(channel, this.#options.intake.clock).then(() => {
       if (this.#live) this.#reattach(reason);
     });

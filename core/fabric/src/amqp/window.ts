@@ -1,8 +1,14 @@
 /**
  * How many messages the broker may have on their way to one consumer. The broker counts messages only, the bound
- * on memory is in bytes: large messages make the window smaller, and it grows back as they become small again
- * or none has come for a while.
+ * on memory is in bytes: when large messages pass the bound, the window becomes so small that the largest messages
+ * fit into it, and it grows back as they become small again or none has come for a while.
+ *
+ * Another window needs another channel, and the broker puts what the old channel had not acknowledged in front of
+ * the queue, but behind what other channels have given back before. So the window changes again only after all
+ * that was given back has come again: the order would be lost otherwise.
  */
+import { MAX_BODY_BYTES } from "../headers.ts";
+
 export interface WindowLimits {
   readonly maxInFlight: number;
   readonly maxBytes: number;
@@ -16,15 +22,21 @@ const WEIGHT = 1 / 32;
 const MAX_GROWTH = 8;
 
 export class Window {
+  /** The size at which the largest messages keep the bound. */
+  readonly smallest: number;
   readonly #limits: WindowLimits;
   readonly #full: number;
   #size: number;
   #average = 0;
-  #since = 0;
+  /** How many have arrived on this channel. */
+  #arrived = 0;
+  /** How many the channels before may have given back that had not arrived again. */
+  #givenBack = 0;
 
   constructor(limits: WindowLimits) {
     this.#limits = limits;
     this.#full = Math.min(limits.maxInFlight, MAX_PREFETCH);
+    this.smallest = Math.max(1, Math.min(this.#full, Math.floor(limits.maxBytes / MAX_BODY_BYTES)));
     this.#size = this.#full;
   }
 
@@ -37,26 +49,30 @@ export class Window {
   }
 
   arrived(bytes: number): void {
-    if (this.isFull) return;
     this.#average += (bytes - this.#average) * WEIGHT;
-    this.#since++;
+    this.#arrived++;
+  }
+
+  /** The channel is gone: the broker has taken back what was not acknowledged. */
+  channelLost(): void {
+    this.#givenBack = Math.max(0, this.#givenBack - this.#arrived) + this.#size;
+    this.#arrived = 0;
   }
 
   /** So many messages of so many bytes were too much. */
   shrink(count: number, bytes: number): void {
     this.#average = bytes / count;
-    this.#since = 0;
-    this.#size = Math.max(1, Math.min(this.#fitting(), this.#size - 1));
+    this.#size = this.smallest;
   }
 
-  /** Whether what came since it shrank allows one at least twice as large. */
+  /** Whether another channel keeps the order, and what has come allows a window twice as large, or the full one. */
   get canGrow(): boolean {
-    return !this.isFull && this.#since >= 2 * this.#size && this.#fitting() >= 2 * this.#size;
+    if (this.isFull || this.#arrived < Math.max(this.#givenBack, 2 * this.#size)) return false;
+    return this.#fitting() >= Math.min(this.#full, 2 * this.#size);
   }
 
   grow(): void {
     this.#size = Math.min(this.#fitting(), this.#size * MAX_GROWTH);
-    this.#since = 0;
   }
 
   /** Nothing has come for a while. */
