@@ -55,18 +55,7 @@ async function outbound(
   perSecond: number,
 ): Promise<number[]> {
   const arrivals = new Arrivals();
-  // The echo of a text is heard in the moment in which it was said.
-  const seen = new Map<string, number>();
-  for (let i = 0; i < IDENTITIES; i++) {
-    let length = 0;
-    while (platform.after(accountOf(i), length) !== undefined) length += 1;
-    seen.set(accountOf(i), length);
-  }
-  platform.on("entry", (account) => {
-    const seq = seen.get(account) ?? 0;
-    seen.set(account, seq + 1);
-    arrivals.arrived(platform.after(account, seq)?.activity.text ?? "");
-  });
+  platform.on("performed", (_, { text = "" }) => arrivals.arrived(text));
   await paced(count, perSecond, (n) => {
     const text = randomUUID();
     arrivals.start(text);

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hashToken, newToken, startApi } from "@linkspan/api";
 import { openCore, parseConfig, runBeside, runCore } from "@linkspan/compose/parts";
-import { EchoPlatform, echoConnector } from "@linkspan/daemon-echo";
+import { type Activity, EchoPlatform, echoConnector } from "@linkspan/daemon-echo";
 import { AmqpBus, type Bus, EmbeddedBroker } from "@linkspan/fabric";
 import { Database, insertApiToken, insertIdentity, migrate, updateIdentity } from "@linkspan/store";
 import type { Core } from "@linkspan/worker";
@@ -91,7 +91,7 @@ async function onBroker(broker: RabbitmqServer): Promise<Connect> {
   return (service) => AmqpBus.connect({ url, service, bootId: randomUUID() });
 }
 
-/** A core with its API and an echo daemon that serves {@link IDENTITIES} linked accounts. */
+/** A core with its API and an echo daemon that serves {@link IDENTITIES} linked accounts; nobody answers them. */
 export async function openOutbound(
   postgres: PostgresServer,
   name: string,
@@ -136,7 +136,7 @@ export async function openOutbound(
 async function linkAll(database: Database): Promise<void> {
   for (let i = 0; i < IDENTITIES; i++) {
     const id = accountOf(i);
-    const place = { user_id: `user-${i}`, service: "echo", instance: "primary", settings: {} };
+    const place = { user_id: `user-${i}`, service: "echo", instance: "primary", settings: { silent: true } };
     await insertIdentity(database.pool, { id, workspace_id: WORKSPACE, ...place });
     await updateIdentity(database.pool, id, { state: "linked" });
   }
@@ -161,11 +161,9 @@ async function sentAll(
   const { database, platform } = world;
   await database.query("TRUNCATE intents, outbox, lanes, intent_steps");
   const run = randomUUID();
-  // The platform answers each text with the same one, in the order of what was said.
   const said = new Said();
-  const seen = new Map(
-    Array.from({ length: IDENTITIES }, (_, i) => [accountOf(i), lengthOf(platform, accountOf(i))]),
-  );
+  const listener = (_: string, { channel, text }: Activity) => said.add(channel, text ?? "");
+  platform.on("performed", listener);
   const posting = await poster({
     url: world.url,
     token: world.token,
@@ -182,24 +180,9 @@ async function sentAll(
       timeoutMs: 300_000,
     });
   });
-  for (const [account, from] of seen) {
-    for (
-      let seq = from, entry = platform.after(account, seq);
-      entry !== undefined;
-      entry = platform.after(account, seq)
-    ) {
-      said.add(entry.activity.channel, entry.activity.text ?? "");
-      seq += 1;
-    }
-  }
+  platform.off("performed", listener);
   said.check(run, count);
   return result;
-}
-
-function lengthOf(platform: EchoPlatform, account: string): number {
-  let length = 0;
-  while (platform.after(account, length) !== undefined) length += 1;
-  return length;
 }
 
 async function sentOf(database: Database): Promise<number> {

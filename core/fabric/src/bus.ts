@@ -83,12 +83,23 @@ export interface Death {
 }
 
 /** The decision of a handler. The bus settles the delivery once, from this value. */
-export type Verdict =
+export type Verdict = Decision | Later;
+
+export type Decision =
   | { readonly do: "ack" }
   | { readonly do: "retry"; readonly afterMs: number }
   | { readonly do: "dead"; readonly code: ErrorCode; readonly detail?: string };
 
-export const ACK: Verdict = { do: "ack" };
+/**
+ * The handler decides later: until then the delivery's key waits, and others pass. A rejection counts as a failure
+ * of this delivery alone.
+ */
+export interface Later {
+  readonly do: "later";
+  readonly decision: Promise<Decision>;
+}
+
+export const ACK: Decision = { do: "ack" };
 
 /** Matches routes; an absent member matches any value. */
 export interface Binding {
@@ -116,8 +127,8 @@ export interface Handler<P> {
   /** Pure work that may overlap with `handle` of an earlier batch, such as verifying signatures. */
   prepare?(batch: readonly Delivery[]): Promise<readonly P[]>;
   /**
-   * One verdict per delivery, in order. Rejecting means: nothing was done. What follows a `retry` of its own
-   * key in the batch must be a `retry` too: the bus keeps them in order, but cannot undo an effect.
+   * One verdict per delivery, in order. Rejecting means: nothing was done. What follows a `retry` or `later` of its
+   * own key in the batch must be a `retry`: the bus keeps them in order, but cannot undo an effect.
    */
   handle(batch: readonly Prepared<P>[]): Promise<readonly Verdict[]>;
   /** Deliveries with equal keys stay in order through retries; absent: the whole queue is one key. */

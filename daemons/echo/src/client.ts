@@ -26,18 +26,25 @@ export interface Entry {
   readonly activity: Activity;
 }
 
+/** What one connection of an account is told. */
+export interface AccountListener {
+  /** Something was added to the account's log. */
+  readonly entry: () => void;
+  /** The account's connections are cut. */
+  readonly drop: () => void;
+}
+
 interface Account {
   readonly log: Entry[];
   readonly said: Map<string, { readonly id: string; readonly at: Date }>;
+  readonly listeners: Set<AccountListener>;
   /** Echoes held back until the next one is delivered. */
   held: Activity[];
 }
 
 interface PlatformEvents {
-  /** Something was added to an account's log. */
-  entry: [account: string];
-  /** An account's connections are cut. */
-  drop: [account: string];
+  /** An account did something for the first time under its key. */
+  performed: [account: string, activity: Activity];
 }
 
 export const PEER = "echo";
@@ -65,6 +72,7 @@ export class EchoPlatform extends EventEmitter<PlatformEvents> {
     if (before !== undefined) return before;
     const done = { id: this.#newId(), at: this.#now() };
     said.set(key, done);
+    this.emit("performed", account, activity);
     this.#echo(account, activity.kind === "message" ? { ...activity, replyTo: done.id } : activity, style);
     return done;
   }
@@ -81,10 +89,10 @@ export class EchoPlatform extends EventEmitter<PlatformEvents> {
 
   /** Somebody does something that the account sees. */
   happen(account: string, activity: Activity, from: string = PEER, id: string = this.#newId()): Entry {
-    const { log } = this.#account(account);
+    const { log, listeners } = this.#account(account);
     const entry: Entry = { seq: log.length + 1, id, from, at: this.#now(), activity };
     log.push(entry);
-    this.emit("entry", account);
+    for (const listener of listeners) listener.entry();
     return entry;
   }
 
@@ -99,24 +107,32 @@ export class EchoPlatform extends EventEmitter<PlatformEvents> {
   }
 
   drop(account: string): void {
-    this.emit("drop", account);
+    for (const listener of this.#account(account).listeners) listener.drop();
   }
 
-  #echo(account: string, activity: Activity, { twice = false, late = false }: EchoStyle): void {
+  /** @returns ends it */
+  listen(account: string, listener: AccountListener): () => void {
+    const { listeners } = this.#account(account);
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  }
+
+  #echo(account: string, activity: Activity, { silent, twice, late }: EchoStyle): void {
+    if (silent === true) return;
     const state = this.#account(account);
-    if (late) {
+    if (late === true) {
       state.held.push(activity);
       return;
     }
     const entry = this.happen(account, activity);
-    if (twice) this.happen(account, activity, PEER, entry.id);
+    if (twice === true) this.happen(account, activity, PEER, entry.id);
     for (const held of state.held.splice(0)) this.happen(account, held);
   }
 
   #account(name: string): Account {
     const known = this.#accounts.get(name);
     if (known !== undefined) return known;
-    const account: Account = { log: [], said: new Map(), held: [] };
+    const account: Account = { log: [], said: new Map(), listeners: new Set(), held: [] };
     this.#accounts.set(name, account);
     return account;
   }
@@ -129,6 +145,8 @@ export class EchoPlatform extends EventEmitter<PlatformEvents> {
 
 /** How the peer answers. */
 export interface EchoStyle {
+  /** It does not. */
+  readonly silent?: boolean;
   /** The same event comes two times. */
   readonly twice?: boolean;
   /** It comes only after the next one. */

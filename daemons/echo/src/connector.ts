@@ -92,7 +92,7 @@ class EchoConnection implements Connection {
   readonly #awayMs: number;
   readonly #closing = new AbortController();
   readonly #reading: Promise<void>;
-  readonly #listeners: Readonly<Record<"entry" | "drop", (account: string) => void>>;
+  readonly #endListening: () => void;
   #seq: number;
   #up = false;
   #wake: () => void = () => undefined;
@@ -111,11 +111,10 @@ class EchoConnection implements Connection {
     this.#host = host;
     this.#awayMs = awayMs;
     this.#seq = seqOf(identity.checkpoint);
-    this.#listeners = {
-      entry: host.guard((account: string) => this.#onEntry(account)),
-      drop: host.guard((account: string) => this.#onDrop(account)),
-    };
-    platform.on("entry", this.#listeners.entry).on("drop", this.#listeners.drop);
+    this.#endListening = platform.listen(self.account, {
+      entry: host.guard(() => this.#wake()),
+      drop: host.guard(() => this.#onDrop()),
+    });
     host.signal.addEventListener("abort", () => this.#close(), { once: true });
     this.#comeUp();
     this.#reading = this.#read();
@@ -134,7 +133,7 @@ class EchoConnection implements Connection {
       throw new FabricError("platform.unavailable", "the window closed before it was said");
     if (!this.#up) throw new FabricError("platform.unavailable", "the echo platform is away");
     if (order.lost) throw uncertainty();
-    const style = { twice: order.duplicate, late: order.reorder };
+    const style = { silent: order.silent, twice: order.duplicate, late: order.reorder };
     const { id, at } = this.#platform.perform(this.#self.account, key, activity, style);
     if (order.drop) this.#platform.drop(this.#self.account);
     if (order.uncertain) throw uncertainty();
@@ -173,12 +172,8 @@ class EchoConnection implements Connection {
     await this.#reading;
   }
 
-  #onEntry(account: string): void {
-    if (account === this.#self.account) this.#wake();
-  }
-
-  #onDrop(account: string): void {
-    if (account !== this.#self.account || !this.#up) return;
+  #onDrop(): void {
+    if (!this.#up) return;
     this.#up = false;
     this.#host.state({
       state: "transient_disconnect",
@@ -220,7 +215,7 @@ class EchoConnection implements Connection {
 
   #close(): void {
     this.#closing.abort();
-    this.#platform.off("entry", this.#listeners.entry).off("drop", this.#listeners.drop);
+    this.#endListening();
     this.#up = false;
     this.#wake();
   }

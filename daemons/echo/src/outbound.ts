@@ -8,6 +8,8 @@ export interface Order {
   readonly slowMs: number;
   /** An error code to fail with, before anything is said. */
   readonly fail?: string;
+  /** Said, and the peer does not repeat it. */
+  readonly silent: boolean;
   readonly duplicate: boolean;
   readonly reorder: boolean;
   /** Cut the connection once it is said. */
@@ -27,6 +29,7 @@ export const MAX_PART_BYTES = 1_000;
 
 const NO_ORDER: Order = {
   slowMs: 0,
+  silent: false,
   duplicate: false,
   reorder: false,
   drop: false,
@@ -48,7 +51,7 @@ export function toParts(
   });
 }
 
-/** `!slow 500`, `!fail platform.forbidden`, `!duplicate`, `!reorder`, `!drop`, `!uncertain`, `!lost`; several may follow. */
+/** `!slow 500`, `!fail platform.forbidden`, `!silent`, `!duplicate`, `!reorder`, `!drop`, `!uncertain`, `!lost`; several may follow. */
 export function orderOf(text: string, settings: Readonly<Record<string, unknown>>): Order {
   let order: Order = { ...NO_ORDER, ...standing(settings) };
   const words = text.split(/\s+/);
@@ -56,6 +59,7 @@ export function orderOf(text: string, settings: Readonly<Record<string, unknown>
     const word = words[at];
     if (word === "!slow") order = { ...order, slowMs: Number(words[++at]) || 0 };
     else if (word === "!fail") order = { ...order, fail: words[++at] ?? "platform.forbidden" };
+    else if (word === "!silent") order = { ...order, silent: true };
     else if (word === "!duplicate") order = { ...order, duplicate: true };
     else if (word === "!reorder") order = { ...order, reorder: true };
     else if (word === "!drop") order = { ...order, drop: true };
@@ -65,10 +69,12 @@ export function orderOf(text: string, settings: Readonly<Record<string, unknown>
   return order;
 }
 
-function standing({ slow_ms, fail, duplicate, reorder }: Readonly<Record<string, unknown>>): Partial<Order> {
+function standing(settings: Readonly<Record<string, unknown>>): Partial<Order> {
+  const { slow_ms, fail, silent, duplicate, reorder } = settings;
   return {
     ...(typeof slow_ms === "number" && { slowMs: slow_ms }),
     ...(typeof fail === "string" && { fail }),
+    ...(silent === true && { silent }),
     ...(duplicate === true && { duplicate }),
     ...(reorder === true && { reorder }),
   };

@@ -1,5 +1,5 @@
 /** Identity of a message (contract section 5): the idempotency key and what counts as its content. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { canonicalText } from "../codec/canonical.ts";
 import type { Envelope } from "../codec/envelope.ts";
 import { FabricError } from "../errors/errors.ts";
@@ -110,5 +110,5 @@ function present(members: Record<string, unknown>): Record<string, unknown> {
 }
 
 function sha256(value: unknown): Buffer {
-  return createHash("sha256").update(canonicalText(value), "utf8").digest();
+  return hash("sha256", canonicalText(value), "buffer");
 }

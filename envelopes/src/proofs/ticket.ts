@@ -4,7 +4,7 @@
  * A ticket holds no secret. It is bound to a daemon (`aud`), to that daemon's key (`cnf`), and to what it is
  * for; `openTicket` proves who wrote it and for whom, `assertTicketFor` that it covers this very act.
  */
-import { createHash, randomUUID } from "node:crypto";
+import { hash, randomUUID } from "node:crypto";
 import { z } from "zod";
 import { fromBase64url, toBase64url } from "../codec/base64url.ts";
 import { canonical, canonicalText } from "../codec/canonical.ts";
@@ -106,7 +106,7 @@ export function mintTicket(claims: TicketClaims, signer: Signer): string {
 
 /** What stands for a ticket where it must not be repeated: SHA-256 of the compact form, base64url. */
 export function ticketHash(compact: string): string {
-  return createHash("sha256").update(compact, "utf8").digest("base64url");
+  return hash("sha256", compact, "base64url");
 }
 
 export interface TicketExpectation {

@@ -121,6 +121,13 @@ export const BROKEN_CONSUMING: BrokenDrivers = {
     }),
     fails: ["holds the whole queue where there are no keys"],
   },
+  "does not wait for a later decision": {
+    ...handling((handle) => async (batch) => {
+      const verdicts = await handle(batch);
+      return verdicts.map((verdict) => (verdict.do === "later" ? ACK : verdict));
+    }),
+    fails: ["waits with a key until its handler decides; others pass, and nothing is handed over twice"],
+  },
   "drops the dead": {
     ...handling((handle) => async (batch) => {
       const verdicts = await handle(batch);

@@ -1,6 +1,14 @@
 import { FabricError } from "@linkspan/envelopes";
 import { expect } from "vitest";
-import { ACK, type Bus, DEAD_LETTERS, type Delivery, type Prepared, type Verdict } from "../bus.ts";
+import {
+  ACK,
+  type Bus,
+  DEAD_LETTERS,
+  type Decision,
+  type Delivery,
+  type Prepared,
+  type Verdict,
+} from "../bus.ts";
 import {
   type BusCase,
   eventually,
@@ -11,6 +19,7 @@ import {
   QUEUE,
   type Recorder,
   recorder,
+  roundTrip,
   unique,
 } from "./case.ts";
 
@@ -43,6 +52,37 @@ export const RETRYING: Record<string, BusCase> = {
     expect(tries).toBeGreaterThan(0);
     expect(done.filter((id) => id.startsWith("a"))).toEqual(ids(10, "a:"));
     expect(done.filter((id) => id.startsWith("b"))).toEqual(ids(10, "b:"));
+  },
+
+  "waits with a key until its handler decides; others pass, and nothing is handed over twice": async (
+    harness,
+  ) => {
+    const [bus, core] = [await harness.connect("irc"), await harness.connect("core")];
+    await core.declare([QUEUE]);
+    const decided = Promise.withResolvers<Decision>();
+    const seen = recorder(
+      ({ messageId }, batch) => {
+        if (messageId === "a:0") return { do: "later", decision: decided.promise };
+        const behind =
+          messageId?.startsWith("a") && batch.some(({ delivery }) => delivery.messageId === "a:0");
+        return behind === true ? { do: "retry", afterMs: 0 } : ACK;
+      },
+      { keyOf },
+    );
+    await core.subscribe(QUEUE, seen);
+    // Some drivers confirm only what is settled.
+    const first = publishAll(bus, ["a:0"]);
+    await eventually(harness, "the first is handed over", () => seen.ids.length === 1);
+    const others = publishAll(bus, ["a:1", "b:0", "b:1"]);
+    await eventually(harness, "the other key passes", () => seen.ids.includes("b:1"));
+    expect(seen.ids).toEqual(["a:0", "b:0", "b:1"]);
+    decided.resolve(ACK);
+    await eventually(harness, "the key goes on", () => seen.ids.includes("a:1"));
+    await Promise.all([first, others]);
+    const again = recorder();
+    await roundTrip(harness, core);
+    await (await core.subscribe(QUEUE, again)).drain();
+    expect([seen.ids, again.ids]).toEqual([["a:0", "b:0", "b:1", "a:1"], []]);
   },
 
   "holds the whole queue where there are no keys": async (harness) => {

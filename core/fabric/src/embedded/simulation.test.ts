@@ -5,7 +5,15 @@
  */
 import { FabricError } from "@linkspan/envelopes";
 import { expect, test } from "vitest";
-import { ACK, DEAD_LETTERS, type Outgoing, type Prepared, type QueueSpec, type Verdict } from "../bus.ts";
+import {
+  ACK,
+  DEAD_LETTERS,
+  type Decision,
+  type Outgoing,
+  type Prepared,
+  type QueueSpec,
+  type Verdict,
+} from "../bus.ts";
 import { seededRandom, VirtualClock } from "../virtual-clock.ts";
 import { EmbeddedBroker } from "./broker.ts";
 import { randomFaults } from "./faults.ts";
@@ -37,6 +45,13 @@ async function simulate(seed: number): Promise<Outcome> {
   const refused: string[] = [];
   let overlapped = false;
 
+  const decideLater = async (id: string): Promise<Decision> => {
+    await wait(clock, random() * 40);
+    if (random() < 0.1) throw new FabricError("store.unavailable", "outage");
+    if (random() < 0.1) return { do: "retry", afterMs: random() * 50 };
+    effects.push(id);
+    return ACK;
+  };
   const handler = () => {
     let running = 0;
     return {
@@ -54,8 +69,15 @@ async function simulate(seed: number): Promise<Outcome> {
         if (random() < 0.1) throw new FabricError("store.unavailable", "outage");
         const held = new Set<string>();
         return named.map((id) => {
-          if (random() < 0.1) held.add(keyOf(id));
           if (held.has(keyOf(id))) return { do: "retry", afterMs: random() * 50 };
+          if (random() < 0.1) {
+            held.add(keyOf(id));
+            return { do: "retry", afterMs: random() * 50 };
+          }
+          if (random() < 0.2) {
+            held.add(keyOf(id));
+            return { do: "later", decision: decideLater(id) };
+          }
           effects.push(id);
           return ACK;
         });

@@ -1,5 +1,5 @@
 /**
- * Messages that wait for a retry, by ordering key. A held key holds back every later message of that
+ * Messages that wait for a retry or a later decision, by ordering key. A held key holds back every later message of that
  * key and none of another.
  */
 import type { Item } from "./item.ts";
@@ -9,7 +9,7 @@ export const EVERYTHING = "";
 
 interface Hold<P> {
   readonly items: Item<P>[];
-  /** When its first message may be tried again. */
+  /** When its first message may be tried again; infinite while its handler has not decided yet. */
   dueAt: number;
 }
 
@@ -41,21 +41,25 @@ export class Holds<P> {
 
   /** @returns false when it is not held: it is being tried now */
   remove(item: Item<P>): boolean {
-    for (const [key, hold] of this.#byKey) {
-      const at = hold.items.indexOf(item);
-      if (at < 0) continue;
-      hold.items.splice(at, 1);
-      if (hold.items.length === 0) this.#byKey.delete(key);
-      else if (at === 0) hold.dueAt = Number.NEGATIVE_INFINITY;
-      return true;
-    }
+    for (const key of this.#byKey.keys()) if (this.release(key, item)) return true;
     return false;
   }
 
+  /** Those behind it may be tried at once. @returns false when it is not held under this key */
+  release(key: string, item: Item<P>): boolean {
+    const hold = this.#byKey.get(key);
+    const at = hold?.items.indexOf(item) ?? -1;
+    if (hold === undefined || at < 0) return false;
+    hold.items.splice(at, 1);
+    if (hold.items.length === 0) this.#byKey.delete(key);
+    else if (at === 0) hold.dueAt = Number.NEGATIVE_INFINITY;
+    return true;
+  }
+
   nextDueAt(): number | undefined {
-    let next: number | undefined;
-    for (const { dueAt } of this.#byKey.values()) if (next === undefined || dueAt < next) next = dueAt;
-    return next;
+    let next = Number.POSITIVE_INFINITY;
+    for (const { dueAt } of this.#byKey.values()) if (dueAt < next) next = dueAt;
+    return next === Number.POSITIVE_INFINITY ? undefined : next;
   }
 
   /** Those whose time has come, each key in order; a key larger than the room keeps its rest here. */

@@ -2,7 +2,8 @@
  * How a subscription consumes, the same for every driver.
  *
  * Arrivals are gathered and prepared (stage.ts), then handled, one batch at a time. Each verdict settles
- * its delivery, holds its key for a retry (holds.ts) or sends it to the dead letters. A batch that is rejected
+ * its delivery, holds its key for a retry (holds.ts), or until the handler decides (later.ts), or sends it to the
+ * dead letters. A batch that is rejected
  * comes again whole, then in halves, before anything newer; what fails alone holds its key and is tried again,
  * at growing intervals, until it succeeds, or until the error is its own fault: by the table of codes, or because
  * that is proven (proof.ts). While the surroundings fail, all of it pauses.
@@ -12,12 +13,13 @@
  */
 import { blameOf, type ErrorCode } from "@linkspan/envelopes";
 import { backoffMs, DEFAULT_PATIENCE, type Patience } from "../backoff.ts";
-import type { Handler, StuckMessage, Verdict } from "../bus.ts";
+import type { Decision, Handler, StuckMessage, Verdict } from "../bus.ts";
 import { within } from "../clock.ts";
 import { Alone } from "./alone.ts";
 import { DeadLettering } from "./dead-letters.ts";
 import { EVERYTHING, Holds } from "./holds.ts";
 import { Item, type MutableDelivery } from "./item.ts";
+import { LaterDecisions } from "./later.ts";
 import type { IntakeOptions } from "./options.ts";
 import { Outages } from "./outages.ts";
 import { type Piece, Pieces } from "./pieces.ts";
@@ -36,6 +38,7 @@ export class Intake<P> {
   readonly #outages: Outages;
   readonly #deadLettering: DeadLettering<P>;
   readonly #alone: Alone<P>;
+  readonly #later: LaterDecisions<P>;
   readonly #closing = new AbortController();
   #session = 0;
   #arrivals = 0;
@@ -67,6 +70,11 @@ export class Intake<P> {
       lingerMs: options.limits.lingerMs,
       clock: options.clock,
       onReady: () => this.#kick(),
+    });
+    this.#later = new LaterDecisions<P>({
+      clock: options.clock,
+      onDecided: (items, decisions) => this.#decided(items, decisions),
+      onFailed: (item, error) => this.#failedLater(item, error),
     });
     this.#pieces = new Pieces(this.#stage, this.#holds, options.limits.maxBatch);
   }
@@ -134,17 +142,20 @@ export class Intake<P> {
     this.#holds.clear();
     this.#pieces.clear();
     this.#alone.clear();
+    this.#later.clear();
   }
 
   /**
-   * Finishes the current batch and its dead letters, for at most eight seconds; the rest stays unsettled, for the
-   * driver to give back.
+   * Finishes the current batch, what is decided later and its dead letters, for at most eight seconds; the rest stays
+   * unsettled, for the driver to give back.
    */
   async drain(): Promise<void> {
     const { clock, listener, queue } = this.#options;
     this.#closing.abort();
     this.#cancelAlarm?.();
-    const finishing = Promise.resolve(this.#running).then(() => this.#deadLettering.finished());
+    const finishing = Promise.resolve(this.#running)
+      .then(() => this.#later.finished())
+      .then(() => this.#deadLettering.finished());
     await within(clock, DRAIN_MS, "the current batch", finishing).catch((error: unknown) =>
       listener?.({ event: "bus.fault", queue, reason: String(error) }),
     );
@@ -212,6 +223,8 @@ export class Intake<P> {
     const { handler, observe } = this.#options;
     const run = (): Promise<readonly Verdict[]> => handler.handle(batch);
     const verdicts = observe === undefined ? await run() : await observe(batch, run);
+    // Its failure counts where it is awaited, and nowhere when the connection was lost meanwhile.
+    for (const verdict of verdicts) if (verdict.do === "later") verdict.decision.catch(() => undefined);
     if (verdicts.length !== batch.length) {
       throw new Error(`the handler answered ${verdicts.length} verdicts for ${batch.length} deliveries`);
     }
@@ -228,11 +241,36 @@ export class Intake<P> {
         done.push(item);
         succeeded = true;
       } else if (verdict.do === "retry") this.#hold(item, verdict.afterMs);
-      else if (this.#options.deadLetters) this.#deadLetter(item, verdict);
+      else if (verdict.do === "later") {
+        this.#holds.add(this.#keyOf(item), item, Number.POSITIVE_INFINITY);
+        this.#later.await(item, verdict.decision);
+      } else if (this.#options.deadLetters) this.#deadLetter(item, verdict);
       else this.#hold(item, this.#loneMs(item.delivery.attempt));
     }
     if (succeeded) this.#successes++;
     this.#settle(done);
+  }
+
+  /** What was given up meanwhile is held no more. */
+  #decided(items: readonly Item<P>[], decisions: readonly Decision[]): void {
+    const held = [...items.keys()].filter((at) => this.#release(items[at] as Item<P>));
+    this.#apply(
+      held.map((at) => items[at] as Item<P>),
+      held.map((at) => decisions[at] as Decision),
+    );
+    this.#kick();
+  }
+
+  #failedLater(item: Item<P>, error: unknown): void {
+    if (!this.#release(item)) return;
+    const { queue, listener } = this.#options;
+    listener?.({ event: "bus.batch_rejected", queue, size: 1, error, retryInMs: 0 });
+    this.#failedAlone(item, error, 0);
+    this.#kick();
+  }
+
+  #release(item: Item<P>): boolean {
+    return this.#holds.release(this.#keyOf(item), item);
   }
 
   #rejected({ items, retried }: Piece<P>, error: unknown): void {

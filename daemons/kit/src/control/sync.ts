@@ -1,6 +1,6 @@
 /** Histories and rosters, fetched when the core asks for them. */
 import { CODES, FabricError, isFabricError, type Opened, type RequestHistory } from "@linkspan/envelopes";
-import { ACK, type Outgoing, type Verdict } from "@linkspan/fabric";
+import { ACK, type Outgoing, type Decision } from "@linkspan/fabric";
 import type { Logger } from "pino";
 import type { Author } from "../bus/author.ts";
 import type { RosterEntry } from "../connector.ts";
@@ -31,7 +31,7 @@ const FETCH_WITHIN_MS = 10 * 60_000;
  * Missed events come through the identity's own event stream, so that they are ordered, acknowledged and
  * deduplicated like live ones; `sync_complete` ends the sequence.
  */
-export async function synchronise(opened: Opened, context: SyncContext): Promise<Verdict> {
+export async function synchronise(opened: Opened, context: SyncContext): Promise<Decision> {
   const { envelope, action } = opened;
   const supervisor = context.supervisorOf(envelope.metadata.identity_id ?? "");
   if (supervisor === undefined)

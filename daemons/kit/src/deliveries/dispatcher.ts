@@ -2,7 +2,14 @@
  * Passes each delivery from the core to its handler. The bus settles each delivery by the handler's verdict.
  */
 import { type Ack, type FabricError, isFabricError, type Opened } from "@linkspan/envelopes";
-import { ACK, type Delivery, type Outgoing, type Prepared, type Verdict } from "@linkspan/fabric";
+import {
+  ACK,
+  type Decision,
+  type Delivery,
+  type Outgoing,
+  type Prepared,
+  type Verdict,
+} from "@linkspan/fabric";
 import type { Author } from "../bus/author.ts";
 import type { HealthReport } from "../control/health.ts";
 import { answerRequest } from "../control/requests.ts";
@@ -46,16 +53,16 @@ export class Dispatcher {
     this.#options = options;
     this.#asks = new Asks({ calls, clock, signal, takesMany });
     this.#reports = new Reports({ author, publish, clock, log, signal, takesMany });
-    this.#jobs = new Jobs({ clock: daemon.clock, log: daemon.log, signal });
+    this.#jobs = new Jobs({ log: daemon.log, signal });
   }
 
   /** Intents of one partition. */
-  readonly say = (batch: Batch): Promise<Verdict[]> => {
+  readonly say = async (batch: Batch): Promise<Verdict[]> => {
     return this.#jobs.verdicts(batch, laneOf, ({ value }) => this.#intent(value));
   };
 
   /** Acknowledgements, requests, history and rosters, joining and leaving channels. */
-  readonly control = (batch: Batch): Promise<Verdict[]> => {
+  readonly control = async (batch: Batch): Promise<Verdict[]> => {
     return this.#jobs.verdicts(batch, laneOf, ({ value, delivery }) => {
       if (isFabricError(value)) return this.#refused(value);
       const { action } = value;
@@ -85,7 +92,7 @@ export class Dispatcher {
     await Promise.all([this.#jobs.idle(), ...this.#requests]);
   }
 
-  #intent(value: Verified): Work | Verdict {
+  #intent(value: Verified): Work | Decision {
     if (isFabricError(value)) return this.#refused(value);
     const { daemon, identities, ...shared } = this.#options;
     const { metadata } = value.envelope;
@@ -93,9 +100,10 @@ export class Dispatcher {
     const supervisorOf = (id: string) => identities.get(id);
     const sending = { asks: this.#asks, reports: this.#reports };
     const context = { ...shared, ...sending, keys, kid: signer.kid, supervisorOf, memory, clock, log };
+    const attempt = attemptNamed(metadata.ticket);
     return {
-      key: `${metadata.message_id}.${attemptNamed(metadata.ticket)}`,
-      run: () => sendIntent(value, context),
+      key: `${metadata.message_id}.${attempt}`,
+      run: () => sendIntent(value, attempt, context),
     };
   }
 
@@ -106,7 +114,7 @@ export class Dispatcher {
     return { key: opened.envelope.metadata.message_id, run: () => synchronise(opened, context) };
   }
 
-  #acknowledged({ envelope }: Opened): Verdict {
+  #acknowledged({ envelope }: Opened): Decision {
     // Msgr's fields alone name no events; only the canonical form advances a stream.
     const { account, acked } = envelope.payload as Partial<Ack>;
     if (account !== undefined && acked !== undefined) this.#options.identities.acknowledged(account, acked);
@@ -117,7 +125,7 @@ export class Dispatcher {
    * Requests are answered outside the queue's batch. One that is lost with this process is sent again by the
    * core.
    */
-  #request(opened: Opened, delivery: Delivery): Verdict {
+  #request(opened: Opened, delivery: Delivery): Decision {
     const { daemon, author, calls, identities, health, signal } = this.#options;
     const context = { ...daemon, author, calls, identities, health, signal };
     const answering = answerRequest(opened, delivery, context);
@@ -126,7 +134,7 @@ export class Dispatcher {
     return ACK;
   }
 
-  #refused(error: FabricError): Verdict {
+  #refused(error: FabricError): Decision {
     this.#options.daemon.log.warn({ event: "delivery.refused", code: error.code, err: error });
     return refusal(error);
   }

@@ -7,7 +7,7 @@ import {
   type Opened,
   orderingKey,
 } from "@linkspan/envelopes";
-import type { Delivery, Prepared, Verdict } from "@linkspan/fabric";
+import type { Delivery, Prepared, Decision } from "@linkspan/fabric";
 import type { Clock } from "../shared/clock.ts";
 
 /** A verified envelope of the core, or the reason why verification failed. */
@@ -44,7 +44,7 @@ export function laneOf({ delivery, value }: Prepared<Verified>): string {
  * A delivery that is refused for its content is dead-lettered. One that only came too late is acknowledged:
  * the core expires it by itself.
  */
-export function refusal(error: FabricError): Verdict {
+export function refusal(error: FabricError): Decision {
   if (error.code === "envelope.expired") return { do: "ack" };
   return { do: "dead", code: error.code, detail: error.message };
 }

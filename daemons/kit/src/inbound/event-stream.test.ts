@@ -19,6 +19,10 @@ function streamWith(options: Partial<EventStreamOptions> = {}) {
   const clock: Clock = {
     now: () => new Date(0),
     monotonicMs: () => time.ms,
+    after: (_, run) => {
+      const soon = setImmediate(run);
+      return () => clearImmediate(soon);
+    },
     sleep: () => Promise.resolve(),
   };
   const stream = new EventStream({

@@ -16,6 +16,19 @@ class CountingClock implements Clock {
   readonly now = () => systemClock.now();
   readonly monotonicMs = () => systemClock.monotonicMs();
 
+  after(ms: number, run: () => void): () => void {
+    const wait = {};
+    this.sleeping.set(wait, ms);
+    const cancel = systemClock.after(ms, () => {
+      this.sleeping.delete(wait);
+      run();
+    });
+    return () => {
+      this.sleeping.delete(wait);
+      cancel();
+    };
+  }
+
   async sleep(ms: number, signal?: AbortSignal): Promise<void> {
     const wait = {};
     if (signal !== undefined) this.signals.add(signal);

@@ -13,13 +13,14 @@
 import { type AttemptReply, CODES, FabricError, isFabricError } from "@linkspan/envelopes";
 import { backoffMs } from "../shared/backoff.ts";
 import { type Clock, pause } from "../shared/clock.ts";
-import { type Part, type Said, UncertainSend, type Window } from "../connector.ts";
+import type { Part, Said } from "../connector.ts";
 import type { GuardedConnection } from "../identity/connection-supervisor.ts";
-import { childOf } from "../shared/signals.ts";
+import { childOf, end } from "../shared/signals.ts";
 import { soundMs, soundSaid } from "../shared/checks.ts";
 import type { Asks } from "./asks.ts";
 import type { Memory, Outcome } from "./memory.ts";
 import type { Pace } from "./pace.ts";
+import { GRACE_MS, SendWindow } from "./send-window.ts";
 
 export type PartEnd =
   | { readonly kind: "said"; readonly said: Said }
@@ -54,8 +55,6 @@ const LONGEST_WAIT_MS = 2_000;
 const MARGIN_MS = 250;
 /** How long a platform may take to tell whether something was said. */
 const FIND_WITHIN_MS = 60_000;
-/** How long a connector may take to notice that its window closed. */
-const GRACE_MS = 2_000;
 
 export async function sayPart(part: Part, context: PartContext): Promise<PartEnd> {
   const { pace, memory, key, clock, signal } = context;
@@ -120,38 +119,11 @@ async function perform(
   untilMs: number,
   { clock, signal, key, memory, heldUntilMs }: PartContext,
 ): Promise<Said> {
-  const closing = childOf(signal);
-  const window: Window = { untilMs, signal: closing.signal };
-  const closes = windowEnd(untilMs, heldUntilMs, clock, closing.signal).then(() => closing.abort());
-  const over = childOf(signal);
-  const overrun = closes.then(async () => {
-    await pause(clock, GRACE_MS, over.signal);
-    throw new UncertainSend("the connector did not come back from its window");
-  });
+  using window = new SendWindow(untilMs, heldUntilMs, clock, signal);
   memory.remember(key, { kind: "doubtful" });
   const performed = barrier.call(() => connection.perform(part, key, window));
-  try {
-    return soundSaid(await Promise.race([performed, overrun]), key, clock.now());
-  } finally {
-    overrun.catch(() => undefined);
-    performed.catch(() => undefined);
-    closing.abort();
-    over.abort();
-  }
-}
-
-/** Resolves when the window is over, or when the lease runs out before it: whoever does not hold it says nothing. */
-async function windowEnd(
-  untilMs: number,
-  heldUntilMs: () => number,
-  clock: Clock,
-  signal: AbortSignal,
-): Promise<void> {
-  while (!signal.aborted) {
-    const leftMs = Math.min(untilMs, heldUntilMs()) - clock.monotonicMs();
-    if (leftMs <= 0) return;
-    await pause(clock, leftMs, signal);
-  }
+  performed.catch(() => undefined);
+  return soundSaid(await Promise.race([performed, window.overrun]), key, clock.now());
 }
 
 /** It may have been said: looks at once and, if it is not there, again when nothing can be on its way any more. */
@@ -213,7 +185,7 @@ async function find(
     return { kind: "uncertain" };
   } finally {
     late.catch(() => undefined);
-    over.abort();
+    end(over);
   }
 }
 

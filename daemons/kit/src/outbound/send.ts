@@ -6,7 +6,7 @@
  * conversation and publishes again. Nothing is kept here but what this process said (memory.ts).
  */
 import { CODES, FabricError, isFabricError, type KeyRing, type Opened } from "@linkspan/envelopes";
-import { ACK, type Outgoing, type Verdict } from "@linkspan/fabric";
+import { ACK, type Outgoing, type Decision } from "@linkspan/fabric";
 import type { Logger } from "pino";
 import type { Author } from "../bus/author.ts";
 import { backoffMs } from "../shared/backoff.ts";
@@ -16,7 +16,6 @@ import type { GuardedConnection, ConnectionSupervisor } from "../identity/connec
 import { soundParts } from "../shared/checks.ts";
 import { Answers } from "./answers.ts";
 import type { Asks } from "./asks.ts";
-import { attemptNamed } from "./attempt-number.ts";
 import { outboundOf, partKey, proveTicket } from "./intent.ts";
 import type { Memory } from "./memory.ts";
 import { type PartEnd, sayPart } from "./part.ts";
@@ -45,10 +44,13 @@ const LONGEST_WAIT_MS = 2_000;
 /** How long before an intent's time a platform is searched for it, milliseconds: clocks differ. */
 const SEARCH_MARGIN_MS = 5 * 60_000;
 
-/** @throws whatever ended the term; then nothing is settled */
-export async function sendIntent(opened: Opened, context: SendContext): Promise<Verdict> {
+/**
+ * @param attempt which publish of the intent it is, from 1
+ * @throws whatever ended the term; then nothing is settled
+ */
+export async function sendIntent(opened: Opened, attempt: number, context: SendContext): Promise<Decision> {
   const { metadata } = opened.envelope;
-  const answers = new Answers(opened.envelope, attemptNamed(metadata.ticket), context);
+  const answers = new Answers(opened.envelope, attempt, context);
   try {
     const { keys, kid, author, clock } = context;
     proveTicket(opened, { keys, kid, daemon: author.issuer, now: clock.now() });
@@ -59,7 +61,7 @@ export async function sendIntent(opened: Opened, context: SendContext): Promise<
   const supervisor = context.supervisorOf(metadata.identity_id ?? "");
   await supervisor?.up(LONGEST_WAIT_MS, context.signal);
   context.signal.throwIfAborted();
-  const absent = absence(supervisor, attemptNamed(metadata.ticket), context.clock);
+  const absent = absence(supervisor, attempt, context.clock);
   const open = supervisor?.connection;
   if (supervisor === undefined || open === undefined || absent !== undefined) {
     return settleEnd(absent ?? UNAVAILABLE, 0, 1, answers, context);
@@ -76,7 +78,7 @@ export async function sendIntent(opened: Opened, context: SendContext): Promise<
   }
   await supervisor.voices.enter(context.signal);
   try {
-    return await sayAll(opened, parts, supervisor, answers, context);
+    return await sayAll(opened, attempt, parts, supervisor, answers, context);
   } finally {
     supervisor.voices.leave();
   }
@@ -84,11 +86,12 @@ export async function sendIntent(opened: Opened, context: SendContext): Promise<
 
 async function sayAll(
   opened: Opened,
+  attempt: number,
   parts: readonly Part[],
   supervisor: ConnectionSupervisor,
   answers: Answers,
   context: SendContext,
-): Promise<Verdict> {
+): Promise<Decision> {
   const { metadata, occurred_at } = opened.envelope;
   for (const part of parts) {
     const end = await sayPart(part, {
@@ -97,7 +100,7 @@ async function sayAll(
       connection: () => whenUp(supervisor),
       intentId: metadata.message_id,
       workspaceId: metadata.workspace_id,
-      attempt: attemptNamed(metadata.ticket),
+      attempt,
       parts: parts.length,
       key: partKey(metadata.message_id, part.index),
       since: new Date(Date.parse(occurred_at) - SEARCH_MARGIN_MS),
@@ -116,7 +119,7 @@ async function settleEnd(
   parts: number,
   answers: Answers,
   { clock }: SendContext,
-): Promise<Verdict> {
+): Promise<Decision> {
   switch (end.kind) {
     case "said":
       await answers.sent(part, parts, end.said);
@@ -137,7 +140,7 @@ async function settleEnd(
   return ACK;
 }
 
-async function refuseTicket(error: FabricError, answers: Answers, context: SendContext): Promise<Verdict> {
+async function refuseTicket(error: FabricError, answers: Answers, context: SendContext): Promise<Decision> {
   const { log, clock } = context;
   log.warn({ event: "ticket.refused", code: error.code, err: error });
   if (error.code === "ticket.expired") {

@@ -3,7 +3,7 @@
  * round share the next one. A round that takes long delays nobody: after a while the next one starts beside it.
  */
 import { type Clock, pause } from "../shared/clock.ts";
-import { childOf } from "../shared/signals.ts";
+import { childOf, end } from "../shared/signals.ts";
 
 /** Time after which the next round may start beside this one, milliseconds. */
 const ROUND_MS = 500;
@@ -62,7 +62,7 @@ export class Together<T, R> {
       const free = Promise.withResolvers<void>();
       void this.#together(this.#take(), () => free.resolve()).finally(() => free.resolve());
       await Promise.race([free.promise, pause(clock, ROUND_MS, over.signal)]);
-      over.abort();
+      end(over);
     }
     this.#running = false;
   }

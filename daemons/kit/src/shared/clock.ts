@@ -1,20 +1,17 @@
-import { setTimeout as delay } from "node:timers/promises";
-import { type Clock as BusClock, sleep } from "@linkspan/fabric";
+import { type Clock as BusClock, sleep, systemClock as busClock } from "@linkspan/fabric";
 
 /** The kit's source of time; the simulation provides a virtual one. */
 export interface Clock {
   now(): Date;
   /** Monotonic milliseconds; only differences have a meaning. */
   monotonicMs(): number;
-  /** Rejects with the signal's reason as `cause` when it is aborted first. */
+  /** Runs once, at least that much later. @returns cancels it */
+  after(ms: number, run: () => void): () => void;
+  /** Rejects with the signal's reason when it is aborted first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
-export const systemClock: Clock = {
-  now: () => new Date(),
-  monotonicMs: () => performance.now(),
-  sleep: (ms, signal) => delay(ms, undefined, signal === undefined ? {} : { signal }),
-};
+export const systemClock: Clock = onBusClock(busClock, () => new Date());
 
 /** Sleeps for the given time, or until aborted; the abort does not make it reject. */
 export async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
@@ -27,23 +24,19 @@ export async function pause(clock: Clock, ms: number, signal: AbortSignal): Prom
 
 /** The bus's clock interface on the kit's clock. */
 export function asBusClock(clock: Clock): BusClock {
-  return {
-    now: () => clock.monotonicMs(),
-    after: (ms, run) => {
-      const off = new AbortController();
-      void pause(clock, ms, off.signal).then(() => {
-        if (!off.signal.aborted) run();
-      });
-      return () => off.abort();
-    },
-  };
+  return { now: () => clock.monotonicMs(), after: (ms, run) => clock.after(ms, run) };
 }
 
 /** The kit's clock on the bus's, such as the simulator's; `start` is the wall time at its zero. */
 export function fromBusClock(clock: BusClock, start: Date): Clock {
+  return onBusClock(clock, () => new Date(start.getTime() + clock.now()));
+}
+
+function onBusClock(clock: BusClock, now: () => Date): Clock {
   return {
-    now: () => new Date(start.getTime() + clock.now()),
+    now,
     monotonicMs: () => clock.now(),
+    after: (ms, run) => clock.after(ms, run),
     sleep: async (ms, signal) => {
       await sleep(clock, ms, signal);
       signal?.throwIfAborted();

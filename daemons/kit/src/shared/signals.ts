@@ -6,6 +6,14 @@ export function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }
 
+/** The reason of what has ended as expected. One object, because a reason that Node makes costs a stack trace. */
+const OVER = new Error("it is over");
+
+/** Aborts without a reason of its own. */
+export function end(controller: AbortController): void {
+  controller.abort(OVER);
+}
+
 /** A signal that is aborted with any of `signals`, or by calling `abort`. */
 export function childOf(...signals: readonly AbortSignal[]): AbortController {
   const child = new AbortController();
