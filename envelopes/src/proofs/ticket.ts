@@ -13,7 +13,7 @@ import { FabricError, isFabricError } from "../errors/errors.ts";
 import { ACTION, ISSUER, SERVICE, WORKSPACE } from "../names/grammar.ts";
 import type { Key, KeyRing } from "./keys.ts";
 import { TICKET_TYPE } from "../codec/pae.ts";
-import { claimOf, prove } from "./proof.ts";
+import { type Claim, claimOf, prove, proveLater } from "./proof.ts";
 import { CHANNEL_REF } from "../names/refs.ts";
 import type { Signer } from "../codec/sign.ts";
 
@@ -126,9 +126,41 @@ export interface TicketExpectation {
  * @throws FabricError `ticket.missing`, `ticket.invalid`, `ticket.expired`, `ticket.wrong_audience`
  */
 export function openTicket(compact: string | undefined, expect: TicketExpectation): TicketClaims {
+  const signed = signedOf(compact, expect);
+  refusing(() => prove(signed));
+  return claimsOf(signed, expect);
+}
+
+/**
+ * As {@link openTicket}; the signature is checked on a thread of the pool.
+ *
+ * @throws FabricError (rejects) as {@link openTicket}
+ */
+export async function openTicketLater(
+  compact: string | undefined,
+  expect: TicketExpectation,
+): Promise<TicketClaims> {
+  const signed = signedOf(compact, expect);
+  const error = await new Promise<FabricError | undefined>((resolve) => proveLater(signed, resolve));
+  if (error !== undefined) throw refused(error);
+  return claimsOf(signed, expect);
+}
+
+interface SignedTicket extends Claim {
+  readonly body: Uint8Array;
+}
+
+/** Its signature, which is not checked yet. */
+function signedOf(compact: string | undefined, { keys, now }: TicketExpectation): SignedTicket {
   if (compact === undefined || compact === "") throw new FabricError("ticket.missing", "there is no ticket");
-  const { body, ...signature } = split(compact);
-  const key = prover(body, signature, expect);
+  const signed = split(compact);
+  return {
+    ...refusing(() => claimOf(TICKET_TYPE, "ticket", signed, keys, now.getTime())),
+    body: signed.body,
+  };
+}
+
+function claimsOf({ body, key }: SignedTicket, expect: TicketExpectation): TicketClaims {
   const claims = parse(body);
   checkScope(key, claims, expect);
   checkTime(claims, expect.now);
@@ -182,16 +214,18 @@ function split(compact: string): { kid: string; body: Uint8Array; sig: string } 
   return { kid, body, sig };
 }
 
-/** The key in force for tickets that signed these bytes. */
-function prover(body: Uint8Array, by: { kid: string; sig: string }, { keys, now }: TicketExpectation): Key {
+/** What refuses an envelope's signature refuses a ticket with a code of its own. */
+function refusing<T>(work: () => T): T {
   try {
-    const claim = claimOf(TICKET_TYPE, "ticket", { body, ...by }, keys, now.getTime());
-    prove(claim);
-    return claim.key;
+    return work();
   } catch (cause) {
-    const why = isFabricError(cause) ? cause.message : "its signature cannot be checked";
-    throw new FabricError("ticket.invalid", `the ticket is refused: ${why}`, { cause });
+    throw refused(cause);
   }
+}
+
+function refused(cause: unknown): FabricError {
+  const why = isFabricError(cause) ? cause.message : "its signature cannot be checked";
+  return new FabricError("ticket.invalid", `the ticket is refused: ${why}`, { cause });
 }
 
 function parse(body: Uint8Array): TicketClaims {

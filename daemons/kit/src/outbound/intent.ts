@@ -5,7 +5,7 @@ import {
   FabricError,
   type KeyRing,
   type Opened,
-  openTicket,
+  openTicketLater,
   type TicketClaims,
   toBase64url,
 } from "@linkspan/envelopes";
@@ -23,11 +23,11 @@ export interface TicketCheck {
  * Opens an intent's ticket and holds it against the envelope: workspace, identity, service, action,
  * conversation, content.
  *
- * @throws FabricError `ticket.*`
+ * @throws FabricError (rejects) `ticket.*`
  */
-export function proveTicket({ envelope, action }: Opened, check: TicketCheck): TicketClaims {
+export async function proveTicket({ envelope, action }: Opened, check: TicketCheck): Promise<TicketClaims> {
   const { metadata } = envelope;
-  const claims = openTicket(metadata.ticket, {
+  const claims = await openTicketLater(metadata.ticket, {
     keys: check.keys,
     now: check.now,
     audience: check.daemon,

@@ -53,7 +53,7 @@ export async function sendIntent(opened: Opened, attempt: number, context: SendC
   const answers = new Answers(opened.envelope, attempt, context);
   try {
     const { keys, kid, author, clock } = context;
-    proveTicket(opened, { keys, kid, daemon: author.issuer, now: clock.now() });
+    await proveTicket(opened, { keys, kid, daemon: author.issuer, now: clock.now() });
   } catch (error) {
     if (!isFabricError(error)) throw error;
     return refuseTicket(error, answers, context);
