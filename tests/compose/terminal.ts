@@ -148,10 +148,14 @@ export class Terminal implements AsyncDisposable {
     if (member !== undefined) signal(-member.group, name);
   }
 
+  /** One look decides: npm changes its name while it runs and is not found for a moment. */
   async #runningOrEnded(text: string): Promise<Member | undefined> {
     const isEnded = () => this.#child.exitCode !== null || this.#child.signalCode !== null;
-    await until(() => isEnded() || this.member(text) !== undefined, { what: `${text} to run`, everyMs: 5 });
-    return this.member(text);
+    const found = await until(() => this.member(text) ?? (isEnded() ? "ended" : undefined), {
+      what: `${text} to run`,
+      everyMs: 5,
+    });
+    return found === "ended" ? undefined : found;
   }
 
   /** Resolves when the terminal is free again. @returns the command's exit code, 128 and the signal's number for one */
