@@ -1,7 +1,7 @@
 /**
- * How long one message takes while the fabric does half of what it can: from a backend's intent to the daemon that says
- * it, and from what somebody wrote on the platform to the event that a reader sees, each beside a raw round trip through
- * a quorum queue at the same pace.
+ * How long one message takes while the fabric does half of what it can: from a backend's intent to the daemon and on to
+ * the platform, and from what somebody wrote on the platform to the event that a reader sees, each beside a raw round trip
+ * through a quorum queue at the same pace.
  *
  *   node tests/bench/latency.ts [per second] [messages]
  *
@@ -50,15 +50,17 @@ async function paced(count: number, perSecond: number, send: (n: number) => Prom
 }
 
 async function outbound(
-  { core, platform }: OutboundWorld,
+  { core, platform, daemon }: OutboundWorld,
   count: number,
   perSecond: number,
-): Promise<number[]> {
-  const arrivals = new Arrivals();
-  platform.on("performed", (_, { text = "" }) => arrivals.arrived(text));
+): Promise<{ readonly atDaemon: number[]; readonly performed: number[] }> {
+  const [atDaemon, performed] = [new Arrivals(), new Arrivals()];
+  daemon.on("intent", (text) => atDaemon.arrived(text));
+  platform.on("performed", (_, { text = "" }) => performed.arrived(text));
   await paced(count, perSecond, (n) => {
     const text = randomUUID();
-    arrivals.start(text);
+    atDaemon.start(text);
+    performed.start(text);
     return recordIntent(core, {
       workspaceId: WORKSPACE,
       identityId: accountOf(n),
@@ -69,8 +71,8 @@ async function outbound(
       actor: "bench",
     });
   });
-  await until(() => arrivals.tookMs.length === count, { what: "all to be said", timeoutMs: 60_000 });
-  return arrivals.tookMs;
+  await until(() => performed.tookMs.length === count, { what: "all to be said", timeoutMs: 60_000 });
+  return { atDaemon: atDaemon.tookMs, performed: performed.tookMs };
 }
 
 async function inbound(
@@ -132,7 +134,7 @@ async function raw(url: string, count: number, perSecond: number): Promise<numbe
 }
 
 export interface Latency {
-  readonly name: "raw amqplib" | "outbound" | "inbound";
+  readonly name: "raw amqplib" | "outbound to the daemon" | "outbound to the platform" | "inbound";
   readonly p50: number;
   readonly p99: number;
 }
@@ -148,9 +150,12 @@ export async function latencies(
   count: number,
   perSecond: number,
 ): Promise<{ readonly measured: readonly Latency[]; readonly ok: boolean }> {
+  const raws = await raw(brokerUrl, count, perSecond);
+  const { atDaemon, performed } = await outbound(world, count, perSecond);
   const measured = [
-    summary("raw amqplib", await raw(brokerUrl, count, perSecond)),
-    summary("outbound", await outbound(world, count, perSecond)),
+    summary("raw amqplib", raws),
+    summary("outbound to the daemon", atDaemon),
+    summary("outbound to the platform", performed),
     summary("inbound", await inbound(world, count, perSecond)),
   ];
   const bound = Math.max(QUIET_P50_MS, TIMES_RAW * (measured[0]?.p50 ?? 0));
@@ -164,7 +169,7 @@ function summary(name: Latency["name"], tookMs: readonly number[]): Latency {
 }
 
 export function line({ name, p50, p99 }: Latency): string {
-  return `latency ${name.padEnd(12)} p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms\n`;
+  return `latency ${name.padEnd(24)} p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms\n`;
 }
 
 if (import.meta.main) {

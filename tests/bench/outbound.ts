@@ -4,12 +4,14 @@
  * is a process of its own, and every run checks that each text was said once and in its conversation's order.
  */
 import { randomUUID } from "node:crypto";
+import { EventEmitter } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hashToken, newToken, startApi } from "@linkspan/api";
 import { openCore, parseConfig, runBeside, runCore } from "@linkspan/compose/parts";
 import { type Activity, EchoPlatform, echoConnector } from "@linkspan/daemon-echo";
+import type { Connector } from "@linkspan/daemon-kit";
 import { AmqpBus, type Bus, EmbeddedBroker } from "@linkspan/fabric";
 import { Database, insertApiToken, insertIdentity, migrate, updateIdentity } from "@linkspan/store";
 import type { Core } from "@linkspan/worker";
@@ -75,6 +77,8 @@ export async function outboundBench(servers: Servers, count: number): Promise<Ou
 export interface OutboundWorld extends AsyncDisposable {
   readonly core: Core;
   readonly platform: EchoPlatform;
+  /** `intent`: its text, when the daemon has it and has proven it. */
+  readonly daemon: EventEmitter<{ intent: [text: string] }>;
   /** From the first request to the last `sent`. */
   run(count: number): Promise<Run>;
 }
@@ -112,8 +116,10 @@ export async function openOutbound(
   await linkAll(database);
   await runCore(opened, stack);
   const platform = new EchoPlatform();
+  const daemon: OutboundWorld["daemon"] = new EventEmitter();
   const bus = stack.use(await connect("echo"));
-  await runBeside(core, bus, echoConnector({ platform }), config, log, stack);
+  const connector = announcing(echoConnector({ platform }), (text) => daemon.emit("intent", text));
+  await runBeside(core, bus, connector, config, log, stack);
   const token = newToken();
   const owner = { name: "bench", role: "backend", workspace_id: WORKSPACE } as const;
   await insertApiToken(database.pool, hashToken(token), owner);
@@ -128,8 +134,25 @@ export async function openOutbound(
   return {
     core,
     platform,
+    daemon,
     run: (count) => sentAll({ database, platform, url: api.url, token }, count),
     [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
+  };
+}
+
+/** The same connector, which tells of each text that it is given. */
+function announcing(connector: Connector, onText: (text: string) => void): Connector {
+  return {
+    ...connector,
+    open: async (identity, host) => {
+      const connection = await connector.open(identity, host);
+      const plan = connection.plan.bind(connection);
+      connection.plan = (action) => {
+        onText(String(action.payload["text"]));
+        return plan(action);
+      };
+      return connection;
+    },
   };
 }
 
