@@ -3,12 +3,14 @@ import { randomUUID } from "node:crypto";
 import {
   answerId,
   encode,
+  encodeLater,
   type Envelope,
   FabricError,
   LIMITS,
   type Metadata,
   noteId,
   routeOf,
+  type Signed,
   timestamp,
   traceIdOf,
 } from "@linkspan/envelopes";
@@ -34,7 +36,18 @@ export interface Draft {
 
 /** Signs a draft. @throws FabricError `envelope.*` when it breaks the contract */
 export function outgoing(core: Core, draft: Draft, bus: Partial<Outgoing> = {}): Outgoing {
-  const envelope: Envelope = {
+  const envelope = envelopeOf(core, draft);
+  return messageOf(core, draft, envelope, encode(envelope, core.signer), bus);
+}
+
+/** As {@link outgoing}; the signature is made on a thread of the pool. @throws FabricError (rejects) as there */
+export async function outgoingLater(core: Core, draft: Draft): Promise<Outgoing> {
+  const envelope = envelopeOf(core, draft);
+  return messageOf(core, draft, envelope, await encodeLater(envelope, core.signer));
+}
+
+function envelopeOf(core: Core, draft: Draft): Envelope {
+  return {
     schema: "msgr.bridge.v1",
     service: draft.service,
     action: draft.action,
@@ -49,7 +62,15 @@ export function outgoing(core: Core, draft: Draft, bus: Partial<Outgoing> = {}):
     },
     payload: draft.payload,
   };
-  const signed = encode(envelope, core.signer);
+}
+
+function messageOf(
+  core: Core,
+  draft: Draft,
+  envelope: Envelope,
+  signed: Signed,
+  bus: Partial<Outgoing> = {},
+): Outgoing {
   return {
     ...signed,
     route: routeOf(envelope, core.namespace.partitions),

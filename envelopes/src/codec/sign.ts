@@ -18,6 +18,8 @@ export interface Signer {
   readonly publicKey: Uint8Array;
   /** @returns the signature over `pae(type, body)`, base64url without padding */
   sign(type: string, body: Uint8Array): string;
+  /** As `sign`, on a thread of the pool. */
+  signLater(type: string, body: Uint8Array): Promise<string>;
 }
 
 const PKCS8_PREFIX = Buffer.from("302e020100300506032b657004220420", "hex");
@@ -33,6 +35,13 @@ export function signerFromSeed(seed: Uint8Array): Signer {
     kid: thumbprint(publicKey),
     publicKey: new Uint8Array(publicKey),
     sign: (type, body) => toBase64url(signBytes(null, pae(type, body), key)),
+    signLater: (type, body) =>
+      new Promise((resolve, reject) => {
+        signBytes(null, pae(type, body), key, (error, signature) => {
+          if (error === null) resolve(toBase64url(signature));
+          else reject(new FabricError("internal", "the signature could not be made", { cause: error }));
+        });
+      }),
   };
 }
 
@@ -51,10 +60,31 @@ export interface Signed {
  *   `envelope.schema`, `action.unsupported`
  */
 export function encode(envelope: Envelope, signer: Signer): Signed {
+  const body = bytesOf(envelope);
+  return { body, kid: signer.kid, sig: signer.sign(ENVELOPE_TYPE, body) };
+}
+
+/** As {@link encode}; the signature is made on a thread of the pool. @throws FabricError (rejects) as `encode` */
+export async function encodeLater(envelope: Envelope, signer: Signer): Promise<Signed> {
+  const body = bytesOf(envelope);
+  return { body, kid: signer.kid, sig: await signer.signLater(ENVELOPE_TYPE, body) };
+}
+
+/**
+ * Refuses what `encode` would, without a signature.
+ *
+ * @param roomBytes what may be added before it is encoded
+ * @throws FabricError as {@link encode}
+ */
+export function requireEncodable(envelope: Envelope, roomBytes = 0): void {
+  bytesOf(envelope, roomBytes);
+}
+
+function bytesOf(envelope: Envelope, roomBytes = 0): Uint8Array {
   const text = canonicalText(envelope);
   const body = Buffer.from(text, "utf8");
-  checkSize(body.byteLength);
+  checkSize(body.byteLength + roomBytes);
   checkDepth(body);
   check({ value: envelope, text, plain: false });
-  return { body, kid: signer.kid, sig: signer.sign(ENVELOPE_TYPE, body) };
+  return body;
 }

@@ -23,7 +23,7 @@ import { committed } from "../after-commit.ts";
 import { isUnsigned } from "../authority.ts";
 import type { Core } from "../core.ts";
 import { objectionTo } from "../policy/decide.ts";
-import { CORE, outgoing } from "../send.ts";
+import { CORE, outgoingLater } from "../send.ts";
 import { WINDOW_MS } from "./attempt.ts";
 import { InFlight } from "./in-flight.ts";
 import type { Knowledge } from "./knowledge.ts";
@@ -74,7 +74,7 @@ export class Handover {
     // Somebody was granted it before, and nothing was heard since.
     if (turn.intent.state !== "queued") return this.#end(turn, UNREPORTED);
     const isAnswered = !knowledge.deliveryStatus && knowledge.reply && this.#waiting.hasRoom;
-    const message = this.#message(turn, knowledge, isAnswered);
+    const message = await this.#message(turn, knowledge, isAnswered);
     if (!knowledge.attempt && !(await this.#grant(turn))) return;
     if (isAnswered) {
       // It does not hold up the pump: daemons may take long to answer, and many may be slow at once.
@@ -90,13 +90,13 @@ export class Handover {
     if (!knowledge.attempt && !knowledge.deliveryStatus) await this.#end(turn, UNREPORTED);
   }
 
-  /** @throws FabricError `action.unsupported`, `envelope.*` */
-  #message(turn: Turn, { served }: Knowledge, isAnswered: boolean): Outgoing {
-    const draft = draftOf(this.#core, turn, served);
-    if (!isAnswered) return outgoing(this.#core, draft);
+  /** @throws FabricError (rejects) `action.unsupported`, `envelope.*` */
+  async #message(turn: Turn, { served }: Knowledge, isAnswered: boolean): Promise<Outgoing> {
+    const draft = await draftOf(this.#core, turn, served);
+    if (!isAnswered) return outgoingLater(this.#core, draft);
     const { service, action } = draft;
     const replyTo = formatTopic({ service, instance: PRIMARY, action, replyTo: turn.intent.trace_id });
-    return outgoing(this.#core, { ...draft, metadata: { ...draft.metadata, reply_to: replyTo } });
+    return outgoingLater(this.#core, { ...draft, metadata: { ...draft.metadata, reply_to: replyTo } });
   }
 
   /** What `attempt` checks, for a daemon that does not ask. */

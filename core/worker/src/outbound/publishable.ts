@@ -1,10 +1,9 @@
 /** The envelope of an intent, and whether there can be one. */
 import {
   actionOf,
-  encode,
-  mintTicket,
+  mintTicketLater,
+  requireEncodable,
   type ServedAction,
-  type Signer,
   ticketStamp,
   timestamp,
   toServed,
@@ -16,10 +15,7 @@ import { CORE, type Draft } from "../send.ts";
 import { intentHash } from "./intent-hash.ts";
 
 /** As long as any ticket is, so that the intent still fits when it carries one. */
-const TICKET_ROOM = "t".repeat(4_096);
-
-/** What is only checked is not sent, so nothing signs it. */
-const UNSIGNED: Signer = { kid: "", publicKey: new Uint8Array(), sign: () => "" };
+const TICKET_ROOM_BYTES = '"ticket":"",'.length + 4_096;
 
 /**
  * Refuses when it is recorded what could not be published later: what is not JSON as the contract has it, too deep,
@@ -28,7 +24,7 @@ const UNSIGNED: Signer = { kid: "", publicKey: new Uint8Array(), sign: () => "" 
  * @throws FabricError `envelope.*`, `action.unsupported`
  */
 export function requirePublishable(core: Core, intent: NewIntent, identity: Identity): void {
-  encode(
+  requireEncodable(
     {
       schema: "msgr.bridge.v1",
       service: intent.service,
@@ -42,12 +38,11 @@ export function requirePublishable(core: Core, intent: NewIntent, identity: Iden
         message_id: intent.id,
         user_id: intent.userId,
         identity_id: intent.identityId,
-        ticket: TICKET_ROOM,
         ...(intent.conversation !== undefined && { conversation: intent.conversation }),
       },
       payload: intent.payload,
     },
-    UNSIGNED,
+    TICKET_ROOM_BYTES,
   );
 }
 
@@ -55,13 +50,13 @@ export function requirePublishable(core: Core, intent: NewIntent, identity: Iden
  * An intent's envelope for the holder of its instance, with a ticket minted now.
  *
  * @param served what the daemon serves, under which names; the intent is translated where it is needed
- * @throws FabricError `ticket.*`, `action.unsupported`
+ * @throws FabricError (rejects) `ticket.*`, `action.unsupported`
  */
-export function draftOf(
+export async function draftOf(
   core: Core,
   { intent, instance, epoch, kid }: Turn,
   served: readonly ServedAction[] | undefined,
-): Draft {
+): Promise<Draft> {
   const capability = actionOf(intent.service, intent.action)?.capability ?? "send";
   const { action, payload } = toServed(
     { ...intent, conversation: intent.conversation ?? undefined, messageId: intent.id },
@@ -73,7 +68,7 @@ export function draftOf(
     ...(intent.conversation !== null && { conversation: intent.conversation }),
   };
   const isAsRecorded = action === intent.action && payload === intent.payload;
-  const ticket = mintTicket(
+  const ticket = await mintTicketLater(
     {
       iss: CORE,
       aud: `daemon:${intent.service}:${instance}`,

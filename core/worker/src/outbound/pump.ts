@@ -19,7 +19,7 @@ import {
 } from "@linkspan/store";
 import { committed } from "../after-commit.ts";
 import type { Core } from "../core.ts";
-import { outgoing } from "../send.ts";
+import { outgoingLater } from "../send.ts";
 import { Handover } from "./handover.ts";
 import { InFlight } from "./in-flight.ts";
 import { DaemonKnowledge } from "./knowledge.ts";
@@ -133,7 +133,7 @@ class Pump {
     try {
       const knowledge = this.#knowledge.of(instanceOf(turn), turn.kid);
       if (knowledge.attempt && knowledge.deliveryStatus)
-        await core.bus.publish(outgoing(core, draftOf(core, turn, knowledge.served)));
+        await core.bus.publish(await outgoingLater(core, await draftOf(core, turn, knowledge.served)));
       else await this.#handover.give(turn, knowledge);
     } catch (error) {
       const code = isFabricError(error) ? error.code : "internal";
