@@ -28,6 +28,8 @@ const pairs = values.quick ? 5 : 9;
 
 /** Each of these runs is a second long and more. */
 const outboundPairs = values.quick ? 3 : 7;
+/** Fewer end before the queues between the steps have filled. */
+const OUTBOUND_COUNT = 1_000;
 
 const [postgres, rabbitmq, redis] = await Promise.all([startPostgres(), startRabbitmq(), startRedis()]);
 const results: Comparison[] = [];
@@ -40,7 +42,7 @@ try {
     batched: 4_000 * scale,
     naive: 1_000 * scale,
   });
-  await using outbound = await outboundBench({ postgres, rabbitmq, redis }, 250 * scale);
+  await using outbound = await outboundBench({ postgres, rabbitmq, redis }, OUTBOUND_COUNT);
   const contests = [
     transportContest(await rabbitmq.vhost("transport"), 4_000 * scale),
     await persistContest(database, 4_000 * scale),
