@@ -122,7 +122,11 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
       });
       const consuming = channel.consume(name, (message) => this.#received(channel, message));
       await within(clock, CONSUME_MS, "consuming", consuming);
-      if (isStale() || this.#channel !== channel) return;
+      if (isStale() || this.#channel !== channel) {
+        // Left open, it would stay the queue's only active consumer.
+        await closeChannel(channel, clock);
+        return;
+      }
       this.#reattachment.succeeded();
       this.#live = true;
     } catch (error) {
@@ -282,8 +286,9 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
     });
   }
 
+  /** Unless it was attached in the meantime, to a new connection. */
   #reattach(reason: unknown): void {
-    if (this.#draining === undefined) this.#reattachment.begin(reason);
+    if (this.#draining === undefined && this.#channel === undefined) this.#reattachment.begin(reason);
   }
 }
 
