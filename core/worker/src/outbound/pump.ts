@@ -155,8 +155,7 @@ class Pump {
     }
     if (!isFabricError(error) || error.code !== "bus.unroutable") return;
     // Nobody took it, so nobody can have asked to say it: this attempt ends here.
-    const until = new Date(core.now().getTime() + UNROUTABLE_PAUSE_MS);
-    await core.database.transaction((client) => postpone(client, [turn.intent.id], until));
+    await core.database.transaction((on) => postpone(on, [turn.intent.id], UNROUTABLE_PAUSE_MS));
   }
 }
 
