@@ -52,6 +52,8 @@ export interface PartContext {
 const LONGEST_WAIT_MS = 2_000;
 /** The last moment of a window is not used: a write takes time to leave. */
 const MARGIN_MS = 250;
+/** How often the end of a window is looked at. */
+const LOOK_MS = 500;
 /** How long a platform may take to tell whether something was said. */
 const FIND_WITHIN_MS = 60_000;
 /** How long a connector may take to notice that its window closed. */
@@ -150,7 +152,8 @@ async function windowEnd(
   while (!signal.aborted) {
     const leftMs = Math.min(untilMs, heldUntilMs()) - clock.monotonicMs();
     if (leftMs <= 0) return;
-    await pause(clock, leftMs, signal);
+    // A timer that was set before the machine was suspended is late by that time.
+    await pause(clock, Math.min(leftMs, LOOK_MS), signal);
   }
 }
 

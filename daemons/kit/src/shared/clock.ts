@@ -1,11 +1,13 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type Clock as BusClock, sleep } from "@linkspan/fabric";
+import { type Clock as BusClock, sleep, suspendedMs, systemClock as busSystemClock } from "@linkspan/fabric";
 
 /** The kit's source of time; the simulation provides a virtual one. */
 export interface Clock {
   now(): Date;
   /** Monotonic milliseconds; only differences have a meaning. */
   monotonicMs(): number;
+  /** As the bus's clock has it: how long the machine has been suspended, while `monotonicMs` stands still. */
+  suspendedMs?(): number;
   /** Rejects with the signal's reason as `cause` when it is aborted first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
@@ -13,6 +15,7 @@ export interface Clock {
 export const systemClock: Clock = {
   now: () => new Date(),
   monotonicMs: () => performance.now(),
+  suspendedMs: () => suspendedMs(busSystemClock),
   sleep: (ms, signal) => delay(ms, undefined, signal === undefined ? {} : { signal }),
 };
 
@@ -29,6 +32,7 @@ export async function pause(clock: Clock, ms: number, signal: AbortSignal): Prom
 export function asBusClock(clock: Clock): BusClock {
   return {
     now: () => clock.monotonicMs(),
+    suspendedMs: () => clock.suspendedMs?.() ?? 0,
     after: (ms, run) => {
       const off = new AbortController();
       void pause(clock, ms, off.signal).then(() => {
@@ -44,6 +48,7 @@ export function fromBusClock(clock: BusClock, start: Date): Clock {
   return {
     now: () => new Date(start.getTime() + clock.now()),
     monotonicMs: () => clock.now(),
+    suspendedMs: () => suspendedMs(clock),
     sleep: async (ms, signal) => {
       await sleep(clock, ms, signal);
       signal?.throwIfAborted();
