@@ -65,12 +65,15 @@ const UNREPORTED: End = {
 
 export class Handover {
   readonly #core: Core;
+  readonly #stop: AbortSignal;
   readonly #waiting = new InFlight(MAX_WAITING, MAX_WAITING_BYTES);
   /** What daemons answered and is not stored yet, by intent: nobody else knows it. */
   readonly #answered = new Map<string, End>();
 
-  constructor(core: Core) {
+  /** @param stop ends what is tried again and again */
+  constructor(core: Core, stop: AbortSignal) {
     this.#core = core;
+    this.#stop = stop;
   }
 
   /** Settles when no answer is waited for. */
@@ -186,6 +189,7 @@ export class Handover {
         return await store();
       } catch (error) {
         this.#core.log.warn({ event: "intent.unstored", intent_id: intent.id, failures, err: error });
+        if (this.#stop.aborted) return;
         await pause(Math.min(LONGEST_PAUSE_MS, 50 * 2 ** Math.min(failures, 10)), undefined, { ref: false });
       }
     }
