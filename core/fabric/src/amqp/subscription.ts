@@ -67,7 +67,7 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
       connection: options.connection,
       repair: options.repair,
       restore: (connection) => this.restore(connection),
-      isLive: () => this.#live,
+      isWanted: () => this.#live && this.#channel === undefined,
     });
     this.#intake = new Intake<P>({
       ...intake,
@@ -122,13 +122,14 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
       });
       const consuming = channel.consume(name, (message) => this.#received(channel, message));
       await within(clock, CONSUME_MS, "consuming", consuming);
-      if (isStale() || this.#channel !== channel) {
+      const isOver = isStale();
+      if (!isOver) this.#live = true;
+      if (!isOver && this.#channel === channel) this.#reattachment.succeeded();
+      else {
         // Left open, it would stay the queue's only active consumer.
         await closeChannel(channel, clock);
-        return;
+        if (!isOver) this.#reattach(fault);
       }
-      this.#reattachment.succeeded();
-      this.#live = true;
     } catch (error) {
       if (this.#channel === channel) this.detach();
       if (fault === undefined) await closeChannel(channel, clock);
