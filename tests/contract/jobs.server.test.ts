@@ -2,12 +2,14 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { JOBS_CASES, jobsContract, runCase, type Subject } from "@linkspan/jobs/contract";
-import { type Jobs, type JobsOptions, openJobs } from "@linkspan/jobs";
+import { defineJob, type Jobs, type JobsOptions, openJobs } from "@linkspan/jobs";
 import { EmbeddedServer } from "@linkspan/store/server";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { z } from "zod";
 import { describeWithServers } from "../servers/available.ts";
 import { startPostgres } from "../servers/postgres.ts";
-import { startRedis } from "../servers/redis.ts";
+import { redisSays, startRedis } from "../servers/redis.ts";
+import { until } from "../servers/until.ts";
 
 type Running = Subject & AsyncDisposable;
 
@@ -58,6 +60,22 @@ describeWithServers(["redis"], "jobs on Redis", () => {
       },
       [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
     };
+  });
+
+  test("a server that lost its data gets the schedules again, and runs them", async () => {
+    await using server = await startRedis();
+    const nothing = () => undefined;
+    const log = { info: nothing, warn: nothing };
+    await using jobs = await openJobs({ url: server.url, log, queue: "emptied", lookMs: 200 });
+    let runs = 0;
+    const sweep = defineJob("test.sweep", z.strictObject({}));
+    await jobs.work(sweep, async () => void (runs += 1));
+    await jobs.repeat(sweep, {}, { everyMs: 100 });
+    await until(() => runs > 2, { what: "the first runs" });
+    await redisSays(server.port, "FLUSHALL");
+    const before = runs;
+    await until(() => runs > before + 3, { what: "further runs" });
+    await jobs.cancelRepeat(sweep);
   });
 
   describe("a broken driver is found out", () => {

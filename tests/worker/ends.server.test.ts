@@ -176,6 +176,23 @@ describeWithServers(["postgres"], "ends", () => {
     expect(rows[0]?.ms).toBeLessThanOrEqual(1_000);
   });
 
+  test.each([-1, 1])("the core's clock decides nothing: %i hours off", async (hours) => {
+    core = { ...core, now: () => new Date(Date.now() + hours * 3_600_000) };
+    const soon = new Date(Date.now() + 600_000);
+    const { id } = await record("hello", { expiresAt: soon });
+    await claim();
+    expect(await ask(id, 1, 0)).toMatchObject({ decision: "go" });
+    const standing = await reload(id);
+    expect(Math.abs((standing.go_until?.getTime() ?? 0) - Date.now() - 15_000)).toBeLessThan(10_000);
+    await defer(id, 1, new Date(Date.now() + 1_000), new Date());
+    const { rows } = await database.query<{ ms: number }>(
+      "SELECT extract(epoch FROM due_at - now())::float8 * 1000 AS ms FROM lanes WHERE intent_id = $1",
+      [id],
+    );
+    expect(rows[0]?.ms).toBeGreaterThan(-10_000);
+    expect(rows[0]?.ms).toBeLessThanOrEqual(1_000);
+  });
+
   test("a half-said intent ends failed, with how much was said, whatever ends it", async () => {
     const off = { workspace_id: WORKSPACE, service: "irc", enabled: false, who: "test", why: "test" };
     const ends: Record<string, (intent: Intent) => Promise<unknown>> = {

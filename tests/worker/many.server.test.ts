@@ -1,6 +1,12 @@
 /** Many questions and reports in one envelope: each has the answer and the effect that it has alone. */
 import { randomUUID } from "node:crypto";
-import type { AttemptAnswers, AttemptReply, AttemptRequest, Envelope } from "@linkspan/envelopes";
+import {
+  type AttemptAnswers,
+  type AttemptReply,
+  type AttemptRequest,
+  type Envelope,
+  FabricError,
+} from "@linkspan/envelopes";
 import {
   claimLease,
   currentLease,
@@ -15,7 +21,7 @@ import {
 import { type Core, Wakes } from "@linkspan/worker";
 import { Attempts, committed, followReports, reportsIn } from "@linkspan/worker/testing";
 import fc from "fast-check";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
 import { OutboxModel } from "./outbox-model.ts";
@@ -93,6 +99,38 @@ describeWithServers(["postgres"], "many at once", () => {
   });
   const codes = (answers: AttemptAnswers["answers"]) =>
     answers.map((one) => ("error" in one ? one.error.code : one.decision));
+
+  test("a grant whose commit is not answered is no doubt: the same bytes are granted it again", async () => {
+    const ids = Array.from({ length: 600 }, (_, n) => `i${String(n).padStart(3, "0")}`);
+    await database.query(
+      `INSERT INTO intents (id, workspace_id, user_id, identity_id, service, action, payload, content, idempotency_key, trace_id, state, attempt)
+       SELECT id, 'acme', 'u', 'alice', 'irc', 'outbound_message', '{}', '\\x00', 'k', 't', 'queued', 1
+         FROM unnest($1::text[]) AS t (id)`,
+      [ids],
+    );
+    const transaction = database.transaction.bind(database);
+    let commits = 0;
+    // The second transaction is committed, and its answer is lost.
+    database.transaction = async (work) => {
+      const result = await transaction(work);
+      commits += 1;
+      if (commits === 2) throw new FabricError("store.unavailable", "the answer did not come");
+      return result;
+    };
+    onTestFinished(() => {
+      database.transaction = transaction;
+    });
+    const attempts = new Attempts(core);
+    const asked = [0, 200, 400].map((from) => ids.slice(from, from + 200).map((id) => question(id)));
+    const answer = (asks: readonly AttemptRequest[], at: number) =>
+      attempts.answer(envelope("attempt", { asks }, `batch${at}`), core.signer.kid);
+    // A transaction holds 500 of them, so that one request is divided over two.
+    const [first, second, third] = await Promise.allSettled(asked.map(answer));
+    expect([first?.status, second?.status]).toEqual(["fulfilled", "fulfilled"]);
+    expect(third).toMatchObject({ status: "rejected", reason: { code: "store.unavailable" } });
+    const again = (await answer(asked[2] ?? [], 2)) as AttemptAnswers;
+    expect(new Set(codes(again.answers))).toEqual(new Set(["go"]));
+  });
 
   test("each is answered for itself, in order; asked again with the same bytes, each the same", async () => {
     const [a, b, zoe] = [await published("a"), await published("b", "anna"), await published("z", "zoe")];

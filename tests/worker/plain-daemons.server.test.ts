@@ -1,7 +1,7 @@
 // Daemons that announce that they know less than ours: nothing is published to them twice, nothing waits for them for
 // ever, and what they serve under Msgr's names they get so.
 import { randomUUID } from "node:crypto";
-import { channelRef, encode, type Envelope, routeOf } from "@linkspan/envelopes";
+import { channelRef, encode, type Envelope, FabricError, routeOf } from "@linkspan/envelopes";
 import { ACK, type Bus, type Delivery } from "@linkspan/fabric";
 import {
   claimLease,
@@ -12,7 +12,7 @@ import {
   updateIdentity,
 } from "@linkspan/store";
 import { recordIntent, switchConnector } from "@linkspan/worker";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
 import { until } from "../servers/until.ts";
@@ -181,6 +181,93 @@ describeWithServers(["postgres"], "a daemon that knows less", () => {
     take = answer(stranger, { status: "ok" });
     const odd = await record();
     expect(await world.settled(odd)).toBe("uncertain");
+  });
+
+  test("whose answer came while the database was away is believed all the same", async () => {
+    await announce({ knows: ["reply"] });
+    const { database } = world.core;
+    const transaction = database.transaction.bind(database);
+    const isAway = { now: false };
+    database.transaction = (work) =>
+      isAway.now
+        ? Promise.reject(new FabricError("store.unavailable", "the database is away"))
+        : transaction(work);
+    onTestFinished(() => {
+      database.transaction = transaction;
+    });
+    const refused = () => world.lines.filter((line) => line.includes("intent.unstored")).length;
+    take = async (delivery) => {
+      const { messageId = "", replyTo = "", correlationId } = delivery;
+      isAway.now = true;
+      const envelope = daemon.answer("outbound_message", messageId, { status: "ok", message_id: 9 });
+      await bus.reply(replyTo, {
+        ...encode(envelope, daemon.signer),
+        route: routeOf(envelope, 8),
+        messageId: envelope.metadata.message_id,
+        correlationId,
+      });
+    };
+    const id = await record();
+    await until(() => refused() > 0, { what: "the answer to be refused by the database" });
+    isAway.now = false;
+    expect(await world.settled(id)).toBe("sent");
+    expect(await read(id)).toMatchObject({ remote_ids: ["9"], attempt: 1 });
+  });
+
+  test("is not said to have what never left the core", async () => {
+    await announce({ knows: ["reply"] });
+    const { bus: coreBus } = world.core;
+    const request = coreBus.request.bind(coreBus);
+    let unsent = 0;
+    // As the bus answers when the broker could not be reached in time.
+    coreBus.request = (message, options) => {
+      if (message.route.service !== "telegram" || unsent > 0) return request(message, options);
+      unsent += 1;
+      return Promise.reject(new FabricError("bus.timeout", "no answer in time"));
+    };
+    onTestFinished(() => {
+      coreBus.request = request;
+    });
+    take = async (delivery) => {
+      const { messageId = "", replyTo = "", correlationId } = delivery;
+      const envelope = daemon.answer("outbound_message", messageId, { status: "ok", message_id: 9 });
+      await bus.reply(replyTo, {
+        ...encode(envelope, daemon.signer),
+        route: routeOf(envelope, 8),
+        messageId: envelope.metadata.message_id,
+        correlationId,
+      });
+    };
+    const id = await record();
+    expect(await world.settled(id)).toBe("sent");
+    expect([unsent, given(id).length]).toEqual([1, 1]);
+  });
+
+  test("is granted again what the core may have granted and never published", async () => {
+    await announce({ knows: [] });
+    const { database } = world.core;
+    const transaction = database.transaction.bind(database);
+    let lost: string | undefined;
+    // The grant is committed, and its answer is lost.
+    database.transaction = async (work) => {
+      const result = await transaction(work);
+      if (lost === undefined && result === true) {
+        const { rows } = await database.query<{ id: string }>(
+          "SELECT id FROM intents WHERE state = 'attempting' AND identity_id = $1",
+          [account],
+        );
+        lost = rows[0]?.id;
+        if (lost !== undefined) throw new FabricError("store.unavailable", "the answer did not come");
+      }
+      return result;
+    };
+    onTestFinished(() => {
+      database.transaction = transaction;
+    });
+    const id = await record();
+    await until(() => given(id).length > 0, { what: "the daemon to have it", timeoutMs: 15_000 });
+    expect(lost).toBe(id);
+    expect(given(id)).toHaveLength(1);
   });
 
   test("that signs nothing is given each intent once, too, and believed where it answers", async () => {

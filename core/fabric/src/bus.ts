@@ -151,6 +151,16 @@ export interface SubscribeOptions {
   readonly maxBytes?: number;
 }
 
+export interface PublishOptions {
+  readonly signal?: AbortSignal;
+  /** Called when the message is about to leave this process; until then nobody else can have it. */
+  readonly onWritten?: () => void;
+}
+
+export interface RequestOptions extends PublishOptions {
+  readonly timeoutMs: number;
+}
+
 export interface Subscription extends AsyncDisposable {
   readonly queue: string;
   /** Stops intake, lets what is in flight finish and settles it. */
@@ -168,7 +178,7 @@ export interface Bus extends AsyncDisposable {
    *   aborted first), `topic.malformed`, `envelope.too_large`, `envelope.schema` (a header); where the broker keeps nothing and nobody takes dead letters, the code
    *   that it died of
    */
-  publish(message: Outgoing, options?: { readonly signal?: AbortSignal }): Promise<void>;
+  publish(message: Outgoing, options?: PublishOptions): Promise<void>;
 
   /**
    * Resolves once deliveries can come; from then on it survives lost connections.
@@ -187,10 +197,7 @@ export interface Bus extends AsyncDisposable {
    *
    * @throws FabricError `bus.timeout`, `bus.unroutable`, `bus.unavailable`
    */
-  request(
-    message: Outgoing,
-    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
-  ): Promise<Delivery>;
+  request(message: Outgoing, options: RequestOptions): Promise<Delivery>;
 
   /** Sends an answer to a return address; one that is gone is not an error. @throws FabricError `topic.malformed` */
   reply(to: ReplyAddress, message: Outgoing): Promise<void>;

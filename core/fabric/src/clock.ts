@@ -1,9 +1,15 @@
+import { uptime } from "node:os";
 import { FabricError } from "@linkspan/envelopes";
 
 /** Time and random numbers as the bus needs them; both come in from outside, so that a simulation can control them. */
 export interface Clock {
   /** Monotonic milliseconds from an arbitrary start. */
   now(): number;
+  /**
+   * How long the machine has been suspended, milliseconds from an arbitrary start. `now` and every timer stand still
+   * meanwhile, and the clocks of other machines do not. Absent: it never is.
+   */
+  suspendedMs?(): number;
   /** Runs once, at least that much later and never at once. @returns cancels it */
   after(afterMs: number, run: () => void): () => void;
 }
@@ -13,6 +19,8 @@ export type Random = () => number;
 
 export const systemClock: Clock = {
   now: () => performance.now(),
+  // The system's uptime includes the time in which it was suspended; it is exact to 10 ms.
+  suspendedMs: () => uptime() * 1_000 - performance.now(),
   after(afterMs, run) {
     if (afterMs <= 0) {
       const soon = setImmediate(run);
@@ -22,6 +30,15 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer);
   },
 };
+
+/** Milliseconds that have passed for everybody, from an arbitrary start: those in which the machine was suspended, too. */
+export function passedMs(clock: Clock): number {
+  return clock.now() + suspendedMs(clock);
+}
+
+export function suspendedMs(clock: Clock): number {
+  return clock.suspendedMs?.() ?? 0;
+}
 
 /** Node fires timers beyond this at once; everything that waits looks at `now` again when it wakes. */
 const LONGEST_TIMER_MS = 2_147_483_647;

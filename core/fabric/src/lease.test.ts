@@ -35,6 +35,19 @@ class Authority {
   }
 }
 
+/** Stands still while the machine is suspended. */
+class SuspendedClock extends VirtualClock {
+  #suspendedMs = 0;
+
+  suspend(forMs: number): void {
+    this.#suspendedMs += forMs;
+  }
+
+  suspendedMs(): number {
+    return this.#suspendedMs;
+  }
+}
+
 function ended(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();
@@ -93,6 +106,36 @@ test("gives up before the authority does when renewals hang", async () => {
   expect(tenures[0]?.from).toBe(1_000);
   expect(tenures[0]?.to).toBeCloseTo(TTL_MS * 0.9);
   expect(tenures[0]?.tenure.signal.reason).toMatchObject({ code: "lease.lost" });
+  stop.abort();
+  await done;
+});
+
+test.each([
+  ["a minute: it acts no more at once, and again in the same epoch when it is renewed", 60_000, 1],
+  ["ten minutes: it is lost at the next renewal, though no timer has ended", 600_000, 2],
+])("the machine is suspended for %s", async (_what, forMs, terms) => {
+  const clock = new SuspendedClock(1);
+  const stop = new AbortController();
+  const tenures: Tenure[] = [];
+  const done = holdLease({
+    acquire: async () => ({ state: "held", epoch: 1, ttlMs: TTL_MS, stayMs: 300_000 }),
+    clock,
+    random: seededRandom(1),
+    signal: stop.signal,
+    async whileHeld(tenure) {
+      tenures.push(tenure);
+      await ended(tenure.signal);
+    },
+  });
+  await clock.run({ until: () => tenures.length === 1 });
+  const [tenure] = tenures;
+  expect([tenure?.isHeld(), clock.now()]).toEqual([true, 0]);
+  clock.suspend(forMs);
+  expect(tenure?.isHeld()).toBe(false);
+  expect(tenure?.heldUntil()).toBeLessThan(clock.now());
+  await clock.run({ until: () => tenures.at(-1)?.isHeld() === true });
+  expect(clock.now()).toBeLessThanOrEqual(TTL_MS / 3 + 1);
+  expect(tenures).toHaveLength(terms);
   stop.abort();
   await done;
 });

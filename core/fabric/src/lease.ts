@@ -2,14 +2,14 @@
  * The holder's side of an instance lease. The authority is elsewhere and numbers each tenure with an
  * epoch; the holder renews after a third of the time, and stops acting as the
  * holder before anybody else may start, counted on its own monotonic clock from before it asked,
- * whether or not an answer ever comes.
+ * whether or not an answer ever comes. Time in which the machine was suspended counts.
  *
  * A lease has two ends. After the first the holder acts no more, but a renewal in the same epoch gives it back: an
  * outage of the authority suspends holders. After the second, or when somebody else is said to hold it, it is lost.
  */
 import { FabricError } from "@linkspan/envelopes";
 import { backoffMs } from "./backoff.ts";
-import { type Clock, type Random, sleep, systemClock } from "./clock.ts";
+import { type Clock, passedMs, type Random, sleep, suspendedMs, systemClock } from "./clock.ts";
 
 export type LeaseAnswer =
   | {
@@ -46,6 +46,7 @@ export interface HoldLeaseOptions {
 }
 
 const RETRY = { minMs: 200, maxMs: 5_000 };
+const LATE = "it was not renewed in time";
 
 /**
  * Resolves when the signal is aborted or `whileHeld` ends by itself; `whileHeld` has then ended.
@@ -55,7 +56,7 @@ export async function holdLease(options: HoldLeaseOptions): Promise<void> {
   const { signal, clock = systemClock, random = Math.random } = options;
   let failures = 0;
   while (!signal.aborted) {
-    const askedAt = clock.now();
+    const askedAt = passedMs(clock);
     let answer: LeaseAnswer;
     try {
       answer = checked(await unlessAborted(options.acquire(undefined, signal), signal));
@@ -101,6 +102,7 @@ class Holding {
   readonly #epoch: number;
   readonly #over = new AbortController();
   #ttlMs: number;
+  /** Both in milliseconds as {@link passedMs} counts them. */
   #until: number;
   #stayUntil: number;
 
@@ -130,8 +132,8 @@ class Holding {
       await this.#options.whileHeld({
         epoch: this.#epoch,
         signal: this.#over.signal,
-        isHeld: () => !this.#over.signal.aborted && this.#clock.now() < this.#until,
-        heldUntil: () => this.#until,
+        isHeld: () => !this.#over.signal.aborted && passedMs(this.#clock) < this.#until,
+        heldUntil: () => this.#until - suspendedMs(this.#clock),
       });
       return !isLost(this.#over.signal.reason);
     } catch (error) {
@@ -154,7 +156,7 @@ class Holding {
   }
 
   async #renewOnce(): Promise<void> {
-    const askedAt = this.#clock.now();
+    const askedAt = passedMs(this.#clock);
     let answer: LeaseAnswer;
     try {
       answer = await this.#options.acquire(this.#epoch, this.#over.signal);
@@ -164,7 +166,8 @@ class Holding {
     if (this.#over.signal.aborted) return;
     if (answer.state === "taken") this.#lose("another process holds it");
     else if (answer.epoch !== this.#epoch) this.#lose(`it is in epoch ${answer.epoch} now`);
-    else if (this.#clock.now() < this.#stayUntil) {
+    else if (passedMs(this.#clock) >= this.#stayUntil) this.#lose(LATE);
+    else {
       this.#ttlMs = answer.ttlMs;
       this.#until = Math.max(this.#until, this.#deadline(askedAt, answer.ttlMs));
       this.#stayUntil = Math.max(this.#stayUntil, this.#stayDeadline(askedAt, answer));
@@ -174,8 +177,8 @@ class Holding {
   async #expire(): Promise<void> {
     const { signal } = this.#over;
     while (!signal.aborted) {
-      const leftMs = this.#stayUntil - this.#clock.now();
-      if (leftMs <= 0) this.#lose("it was not renewed in time");
+      const leftMs = this.#stayUntil - passedMs(this.#clock);
+      if (leftMs <= 0) this.#lose(LATE);
       else await sleep(this.#clock, leftMs, signal);
     }
   }

@@ -1,6 +1,6 @@
 /** Requests of one process that wait for their answer, the same for every driver. */
 import { FabricError } from "@linkspan/envelopes";
-import type { Bus, Delivery, Outgoing } from "./bus.ts";
+import type { Bus, Delivery, Outgoing, RequestOptions } from "./bus.ts";
 import type { Clock } from "./clock.ts";
 
 interface Waiting {
@@ -26,12 +26,8 @@ export class Requests {
   }
 
   /** `message` already carries the return address. */
-  send(
-    publish: Bus["publish"],
-    message: Outgoing,
-    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
-  ): Promise<Delivery> {
-    const { timeoutMs, signal } = options;
+  send(publish: Bus["publish"], message: Outgoing, options: RequestOptions): Promise<Delivery> {
+    const { timeoutMs, signal, ...how } = options;
     const id = message.messageId;
     if (this.#waiting.has(id)) {
       return Promise.reject(
@@ -48,7 +44,7 @@ export class Requests {
     if (signal?.aborted) abort();
     else {
       signal?.addEventListener("abort", abort, { once: true });
-      publish(message, { signal: unsent.signal }).catch(reject);
+      publish(message, { ...how, signal: unsent.signal }).catch(reject);
     }
     return promise.finally(() => {
       cancel();

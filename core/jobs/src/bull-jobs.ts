@@ -10,6 +10,7 @@ import { type Backend, LONGEST_SLEEP_SECONDS, RETRY_MS } from "./backend.ts";
 import { failureOf, nameOf, storedFailure, unavailable } from "./failures.ts";
 import type { EnqueueOptions, JobContext, JobDefinition, JobHandler, Jobs, Schedule } from "./jobs.ts";
 import type { JobsLog } from "./log.ts";
+import { Schedules } from "./schedules.ts";
 import { checked, retryOptions, schedulerId } from "./stored.ts";
 
 export interface BullOptions {
@@ -17,6 +18,7 @@ export interface BullOptions {
   readonly queue: string;
   readonly concurrency: number;
   readonly lockMs: number;
+  readonly lookMs: number;
 }
 
 interface Work {
@@ -34,10 +36,6 @@ const READY_WITHIN_MS = 10_000;
 /** How long the server may take to close our connections once no job runs here. */
 const GOODBYE_MS = 5_000;
 const LOG_ERRORS_EVERY_MS = 10_000;
-/** How often schedules are compared with the clock. */
-const LOOK_MS = 30_000;
-/** The largest assumed difference between the clocks of two processes. */
-const CLOCKS_DIFFER_MS = 60_000;
 /** Large, so that a job is not given up because processes died while they ran it. */
 const MAX_STALLS = 100;
 
@@ -47,11 +45,7 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
   readonly #queue: Queue<unknown, void, string, unknown, void, string, B, Connection>;
   readonly #handlers = new Map<string, Work>();
   readonly #closing = new AbortController();
-  /**
-   * The schedules of this process, each with a function that corrects it when its next time is too far ahead.
-   */
-  readonly #schedules = new Map<string, () => Promise<void>>();
-  #looking: NodeJS.Timeout | undefined;
+  readonly #schedules: Schedules;
   /** Runs of every handler, also of handlers that were removed. */
   readonly #running = new Set<Promise<void>>();
   #worker: Promise<Worker<unknown, void, string, B, never, Connection>> | undefined;
@@ -65,6 +59,12 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
     this.#options = options;
     this.#queue = new Queue(options.queue, { connection: backend.producer }, backend.factory);
     this.#queue.on("error", (error) => this.#report(error));
+    this.#schedules = new Schedules({
+      storage: this.#queue,
+      log: options.log,
+      lookMs: options.lookMs,
+      onError: (error) => this.#report(error),
+    });
   }
 
   /** @throws FabricError `store.unavailable` when the backend does not answer within ten seconds */
@@ -115,43 +115,11 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
         : { pattern: schedule.cron, tz: schedule.timeZone ?? "UTC" };
     const id = schedulerId(job, options.key);
     const template = { name: job.name, data, opts: retryOptions(job.attempts, job.backoff) };
-    const place = () => this.#ask(() => this.#queue.upsertJobScheduler(id, when, template));
-    if ("everyMs" in schedule) {
-      const mend = async () => {
-        if (await this.#forgetFar(id, schedule.everyMs)) await place();
-      };
-      await this.#ask(() => this.#forgetFar(id, schedule.everyMs));
-      this.#schedules.set(id, mend);
-      this.#looking ??= setInterval(() => void this.#look(), LOOK_MS).unref();
-    }
-    await place();
-  }
-
-  /**
-   * BullMQ computes each time of a schedule from the time before. A time that was computed while the clock
-   * was ahead would delay the job by as much as the clock was ahead.
-   *
-   * @returns whether it was removed
-   */
-  async #forgetFar(id: string, everyMs: number): Promise<boolean> {
-    const known = await this.#queue.getJobScheduler(id);
-    if (known?.next === undefined || known.next <= Date.now() + everyMs + CLOCKS_DIFFER_MS) return false;
-    await this.#queue.removeJobScheduler(id);
-    this.#options.log.warn({ event: "jobs.clock_went_back", schedule: id });
-    return true;
-  }
-
-  async #look(): Promise<void> {
-    for (const mend of this.#schedules.values()) {
-      if (this.#closing.signal.aborted) return;
-      await mend().catch((error: unknown) => this.#report(error));
-    }
+    await this.#ask(() => this.#schedules.make({ id, when, template }));
   }
 
   async cancelRepeat(job: { readonly name: string }, options: { readonly key?: string } = {}): Promise<void> {
-    const id = schedulerId(job, options.key);
-    this.#schedules.delete(id);
-    await this.#ask(() => this.#queue.removeJobScheduler(id));
+    await this.#ask(() => this.#schedules.end(schedulerId(job, options.key)));
   }
 
   async work<Payload>(job: JobDefinition<Payload>, handle: JobHandler<Payload>): Promise<AsyncDisposable> {
@@ -197,7 +165,7 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
 
   async #close(): Promise<void> {
     this.#closing.abort();
-    clearInterval(this.#looking);
+    this.#schedules.close();
     const worker = await this.#worker?.catch(() => undefined);
     for (const one of [worker, this.#queue]) {
       if (one === undefined) continue;

@@ -67,7 +67,8 @@ export interface Jobs extends AsyncDisposable {
   /**
    * Runs the job repeatedly: with `everyMs` at once and then at that interval, with `cron` from the next
    * match on. A call with the same key replaces schedule and payload, so each process may make it when it
-   * starts. Runs that came due while no process worked are made up for by one run.
+   * starts. Runs that came due while no process worked are made up for by one run. A process keeps its schedules in
+   * place while it runs: they are made again when the storage has lost them.
    *
    * @param options `key` distinguishes schedules of one job, default one per job
    * @throws FabricError `store.unavailable`; `internal` when the payload does not fit the schema
@@ -79,7 +80,11 @@ export interface Jobs extends AsyncDisposable {
     options?: { readonly key?: string },
   ): Promise<void>;
 
-  /** Ends a schedule; one that does not exist is not an error. @throws FabricError `store.unavailable` */
+  /**
+   * Ends a schedule; one that does not exist is not an error. Every process that made it must end it.
+   *
+   * @throws FabricError `store.unavailable`
+   */
   cancelRepeat(job: { readonly name: string }, options?: { readonly key?: string }): Promise<void>;
 
   /**

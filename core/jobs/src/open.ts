@@ -17,6 +17,8 @@ export interface JobsOptions {
    * three times this time.
    */
   readonly lockMs?: number;
+  /** How often schedules are compared with the clock and the storage, default 30 s. */
+  readonly lookMs?: number;
   /** Class of the connections to PostgreSQL, default the driver's own. */
   readonly postgresClient?: typeof pg.Client;
 }
@@ -28,8 +30,8 @@ export interface JobsOptions {
  * @throws FabricError `store.unavailable`
  */
 export async function openJobs(options: JobsOptions): Promise<Jobs> {
-  const { url, log, queue = "linkspan", concurrency = 8, lockMs = 30_000 } = options;
-  const settings: BullOptions = { log, queue, concurrency, lockMs };
+  const { url, log, queue = "linkspan", concurrency = 8, lockMs = 30_000, lookMs = 30_000 } = options;
+  const settings: BullOptions = { log, queue, concurrency, lockMs, lookMs };
   if (/^rediss?:/.test(url)) return BullJobs.open(redisBackend(url), settings);
   if (/^postgres(ql)?:/.test(url))
     return BullJobs.open(await postgresBackend(url, options.postgresClient), settings);

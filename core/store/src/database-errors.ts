@@ -1,5 +1,6 @@
 /** What an error of the database means: the row's own fault, or trouble that passes. */
 import { FabricError, isCausedByRow, isFabricError } from "@linkspan/envelopes";
+import pg from "pg";
 
 /** Unique keys over numbers that the database draws itself. */
 const GENERATED_KEYS: ReadonlySet<string> = new Set(["event_positions_pkey", "quarantine_pkey"]);
@@ -43,4 +44,18 @@ export function fromTransaction(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   const ofTheDriver = "code" in error || error.constructor === Error || error instanceof AggregateError;
   return ofTheDriver ? fromDatabase(error) : error;
+}
+
+/** The connection or the server ended: what it was doing may have been done. */
+const ENDED = /^(?:08|57P)/;
+
+/**
+ * Whether a transaction that failed with this error may be committed all the same: nobody knows when the answer to its
+ * COMMIT did not come.
+ */
+export function mayBeCommitted(error: unknown): boolean {
+  if (!isFabricError(error)) return false;
+  if (error.code !== "store.unavailable") return false;
+  const { cause } = error;
+  return !(cause instanceof pg.DatabaseError) || cause.code === undefined || ENDED.test(cause.code);
 }

@@ -1,5 +1,6 @@
 export { BoundedClient } from "./bounded-client.ts";
 export * from "./database.ts";
+export { mayBeCommitted } from "./database-errors.ts";
 export { LONG_WORK, type Limits, SHORT_WORK } from "./limits.ts";
 export * from "./migrate.ts";
 export * from "./partitions.ts";

@@ -135,7 +135,8 @@ export interface TicketExpectation {
 /**
  * Proves a ticket: minted by a key in force for tickets, not out of time, for this daemon and its key.
  *
- * @throws FabricError `ticket.missing`, `ticket.invalid`, `ticket.expired`, `ticket.wrong_audience`
+ * @throws FabricError `ticket.missing`, `ticket.invalid`, with a time when it is only too early, `ticket.expired`,
+ *   `ticket.wrong_audience`
  */
 export function openTicket(compact: string | undefined, expect: TicketExpectation): TicketClaims {
   const signed = signedOf(compact, expect);
@@ -276,12 +277,13 @@ function covers(list: readonly string[], item: string): boolean {
 
 function checkTime(claims: TicketClaims, now: Date): void {
   const seconds = now.getTime() / 1_000;
-  if (seconds + TICKET_SKEW_S < claims.nbf) throw invalid("it is not valid yet");
+  const earlyS = claims.nbf - TICKET_SKEW_S - seconds;
+  if (earlyS > 0) throw invalid("it is not valid yet", { retryAfterMs: Math.ceil(earlyS * 1_000) });
   if (seconds - TICKET_SKEW_S >= claims.exp) throw new FabricError("ticket.expired", "the ticket ran out");
 }
 
-function invalid(why: string): FabricError {
-  return new FabricError("ticket.invalid", `the ticket is refused: ${why}`);
+function invalid(why: string, options: { readonly retryAfterMs?: number } = {}): FabricError {
+  return new FabricError("ticket.invalid", `the ticket is refused: ${why}`, options);
 }
 
 function wrongAudience(why: string): FabricError {

@@ -10,8 +10,10 @@ import type {
   Delivery,
   Handler,
   Outgoing,
+  PublishOptions,
   QueueSpec,
   ReplyAddress,
+  RequestOptions,
   SubscribeOptions,
   Subscription,
 } from "../bus.ts";
@@ -126,8 +128,8 @@ export class AmqpBus implements Bus {
     return this.#declarations.declare(() => this.#consuming.connection(), queues);
   }
 
-  publish(message: Outgoing, options?: { readonly signal?: AbortSignal }): Promise<void> {
-    return this.#telemetry.send(message, (traced) => this.#publish(traced, options?.signal));
+  publish(message: Outgoing, options?: PublishOptions): Promise<void> {
+    return this.#telemetry.send(message, (traced) => this.#publish(traced, options));
   }
 
   async subscribe<P = undefined>(
@@ -166,10 +168,7 @@ export class AmqpBus implements Bus {
     return subscription;
   }
 
-  async request(
-    message: Outgoing,
-    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
-  ): Promise<Delivery> {
+  async request(message: Outgoing, options: RequestOptions): Promise<Delivery> {
     const addressed = { ...message, replyTo: this.#address };
     this.#declarations.watch();
     return this.#requests.send(
@@ -213,14 +212,14 @@ export class AmqpBus implements Bus {
     return this.#closed;
   }
 
-  #publish(message: Outgoing, signal: AbortSignal | undefined): Promise<void> {
+  #publish(message: Outgoing, options: PublishOptions | undefined): Promise<void> {
     let encoded: Encoded;
     try {
       encoded = this.#wire.encode(message);
     } catch (error) {
       return Promise.reject(error instanceof Error ? error : new Error(String(error)));
     }
-    return this.#publisher.publish(encoded, signal);
+    return this.#publisher.publish(encoded, options);
   }
 
   #link(name: LinkName, rest: Pick<LinkOptions, "setUp" | "onDown">): Link {

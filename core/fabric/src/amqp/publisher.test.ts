@@ -2,6 +2,7 @@ import { EventEmitter } from "node:events";
 import { FabricError } from "@linkspan/envelopes";
 import type { ConfirmChannel, Options } from "amqplib";
 import { expect, test } from "vitest";
+import type { PublishOptions } from "../bus.ts";
 import type { BusEvent } from "../events.ts";
 import { seededRandom, VirtualClock } from "../virtual-clock.ts";
 import { Publisher } from "./publisher.ts";
@@ -239,7 +240,7 @@ test("matches a returned message to its own publish", async () => {
 test("does not send what was called off, and says when it is flushed", async () => {
   const { attach, publish, publisher, outcomes } = bench();
   const call = new AbortController();
-  const off = publisher.publish(encoded("a1"), call.signal);
+  const off = publisher.publish(encoded("a1"), { signal: call.signal });
   publish("a2");
   call.abort();
   await expect(off).rejects.toMatchObject({ code: "bus.timeout" });
@@ -267,18 +268,36 @@ test("bounds what waits, and refuses when closed", async () => {
   expect([...outcomes.values()]).toEqual(Array(6).fill("bus.unavailable"));
 });
 
+test("tells when a message leaves, and nothing of one that never did", async () => {
+  const { attach, publisher } = bench({ maxCount: 1 });
+  const left: string[] = [];
+  const off = new AbortController();
+  const send = (id: string, options: PublishOptions = {}) =>
+    publisher.publish(encoded(id), { ...options, onWritten: () => left.push(id) });
+  const first = send("a1");
+  const second = send("a2", { signal: off.signal });
+  expect(left).toEqual([]);
+  const channel = attach();
+  expect(left).toEqual(["a1"]);
+  off.abort();
+  await expect(second).rejects.toMatchObject({ code: "bus.timeout" });
+  channel.ack(1);
+  await first;
+  expect(left).toEqual(["a1"]);
+});
+
 test("bounds the bytes of all that waits, and forgets the bytes of what was called off", async () => {
   const { attach, publisher } = bench({ maxCount: 1, maxWaitingBytes: 250 });
-  const send = (id: string, signal?: AbortSignal) => {
+  const send = (id: string, options?: PublishOptions) => {
     const content = Buffer.alloc(100);
-    return publisher.publish({ ...encoded(id), content }, signal).then(
+    return publisher.publish({ ...encoded(id), content }, options).then(
       () => "confirmed",
       (error: unknown) => (error instanceof FabricError ? error.code : String(error)),
     );
   };
   const off = new AbortController();
   const first = send("a1");
-  const second = send("a2", off.signal);
+  const second = send("a2", { signal: off.signal });
   expect(await send("a3")).toBe("bus.unavailable");
   expect(publisher.waitingBytes).toBe(200);
   off.abort();
@@ -294,7 +313,8 @@ test("a broker that takes nothing for hours keeps no more than what is still wan
   const { publisher } = bench({ maxWaiting: 10, maxWaitingBytes: 1_000_000 });
   for (let round = 0; round < 4_000; round++) {
     const off = new AbortController();
-    const publish = publisher.publish({ ...encoded(`a${round}`), content: Buffer.alloc(50_000) }, off.signal);
+    const { signal } = off;
+    const publish = publisher.publish({ ...encoded(`a${round}`), content: Buffer.alloc(50_000) }, { signal });
     off.abort();
     await expect(publish).rejects.toMatchObject({ code: "bus.timeout" });
   }

@@ -6,6 +6,7 @@
 import { FabricError } from "@linkspan/envelopes";
 import type { ConfirmChannel, Message } from "amqplib";
 import { type Backoff, backoffMs } from "../backoff.ts";
+import type { PublishOptions } from "../bus.ts";
 import { Timers } from "../clock.ts";
 import { Deque } from "../deque.ts";
 import { ConfirmWindow } from "./confirm-window.ts";
@@ -67,16 +68,13 @@ export class Publisher {
   }
 
   /** @throws FabricError (rejects) `bus.unroutable`, `bus.unavailable`, `bus.timeout` */
-  publish(encoded: Encoded, signal?: AbortSignal): Promise<void> {
+  publish(encoded: Encoded, { signal, onWritten }: PublishOptions = {}): Promise<void> {
     return new Promise((resolve, reject) => {
       const size = encoded.content.length;
       const refusal = this.#refusalOf(size);
-      if (refusal !== undefined) {
-        reject(new FabricError("bus.unavailable", refusal));
-        return;
-      }
+      if (refusal !== undefined) return reject(new FabricError("bus.unavailable", refusal));
       const lane = this.#laneTo(encoded.destination);
-      let sending = newSending(encoded, { lane, order: this.#published++, resolve, reject });
+      let sending = newSending(encoded, { lane, order: this.#published++, onWritten, resolve, reject });
       if (signal !== undefined) sending = abortable(sending, signal, this.#callOff);
       if (sending.over) return;
       this.#undecided++;
@@ -191,6 +189,7 @@ export class Publisher {
   /** @returns false when the channel is closing: it waits for the next */
   #transmit(channel: ConfirmChannel, sending: Sending): boolean {
     try {
+      sending.onWritten?.();
       this.#congested = !channel.publish(EXCHANGE, sending.key, sending.content, sending.options);
     } catch (error) {
       if (error instanceof TypeError || error instanceof RangeError) {

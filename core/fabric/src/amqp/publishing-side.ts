@@ -5,7 +5,7 @@
 import type { ChannelModel } from "amqplib";
 import { backoffMs } from "../backoff.ts";
 import type { Timers } from "../clock.ts";
-import { codeOf, openConfirmChannel } from "./channel.ts";
+import { closeChannel, codeOf, openConfirmChannel } from "./channel.ts";
 import { type Link, type LinkOptions, textOf } from "./link.ts";
 import { Publisher } from "./publisher.ts";
 import type { PublisherOptions } from "./publisher-options.ts";
@@ -26,6 +26,8 @@ export class PublishingSide {
   readonly #options: PublishingSideOptions;
   #trouble: string | undefined;
   #reopenings = 0;
+  /** The publisher has a channel. */
+  #isAttached = false;
 
   constructor(options: PublishingSideOptions) {
     this.#options = options;
@@ -35,7 +37,10 @@ export class PublishingSide {
     });
     this.link = options.link({
       setUp: (on, isCurrent) => this.#setUp(on, isCurrent),
-      onDown: () => this.publisher.detach(),
+      onDown: () => {
+        this.#isAttached = false;
+        this.publisher.detach();
+      },
     });
   }
 
@@ -58,13 +63,20 @@ export class PublishingSide {
   }
 
   async #open(connection: ChannelModel, isCurrent: () => boolean): Promise<void> {
-    const channel = await openConfirmChannel(connection, this.#options.publisher.clock);
-    if (!isCurrent()) return;
+    const { clock } = this.#options.publisher;
+    const channel = await openConfirmChannel(connection, clock);
+    // A second channel would send again everything that the first one has on the wire.
+    if (!isCurrent() || this.#isAttached) {
+      await closeChannel(channel, clock);
+      return;
+    }
     this.#trouble = undefined;
+    this.#isAttached = true;
     this.publisher.attach(channel);
   }
 
   #onChannelLost(reason: unknown): void {
+    this.#isAttached = false;
     if (codeOf(reason) === 404) {
       this.#trouble = `cannot publish: ${textOf(reason)}`;
       this.#options.onExchangeMissing(textOf(reason));
@@ -75,7 +87,8 @@ export class PublishingSide {
   #reopen(): void {
     const { timers, publisher } = this.#options;
     timers.after(backoffMs(REOPEN, Math.min(++this.#reopenings, 5), publisher.random), () => {
-      if (!this.link.isUp) return; // the connection's own recovery opens it
+      // A connection that was lost opens it itself, perhaps before this.
+      if (!this.link.isUp || this.#isAttached) return;
       this.link
         .connection()
         .then((connection) => this.#open(connection, () => this.link.isUp))

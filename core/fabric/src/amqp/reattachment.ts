@@ -18,8 +18,8 @@ export interface ReattachmentOptions {
   /** Declares again what this client has declared. */
   readonly repair: () => Promise<void>;
   readonly restore: (connection: ChannelModel) => Promise<void>;
-  /** The consumer was attached once and is not drained. */
-  readonly isLive: () => boolean;
+  /** The consumer was attached once, is not drained, and has no channel now. */
+  readonly isWanted: () => boolean;
 }
 
 const REATTACH = { minMs: 50, maxMs: 5_000 };
@@ -77,12 +77,12 @@ export class Reattachment {
   }
 
   async #repairAndRestore(connection: ChannelModel, generation: number): Promise<void> {
-    const { repair, restore, isLive, listener, queue } = this.#options;
+    const { repair, restore, isWanted, listener, queue } = this.#options;
     if (this.#trouble !== undefined) {
       await repair().catch((error: unknown) => {
         listener?.({ event: "bus.fault", queue, reason: `cannot declare: ${textOf(error)}` });
       });
     }
-    if (generation === this.#generation && isLive()) await restore(connection);
+    if (generation === this.#generation && isWanted()) await restore(connection);
   }
 }

@@ -11,6 +11,7 @@ export interface Sending extends Omit<Encoded, "content"> {
   /** Rises with every publish. */
   readonly order: number;
   readonly lane: Lane<Sending>;
+  readonly onWritten: (() => void) | undefined;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
   sentAt: number;
@@ -25,7 +26,7 @@ const NOTHING = Buffer.alloc(0);
 
 export function newSending(
   { key, content, options, destination }: Encoded,
-  place: Pick<Sending, "lane" | "order" | "resolve" | "reject">,
+  place: Pick<Sending, "lane" | "order" | "onWritten" | "resolve" | "reject">,
 ): Sending {
   const rest = { sentAt: 0, returned: false, over: false };
   return { key, content, size: content.length, options, destination, ...place, ...rest };

@@ -67,7 +67,7 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
       connection: options.connection,
       repair: options.repair,
       restore: (connection) => this.restore(connection),
-      isLive: () => this.#live,
+      isWanted: () => this.#live && this.#channel === undefined,
     });
     this.#intake = new Intake<P>({
       ...intake,
@@ -122,9 +122,14 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
       });
       const consuming = channel.consume(name, (message) => this.#received(channel, message));
       await within(clock, CONSUME_MS, "consuming", consuming);
-      if (isStale() || this.#channel !== channel) return;
-      this.#reattachment.succeeded();
-      this.#live = true;
+      const isOver = isStale();
+      if (!isOver) this.#live = true;
+      if (!isOver && this.#channel === channel) this.#reattachment.succeeded();
+      else {
+        // Left open, it would stay the queue's only active consumer.
+        await closeChannel(channel, clock);
+        if (!isOver) this.#reattach(fault);
+      }
     } catch (error) {
       if (this.#channel === channel) this.detach();
       if (fault === undefined) await closeChannel(channel, clock);
@@ -282,8 +287,9 @@ export class AmqpSubscription<P> implements Subscription, Outlet<P> {
     });
   }
 
+  /** Unless it was attached in the meantime, to a new connection. */
   #reattach(reason: unknown): void {
-    if (this.#draining === undefined) this.#reattachment.begin(reason);
+    if (this.#draining === undefined && this.#channel === undefined) this.#reattachment.begin(reason);
   }
 }
 

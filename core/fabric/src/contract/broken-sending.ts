@@ -36,6 +36,15 @@ export const BROKEN_SENDING: BrokenDrivers = {
     ...publishing((good, message) => good.publish({ ...message, mandatory: false })),
     fails: ["gives a publish up when its signal says so"],
   },
+  "tells of every message that it left": {
+    bus: (good) => ({
+      publish(message, options) {
+        options?.onWritten?.();
+        return good.publish(message, options);
+      },
+    }),
+    fails: ["tells when a message leaves, and nothing of one that is refused or called off"],
+  },
   "drops headers": {
     ...publishing((good, { route, body, messageId }) => good.publish({ route, body, messageId })),
     fails: ["carries bytes and headers unchanged", "drops what is older than its time to live"],

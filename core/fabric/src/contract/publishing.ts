@@ -90,6 +90,22 @@ export const PUBLISHING: Record<string, BusCase> = {
     }
   },
 
+  "tells when a message leaves, and nothing of one that is refused or called off": async (harness) => {
+    const bus = await harness.connect("irc");
+    await bus.declare([QUEUE]);
+    await bus.subscribe(QUEUE, recorder());
+    const left: string[] = [];
+    const how = (id: string) => ({ onWritten: () => void left.push(id) });
+    await bus.publish(message("a"), how("a"));
+    const called = { ...how("b"), signal: AbortSignal.abort() };
+    expect(await outcome(bus.publish(message("b"), called))).toBe("bus.timeout");
+    const route = { ...message("").route, service: "nobody" };
+    const asked = bus.request(message("c", { route }), { ...how("c"), timeoutMs: 5_000 });
+    expect(await outcome(asked)).toBe("bus.unroutable");
+    expect(await outcome(bus.publish(message("d", { kid: "a\0b" }), how("d")))).toBe("envelope.schema");
+    expect(left).toEqual(["a", "c"]);
+  },
+
   "gives a publish up when its signal says so": async (harness) => {
     const bus = await harness.connect("irc");
     await bus.declare([QUEUE]);

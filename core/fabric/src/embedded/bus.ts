@@ -6,8 +6,10 @@ import type {
   Delivery,
   Handler,
   Outgoing,
+  PublishOptions,
   QueueSpec,
   ReplyAddress,
+  RequestOptions,
   SubscribeOptions,
   Subscription,
 } from "../bus.ts";
@@ -28,6 +30,7 @@ interface Sending extends Publication {
   readonly message: Outgoing;
   /** Of an answer: the one client that it goes to. */
   readonly to: ReplyAddress | undefined;
+  readonly onWritten: (() => void) | undefined;
   arrivesAt: number;
 }
 
@@ -64,8 +67,8 @@ export class EmbeddedBus implements Bus {
     this.#broker.declare(queues);
   }
 
-  publish(message: Outgoing, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
-    return this.#telemetry.send(message, (traced) => this.#send(traced, undefined, options.signal));
+  publish(message: Outgoing, options: PublishOptions = {}): Promise<void> {
+    return this.#telemetry.send(message, (traced) => this.#send(traced, undefined, options));
   }
 
   async subscribe<P = undefined>(
@@ -91,16 +94,13 @@ export class EmbeddedBus implements Bus {
     return subscription;
   }
 
-  request(
-    message: Outgoing,
-    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
-  ): Promise<Delivery> {
+  request(message: Outgoing, options: RequestOptions): Promise<Delivery> {
     const addressed = { ...message, replyTo: this.#address };
     return this.#requests.send((outgoing, how) => this.publish(outgoing, how), addressed, options);
   }
 
   async reply(to: ReplyAddress, message: Outgoing): Promise<void> {
-    await this.#send({ ...message, mandatory: false }, checkedAddress(to), undefined);
+    await this.#send({ ...message, mandatory: false }, checkedAddress(to), {});
   }
 
   health(): BusHealth {
@@ -141,7 +141,11 @@ export class EmbeddedBus implements Bus {
     if (this.#state === "up") this.#requests.answered(delivery);
   }
 
-  #send(message: Outgoing, to: ReplyAddress | undefined, signal: AbortSignal | undefined): Promise<void> {
+  #send(
+    message: Outgoing,
+    to: ReplyAddress | undefined,
+    { signal, onWritten }: PublishOptions,
+  ): Promise<void> {
     if (this.#state === "closed") return Promise.reject(closed());
     const size = message.body.length;
     if (this.#unconfirmed.size > 0 && this.#unconfirmedBytes + size > this.#broker.maxUnconfirmedBytes) {
@@ -160,6 +164,7 @@ export class EmbeddedBus implements Bus {
       const sending: Sending = {
         message,
         to,
+        onWritten,
         arrivesAt: 0,
         resolve: () => {
           if (settle()) resolve();
@@ -203,7 +208,10 @@ export class EmbeddedBus implements Bus {
       const next = this.#wire.peek();
       if (next === undefined || next.arrivesAt > now) break;
       this.#wire.shift();
-      if (this.#unconfirmed.has(next)) this.#deliver(next);
+      if (this.#unconfirmed.has(next)) {
+        next.onWritten?.();
+        this.#deliver(next);
+      }
       this.#maybeDrop();
     }
     this.#carry();

@@ -45,7 +45,7 @@ export const timing: Readonly<Record<string, Case>> = {
     // One schedule: one or two runs at once, then one in 200 ms, also when some come late. Three would take 0.7 s.
     expect((runs[9] ?? 0) - began).toBeGreaterThan(7 * 200);
 
-    await jobs.cancelRepeat(note);
+    for (const who of [jobs, again]) await who.cancelRepeat(note);
     const marks: number[] = [];
     await jobs.work(other, async () => void marks.push(runs.length));
     await jobs.enqueue(other, {}, { delayMs: 300 });

@@ -11,15 +11,20 @@ const STANDING =
   "id, ordinal, workspace_id, user_id, identity_id, service, action, conversation, trace_id, state, code, detail, " +
   "attempt, part, parts, remote_ids, ask_id, ask_epoch, go_until, created_at, updated_at, expires_at";
 
+export interface LockedIntent extends StandingIntent {
+  /** When the transaction began, by the database's clock: its times are compared with this one, not with a process's. */
+  readonly locked_at: Date;
+}
+
 /**
  * Takes the row locks in the order of the ids, so that two who lock several never wait for each other. Unknown ids are
  * left out.
  */
-export async function lockIntents(on: Queryable, ids: readonly string[]): Promise<StandingIntent[]> {
+export async function lockIntents(on: Queryable, ids: readonly string[]): Promise<LockedIntent[]> {
   if (ids.length === 0) return [];
-  const { rows } = await execute<StandingIntent>(
+  const { rows } = await execute<LockedIntent & Record<string, unknown>>(
     on,
-    `SELECT ${STANDING} FROM intents WHERE id = ANY ($1::text[]) ORDER BY id FOR UPDATE`,
+    `SELECT ${STANDING}, now() AS locked_at FROM intents WHERE id = ANY ($1::text[]) ORDER BY id FOR UPDATE`,
     [[...new Set(ids)]],
     "intents.lock",
   );

@@ -58,10 +58,10 @@ export async function enqueue(on: Queryable, rows: readonly OutboxRow[]): Promis
   );
 }
 
-/** An intent that must wait: its lane is due again at that time. */
+/** An intent that must wait: its lane is due again after so long, by the database's clock. */
 export interface Postponed {
   readonly intentId: string;
-  readonly dueAt: Date;
+  readonly waitMs: number;
 }
 
 /**
@@ -84,9 +84,9 @@ export function dequeue(on: Queryable, intentIds: readonly string[]): Promise<vo
   return settleLanes(on, { ended: intentIds, postponed: [] });
 }
 
-/** Not now: the lanes whose heads these are wait until `dueAt`. */
-export function postpone(on: Queryable, intentIds: readonly string[], dueAt: Date): Promise<void> {
-  return settleLanes(on, { ended: [], postponed: intentIds.map((intentId) => ({ intentId, dueAt })) });
+/** Not now: the lanes whose heads these are wait for so long. */
+export function postpone(on: Queryable, intentIds: readonly string[], waitMs: number): Promise<void> {
+  return settleLanes(on, { ended: [], postponed: intentIds.map((intentId) => ({ intentId, waitMs })) });
 }
 
 /**
@@ -135,8 +135,9 @@ async function putOff(on: Queryable, postponed: readonly Postponed[]): Promise<v
   await execute(
     on,
     `WITH ended AS (
-       UPDATE lanes l SET due_at = given.due_at, published_at = NULL, published_epoch = NULL
-         FROM unnest($1::text[], $2::timestamptz[]) AS given (intent_id, due_at) JOIN outbox o USING (intent_id)
+       UPDATE lanes l SET due_at = now() + make_interval(secs => given.wait_ms / 1000),
+              published_at = NULL, published_epoch = NULL
+         FROM unnest($1::text[], $2::float8[]) AS given (intent_id, wait_ms) JOIN outbox o USING (intent_id)
         WHERE l.identity_id = o.identity_id AND l.lane = o.lane
           AND l.intent_id = o.intent_id AND NOT l.parked
        RETURNING l.identity_id
@@ -144,7 +145,7 @@ async function putOff(on: Queryable, postponed: readonly Postponed[]): Promise<v
        SELECT identity_id, count(*) AS places FROM ended GROUP BY identity_id
      ), ${CHOSEN}
      ${UNPARK}`,
-    [postponed.map(({ intentId }) => intentId), postponed.map(({ dueAt }) => dueAt)],
+    [postponed.map(({ intentId }) => intentId), postponed.map(({ waitMs }) => waitMs)],
     "outbox.postpone",
   );
 }

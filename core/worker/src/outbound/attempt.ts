@@ -19,6 +19,7 @@ import {
   identitiesById,
   type Identity,
   type Lease,
+  type LockedIntent,
   lockIntents,
   type Queryable,
   type StandingIntent,
@@ -33,6 +34,16 @@ import { Moves } from "./transition.ts";
 
 /** How long a daemon may touch the platform after asking. */
 export const WINDOW_MS = 15_000;
+
+/** Whether its time has run out. */
+export function isOver({ expires_at, locked_at }: LockedIntent): boolean {
+  return expires_at !== null && expires_at <= locked_at;
+}
+
+/** When a part that is granted now may not be said any more. */
+export function windowEnd({ locked_at }: LockedIntent): Date {
+  return new Date(locked_at.getTime() + WINDOW_MS);
+}
 
 /** One part that may be said or not. */
 export interface Question {
@@ -55,7 +66,7 @@ export function decideAll(
     const facts = await factsOf(on, questions);
     const moves = new Moves(core, after);
     const verdicts = new Map(
-      questions.map((question) => [question, decide(core, moves, facts, question)] as const),
+      questions.map((question) => [question, decide(moves, facts, question)] as const),
     );
     await moves.write(on);
     return verdicts;
@@ -66,7 +77,7 @@ interface Facts {
   /** By `<service> <instance>`. */
   readonly leases: ReadonlyMap<string, Lease>;
   /** Locked rows, as they are after the decisions so far. */
-  readonly intents: Map<string, StandingIntent>;
+  readonly intents: Map<string, LockedIntent>;
   readonly identities: ReadonlyMap<string, Identity>;
   readonly enabled: ConnectorSwitch;
 }
@@ -93,7 +104,7 @@ export function keyOf({ service, instance }: Pick<Lease, "service" | "instance">
   return `${service} ${instance}`;
 }
 
-function decide(core: Core, moves: Moves, facts: Facts, question: Question): Verdict {
+function decide(moves: Moves, facts: Facts, question: Question): Verdict {
   const { speaker, workspaceId, ask } = question;
   const notHeld = objectionToLease("request", speaker, facts.leases.get(keyOf(speaker)));
   if (notHeld !== undefined) return notHeld;
@@ -106,7 +117,7 @@ function decide(core: Core, moves: Moves, facts: Facts, question: Question): Ver
     objectionToIdentity("outcome", speaker, workspaceId, identity) ??
     settled(intent, ask) ??
     unreported(intent, question) ??
-    decideNow(core, moves, facts, intent, identity, question)
+    decideNow(moves, facts, intent, identity, question)
   );
 }
 
@@ -132,14 +143,13 @@ function unreported(intent: StandingIntent, { id, ask }: Question): AttemptReply
 }
 
 function decideNow(
-  core: Core,
   moves: Moves,
   facts: Facts,
-  intent: StandingIntent,
+  intent: LockedIntent,
   identity: Identity | undefined,
   { id, ask, issuer, speaker }: Question,
 ): AttemptReply {
-  const keep = (moved: StandingIntent | undefined) => {
+  const keep = (moved: LockedIntent | undefined) => {
     if (moved !== undefined) facts.intents.set(intent.id, moved);
     return moved;
   };
@@ -149,8 +159,7 @@ function decideNow(
     keep(moves.move(unsaid, "gate", { to, actor: "core", code, detail }));
     return { decision: "stop", code };
   };
-  if (intent.expires_at !== null && intent.expires_at <= core.now())
-    return refuse("expired", "envelope.expired");
+  if (isOver(intent)) return refuse("expired", "envelope.expired");
   const objection = objectionBy(intent, identity, facts.enabled);
   if (objection !== undefined) return refuse("denied", objection.code, objection.reason);
   const granted = moves.move(intent, "grant", {
@@ -161,7 +170,7 @@ function decideNow(
       parts: ask.parts,
       askId: id,
       askEpoch: speaker.epoch ?? null,
-      goUntil: new Date(core.now().getTime() + WINDOW_MS),
+      goUntil: windowEnd(intent),
     },
     audit: { part: ask.part, parts: ask.parts },
   });

@@ -14,6 +14,7 @@ import {
   FabricError,
   isFabricError,
 } from "@linkspan/envelopes";
+import { mayBeCommitted } from "@linkspan/store";
 import { type Speaker, speakerOf } from "../authority.ts";
 import type { Core } from "../core.ts";
 import { GroupCommit } from "../inbound/group-commit.ts";
@@ -39,7 +40,8 @@ export class Attempts {
 
   /**
    * In a request with many questions, a question that fails has its own error; an error that concerns all of them
-   * fails the request.
+   * fails the request. So does one after which nobody knows whether its part was granted: only the same bytes, asked
+   * again, are granted it again.
    *
    * @throws FabricError `lease.lost`, `envelope.wrong_issuer`, `store.unavailable`, `request.rate_limited`;
    *   `request.not_found` for a single one
@@ -63,6 +65,8 @@ export class Attempts {
     // Each question has its own name, so that a part that is asked for twice is granted once.
     const questions = payload.asks.map((ask, at) => question(ask, `${message_id}.${at}`));
     const outcomes = await this.#decideEach(speaker, questions);
+    const unknown = outcomes.find((one) => one.status === "rejected" && mayBeCommitted(one.reason));
+    if (unknown?.status === "rejected") throw unknown.reason;
     const answers = outcomes.map((one) => (one.status === "fulfilled" ? one.value : toError(one.reason)));
     const [first] = answers;
     if (isFabricError(first) && answers.every((one) => isFabricError(one) && SHARED.has(one.code)))

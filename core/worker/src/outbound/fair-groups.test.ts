@@ -2,7 +2,8 @@ import { FabricError } from "@linkspan/envelopes";
 import type { LockMode } from "@linkspan/store";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type Answer, FairGroups, type GroupLimits, type Grouped } from "./fair-groups.ts";
+import { type Answer, FairGroups, type Grouped } from "./fair-groups.ts";
+import type { GroupLimits } from "./group-limits.ts";
 
 const member = (id: string, over: Partial<Grouped> = {}): Grouped => ({
   id,
@@ -78,6 +79,30 @@ test("a group that fails is halved until what cannot be stored is alone, in orde
   const outcomes = await Promise.allSettled(ids.map((id) => all.add(member(id))));
   expect(outcomes.flatMap(({ status }, at) => (status === "rejected" ? [ids[at]] : []))).toEqual(["5"]);
   expect(stored).toEqual(ids.filter((id) => id !== "5"));
+});
+
+test("what fails while the database is away takes along what waits behind it in its lane, and nothing else", async () => {
+  const stored: string[] = [];
+  let failures = 0;
+  const { all, close } = recorder((ids) => {
+    // It is back when the first one of the lane has been refused.
+    if (ids[0] === "a1" && ++failures <= 3) throw new FabricError("store.unavailable", "away");
+    stored.push(...ids);
+    return done(ids);
+  });
+  const inLane = (id: string) => all.add(member(id, { lane: id.slice(0, 1) }));
+  const open = close();
+  const asked = ["a1", "a2", "b1", "b2"].map(inLane);
+  await Promise.resolve();
+  await Promise.resolve();
+  asked.push(...["a3", "b3"].map(inLane));
+  open();
+  const outcomes = await Promise.allSettled(asked);
+  const refused = outcomes.flatMap((one) => (one.status === "rejected" ? [one.reason as unknown] : []));
+  expect(refused).toEqual(Array(3).fill(expect.objectContaining({ code: "store.unavailable" })));
+  expect(stored).toEqual(["b1", "b2", "b3"]);
+  expect(await Promise.all(["a1", "a2", "a3"].map(inLane))).toHaveLength(3);
+  expect(stored.slice(3)).toEqual(["a1", "a2", "a3"]);
 });
 
 test("while the database is away a group is not tried for long, however many are in it", async () => {

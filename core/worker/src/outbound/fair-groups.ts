@@ -9,10 +9,13 @@
  *                 ├→ busy: its lane is held by somebody → apart: tried again soon, with others that are apart; what
  *                 │  comes later for the lane goes behind it. A lane that is held for long is waited for, alone
  *                 └→ the group failed → its halves are tried, so that only what cannot be stored fails
+ *
+ * A member that fails because the database is away takes along those of its lane that wait behind it: stored now, they
+ * would be in front of it when it is asked for again.
  */
-import { setTimeout as pauseMs } from "node:timers/promises";
 import { FabricError, isFabricError } from "@linkspan/envelopes";
 import type { LockMode } from "@linkspan/store";
+import { GROUP_LIMITS, type GroupClock, type GroupLimits, REAL_CLOCK } from "./group-limits.ts";
 
 export interface Grouped {
   /** Two members of one id are never in one group. */
@@ -30,25 +33,6 @@ export type Answer<R> = { readonly done: R } | { readonly error: unknown } | { r
 /** Commits all members, each with its answer in the same order, or rejects and stores nothing. */
 export type CommitGroup<T, R> = (members: readonly T[], mode: LockMode) => Promise<readonly Answer<R>[]>;
 
-export interface GroupLimits {
-  readonly members: number;
-  readonly bytes: number;
-  /** Members that wait, of all workspaces; more are refused. */
-  readonly waiting: number;
-  /** A lane that was held for so long is waited for, milliseconds. */
-  readonly patienceMs: number;
-  /** A group that failed is taken apart for so long; then all of it fails. */
-  readonly takingApartMs: number;
-}
-
-export const GROUP_LIMITS: GroupLimits = {
-  members: 200,
-  bytes: 4 * 1_048_576,
-  waiting: 20_000,
-  patienceMs: 300,
-  takingApartMs: 3_000,
-};
-
 interface Waiting<T, R> {
   readonly member: T;
   readonly resolve: (result: R) => void;
@@ -61,14 +45,6 @@ interface Apart<T, R> {
   members: Waiting<T, R>[];
   isWaitedFor: boolean;
 }
-
-export interface GroupClock {
-  /** Never goes back. */
-  readonly nowMs: () => number;
-  readonly pause: (ms: number) => Promise<unknown>;
-}
-
-const REAL_CLOCK: GroupClock = { nowMs: () => performance.now(), pause: (ms) => pauseMs(ms) };
 
 /** Between two tries of lanes that are held. */
 const AGAIN_MS = 5;
@@ -83,7 +59,10 @@ export class FairGroups<T extends Grouped, R> {
   readonly #apart = new Map<string, Apart<T, R>>();
   #isTryingAgain = false;
   #isWaitingForLane = false;
-  #count = 0;
+  /** In the order of asking. */
+  readonly #unanswered = new Set<Waiting<T, R>>();
+  /** With a member that failed before them. */
+  readonly #rejected = new WeakSet<Waiting<T, R>>();
   #running = false;
 
   constructor(commit: CommitGroup<T, R>, limits: Partial<GroupLimits> = {}, clock = REAL_CLOCK) {
@@ -94,20 +73,18 @@ export class FairGroups<T extends Grouped, R> {
 
   /** @throws its own error; `request.rate_limited` when too many wait */
   add(member: T): Promise<R> {
-    if (this.#count >= this.#limits.waiting)
+    if (this.#unanswered.size >= this.#limits.waiting)
       throw new FabricError("request.rate_limited", "too many intents at once", { retryAfterMs: 1_000 });
-    this.#count += 1;
-    return new Promise<R>((resolve, reject) => {
-      const waiting = { member, resolve, reject };
-      const apart = this.#apart.get(member.lane);
-      if (apart !== undefined) apart.members.push(waiting);
-      else {
-        const queue = this.#waiting.get(member.workspaceId);
-        if (queue === undefined) this.#waiting.set(member.workspaceId, [waiting]);
-        else queue.push(waiting);
-      }
-      if (!this.#running) void this.#run();
-    }).finally(() => (this.#count -= 1));
+    const { promise, resolve, reject } = Promise.withResolvers<R>();
+    const waiting = { member, resolve, reject };
+    this.#unanswered.add(waiting);
+    const apart = this.#apart.get(member.lane);
+    const queue = this.#waiting.get(member.workspaceId);
+    if (apart !== undefined) apart.members.push(waiting);
+    else if (queue === undefined) this.#waiting.set(member.workspaceId, [waiting]);
+    else queue.push(waiting);
+    if (!this.#running) void this.#run();
+    return promise.finally(() => this.#unanswered.delete(waiting));
   }
 
   async #run(): Promise<void> {
@@ -180,12 +157,30 @@ export class FairGroups<T extends Grouped, R> {
         this.#clock.nowMs() > untilMs && !(isFabricError(error) && error.code === "store.rejected");
       if (group.length === 1 || isOver) {
         for (const { reject } of group) reject(error);
+        if (isFabricError(error) && error.code === "store.unavailable") this.#rejectBehind(group, error);
         return;
       }
       const half = Math.ceil(group.length / 2);
       await this.#together(group.slice(0, half), mode, busy, untilMs);
-      await this.#together(group.slice(half), mode, busy, untilMs);
+      const rest = group.slice(half).filter((one) => !this.#rejected.has(one));
+      await this.#together(rest, mode, busy, untilMs);
     }
+  }
+
+  #rejectBehind(failed: readonly Waiting<T, R>[], error: unknown): void {
+    const lanes = new Set(failed.map(({ member }) => member.lane));
+    for (const one of this.#unanswered) {
+      if (!lanes.has(one.member.lane)) continue;
+      one.reject(error);
+      this.#rejected.add(one);
+    }
+    for (const [workspace, queue] of this.#waiting) {
+      const rest = queue.filter((one) => !this.#rejected.has(one));
+      if (rest.length > 0) this.#waiting.set(workspace, rest);
+      else this.#waiting.delete(workspace);
+    }
+    for (const apart of this.#apart.values())
+      apart.members = apart.members.filter((one) => !this.#rejected.has(one));
   }
 
   #answer(

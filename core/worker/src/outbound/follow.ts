@@ -64,14 +64,15 @@ export async function followReports(
 ): Promise<void> {
   if (reports.length === 0) return;
   const ids = reports.map(({ status, deferred }) => (status ?? deferred).intent_id);
-  const intents = new Map((await lockIntents(on, ids)).map((intent) => [intent.id, intent]));
+  const locked: readonly StandingIntent[] = await lockIntents(on, ids);
+  const intents = new Map(locked.map((intent) => [intent.id, intent]));
   const moves = new Moves(core, after);
   for (const report of reports) {
     const intent = intents.get((report.status ?? report.deferred).intent_id);
     if (intent === undefined || !isOf(intent, report)) continue;
     const moved =
       report.status === undefined
-        ? defer(core, moves, intent, report, report.deferred)
+        ? defer(moves, intent, report, report.deferred)
         : follow(moves, intent, report, report.status);
     if (moved !== undefined) intents.set(intent.id, moved);
   }
@@ -144,7 +145,6 @@ function withId(intent: StandingIntent, status: DeliveryStatus): string[] {
 
 /** The daemon did not say it: the lane waits as long as it asks for. */
 function defer(
-  core: Core,
   moves: Moves,
   intent: StandingIntent,
   { issuer, epoch, occurredAt }: Report,
@@ -153,7 +153,7 @@ function defer(
   if (intent.attempt !== deferred.attempt) return undefined;
   // A granted part is in doubt to everyone but the holder that was granted it and says it did not write.
   if (inDoubt(intent) && Number(intent.ask_epoch) !== epoch) return undefined;
-  // Both times are the daemon's, so that its clock does not matter.
+  // Both times are the daemon's, and the database adds the difference to its own: nobody else's clock matters.
   const askedMs = Date.parse(deferred.until) - Date.parse(occurredAt);
   const waitMs = Math.max(askedMs, leastWaitMs(deferred.attempt));
   const queued = moves.move(intent, "deferral", {
@@ -163,7 +163,7 @@ function defer(
     row: { askId: null },
     audit: { attempt: deferred.attempt, wait_ms: waitMs },
   });
-  if (queued !== undefined) moves.postpone(intent.id, new Date(core.now().getTime() + waitMs));
+  if (queued !== undefined) moves.postpone(intent.id, waitMs);
   return queued;
 }
 

@@ -8,6 +8,7 @@
  *
  * Only what no queue took is published again: nobody can have said it.
  */
+import { setTimeout as pause } from "node:timers/promises";
 import {
   decode,
   FabricError,
@@ -18,13 +19,20 @@ import {
   PRIMARY,
 } from "@linkspan/envelopes";
 import type { Delivery, Outgoing } from "@linkspan/fabric";
-import { type IntentState, lockIntent, postpone, type Turn } from "@linkspan/store";
+import {
+  type IntentState,
+  lockIntent,
+  lockIntents,
+  mayBeCommitted,
+  postpone,
+  type Turn,
+} from "@linkspan/store";
 import { committed } from "../after-commit.ts";
 import { isUnsigned } from "../authority.ts";
 import type { Core } from "../core.ts";
 import { objectionTo } from "../policy/decide.ts";
 import { CORE, outgoingLater } from "../send.ts";
-import { WINDOW_MS } from "./attempt.ts";
+import { isOver, windowEnd } from "./attempt.ts";
 import { InFlight } from "./in-flight.ts";
 import type { Knowledge } from "./knowledge.ts";
 import { draftOf } from "./publishable.ts";
@@ -33,6 +41,9 @@ import { transition } from "./transition.ts";
 /** Less than a published intent is left alone for. */
 const ANSWER_MS = 20_000;
 const UNROUTABLE_PAUSE_MS = 1_000;
+/** How long something that only this process knows is tried to be stored. */
+const STORE_WITHIN_MS = 600_000;
+const LONGEST_PAUSE_MS = 2_000;
 /** Intents that wait for their answer; beyond that, an answer is not waited for. */
 const MAX_WAITING = 1_000;
 const MAX_WAITING_BYTES = 16 * 1_048_576;
@@ -54,10 +65,15 @@ const UNREPORTED: End = {
 
 export class Handover {
   readonly #core: Core;
+  readonly #stop: AbortSignal;
   readonly #waiting = new InFlight(MAX_WAITING, MAX_WAITING_BYTES);
+  /** What daemons answered and is not stored yet, by intent: nobody else knows it. */
+  readonly #answered = new Map<string, End>();
 
-  constructor(core: Core) {
+  /** @param stop ends what is tried again and again */
+  constructor(core: Core, stop: AbortSignal) {
     this.#core = core;
+    this.#stop = stop;
   }
 
   /** Settles when no answer is waited for. */
@@ -71,20 +87,22 @@ export class Handover {
    * @throws FabricError when it cannot be published; then nothing was granted, or it stays granted and ends `uncertain`
    */
   async give(turn: Turn, knowledge: Knowledge): Promise<void> {
-    // Somebody was granted it before, and nothing was heard since.
-    if (turn.intent.state !== "queued") return this.#end(turn, UNREPORTED);
+    // Somebody was granted it before, and nothing was heard since; or its answer could not be stored.
+    if (turn.intent.state !== "queued")
+      return this.#end(turn, this.#answered.get(turn.intent.id) ?? UNREPORTED);
     const isAnswered = !knowledge.deliveryStatus && knowledge.reply && this.#waiting.hasRoom;
     const message = await this.#message(turn, knowledge, isAnswered);
-    if (!knowledge.attempt && !(await this.#grant(turn))) return;
+    if (!knowledge.attempt && !(await this.#granted(turn))) return;
     if (isAnswered) {
       // It does not hold up the pump: daemons may take long to answer, and many may be slow at once.
       this.#waiting.add(turn.bytes, this.#ask(turn, message));
       return;
     }
+    let isWritten = false;
     try {
-      await this.#core.bus.publish(message);
+      await this.#core.bus.publish(message, { onWritten: () => (isWritten = true) });
     } catch (error) {
-      await this.#notTaken(turn, error);
+      await this.#notTaken(turn, error, isWritten);
       return;
     }
     if (!knowledge.attempt && !knowledge.deliveryStatus) await this.#end(turn, UNREPORTED);
@@ -99,13 +117,27 @@ export class Handover {
     return outgoingLater(this.#core, { ...draft, metadata: { ...draft.metadata, reply_to: replyTo } });
   }
 
+  /** @throws FabricError of the grant; if it may be stored all the same, it is taken back: nothing was published */
+  async #granted(turn: Turn): Promise<boolean> {
+    try {
+      return await this.#grant(turn);
+    } catch (error) {
+      if (mayBeCommitted(error))
+        this.#waiting.add(
+          0,
+          this.#untilStored(turn, () => this.#back(turn, "store.unavailable")),
+        );
+      throw error;
+    }
+  }
+
   /** What `attempt` checks, for a daemon that does not ask. */
   #grant({ intent, epoch, instance }: Turn): Promise<boolean> {
     const core = this.#core;
     return committed(core, async (on, after) => {
-      const locked = await lockIntent(on, intent.id);
+      const [locked] = await lockIntents(on, [intent.id]);
       if (locked?.state !== "queued" || locked.attempt !== intent.attempt) return false;
-      if (locked.expires_at !== null && locked.expires_at <= core.now()) {
+      if (isOver(locked)) {
         const step = { to: "expired", actor: CORE, code: "envelope.expired" } as const;
         await transition(core, on, after, locked, "gate", step);
         return false;
@@ -123,7 +155,7 @@ export class Handover {
           part: locked.part,
           askId: locked.id,
           askEpoch: epoch,
-          goUntil: new Date(core.now().getTime() + WINDOW_MS),
+          goUntil: windowEnd(locked),
         },
         audit: { part: locked.part, for: `daemon:${locked.service}:${instance}` },
       });
@@ -131,24 +163,44 @@ export class Handover {
     });
   }
 
-  /** Never rejects: what fails here is looked at again when it is overdue, and is not published then. */
+  /** Never rejects: what cannot be stored is looked at again when it is overdue, and is not published then. */
   async #ask(turn: Turn, message: Outgoing): Promise<void> {
+    const { id } = turn.intent;
+    let isWritten = false;
     try {
-      const answer = await this.#core.bus.request(message, { timeoutMs: ANSWER_MS });
-      await this.#end(turn, endOf(this.#core, turn, message.route.action, answer));
-    } catch (error) {
-      await this.#notTaken(turn, error).catch((failure: unknown) => {
-        const { log } = this.#core;
-        log.warn({ event: "intent.unanswered", intent_id: turn.intent.id, err: failure }, "overdue later");
+      const answer = await this.#core.bus.request(message, {
+        timeoutMs: ANSWER_MS,
+        onWritten: () => (isWritten = true),
       });
+      this.#answered.set(id, endOf(this.#core, turn, message.route.action, answer));
+    } catch (error) {
+      await this.#untilStored(turn, () => this.#notTaken(turn, error, isWritten));
+      return;
+    }
+    await this.#untilStored(turn, () => this.#end(turn, this.#answered.get(id) ?? UNREPORTED));
+    this.#answered.delete(id);
+  }
+
+  /** Never rejects. The database may be away for a while, and an answer comes only once. */
+  async #untilStored({ intent }: Turn, store: () => Promise<void>): Promise<void> {
+    const startedMs = performance.now();
+    for (let failures = 1; performance.now() - startedMs < STORE_WITHIN_MS; failures++) {
+      try {
+        return await store();
+      } catch (error) {
+        this.#core.log.warn({ event: "intent.unstored", intent_id: intent.id, failures, err: error });
+        if (this.#stop.aborted) return;
+        await pause(Math.min(LONGEST_PAUSE_MS, 50 * 2 ** Math.min(failures, 10)), undefined, { ref: false });
+      }
     }
   }
 
-  async #notTaken(turn: Turn, error: unknown): Promise<void> {
+  /** @param isWritten false: it never left this process */
+  async #notTaken(turn: Turn, error: unknown, isWritten: boolean): Promise<void> {
     const { log } = this.#core;
     const code = isFabricError(error) ? error.code : "internal";
     const { id } = turn.intent;
-    if (code === "bus.unroutable") return this.#back(turn);
+    if (code === "bus.unroutable" || !isWritten) return this.#back(turn, code);
     log.warn(
       { event: "intent.unanswered", intent_id: id, code, err: error },
       "nobody tells what became of it",
@@ -158,7 +210,7 @@ export class Handover {
   }
 
   /** Nobody took it, so nobody can have said it. */
-  #back({ intent }: Turn): Promise<void> {
+  #back({ intent }: Turn, code: FabricError["code"]): Promise<void> {
     const core = this.#core;
     return committed(core, async (on, after) => {
       const locked = await lockIntent(on, intent.id);
@@ -167,11 +219,11 @@ export class Handover {
         await transition(core, on, after, locked, "handover", {
           to: "queued",
           actor: CORE,
-          code: "bus.unroutable",
+          code,
           row: { askId: null },
         });
       }
-      await postpone(on, [intent.id], new Date(core.now().getTime() + UNROUTABLE_PAUSE_MS));
+      await postpone(on, [intent.id], UNROUTABLE_PAUSE_MS);
     });
   }
 
@@ -179,8 +231,9 @@ export class Handover {
     const core = this.#core;
     return committed(core, async (on, after) => {
       const locked = await lockIntent(on, intent.id);
-      if (locked === undefined || locked.attempt !== intent.attempt) return;
       const isSent = to === "sent";
+      // That it was said is true whichever attempt said it.
+      if (locked === undefined || (locked.attempt !== intent.attempt && !isSent)) return;
       await transition(core, on, after, locked, "handover", {
         to,
         actor,

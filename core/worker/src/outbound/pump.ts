@@ -49,7 +49,7 @@ const STOP_MS = 5_000;
 
 /** Runs until aborted, whatever fails; outages are waited out. */
 export async function runPump(core: Core, options: PumpOptions, signal: AbortSignal): Promise<void> {
-  const pump = new Pump(core, options);
+  const pump = new Pump(core, options, signal);
   let woken = true;
   core.wakes.on("outbox", () => (woken = true), signal);
   for (let failures = 0; !signal.aborted; ) {
@@ -77,12 +77,16 @@ class Pump {
   readonly #handover: Handover;
   #unparkedAt = 0;
 
-  constructor(core: Core, { credit = 16, overdueMs = 30_000, maxBytes = 32 * 1_048_576 }: PumpOptions) {
+  constructor(
+    core: Core,
+    { credit = 16, overdueMs = 30_000, maxBytes = 32 * 1_048_576 }: PumpOptions,
+    signal: AbortSignal,
+  ) {
     this.#core = core;
     this.#credit = credit;
     this.#overdueMs = overdueMs;
     this.#knowledge = new DaemonKnowledge(core);
-    this.#handover = new Handover(core);
+    this.#handover = new Handover(core, signal);
     this.#inFlight = new InFlight(MAX_IN_FLIGHT, maxBytes);
   }
 
@@ -155,8 +159,7 @@ class Pump {
     }
     if (!isFabricError(error) || error.code !== "bus.unroutable") return;
     // Nobody took it, so nobody can have asked to say it: this attempt ends here.
-    const until = new Date(core.now().getTime() + UNROUTABLE_PAUSE_MS);
-    await core.database.transaction((client) => postpone(client, [turn.intent.id], until));
+    await core.database.transaction((on) => postpone(on, [turn.intent.id], UNROUTABLE_PAUSE_MS));
   }
 }
 

@@ -42,7 +42,7 @@ export class Moves {
   readonly #moves: (IntentMove & { readonly partBefore: number })[] = [];
   readonly #audits: AuditEntry[] = [];
   readonly #ended = new Set<string>();
-  readonly #postponed = new Map<string, Date>();
+  readonly #postponed = new Map<string, number>();
 
   constructor(core: Core, after: AfterCommit) {
     this.#core = core;
@@ -79,16 +79,16 @@ export class Moves {
     return changed(intent, change);
   }
 
-  /** The intent's lane waits until then; of several calls for one intent, the last one counts. */
-  postpone(intentId: string, dueAt: Date): void {
-    this.#postponed.set(intentId, dueAt);
+  /** The intent's lane waits for so long; of several calls for one intent, the last one counts. */
+  postpone(intentId: string, waitMs: number): void {
+    this.#postponed.set(intentId, waitMs);
   }
 
   /** @returns when each intent was changed, by its id */
   async write(on: Queryable): Promise<Map<string, Date>> {
     const written = await moveIntents(on, this.#moves);
     await auditAll(on, this.#audits);
-    const postponed = [...this.#postponed].map(([intentId, dueAt]) => ({ intentId, dueAt }));
+    const postponed = [...this.#postponed].map(([intentId, waitMs]) => ({ intentId, waitMs }));
     await settleLanes(on, {
       ended: [...this.#ended],
       postponed: postponed.filter(({ intentId }) => !this.#ended.has(intentId)),

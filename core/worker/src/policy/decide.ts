@@ -36,7 +36,10 @@ export interface Objection {
 export type Owned = Pick<Intent, "workspace_id" | "user_id" | "service">;
 
 /** Asked before an intent is given to a daemon that does not ask, in the caller's transaction. */
-export async function objectionTo(on: Queryable, intent: Intent): Promise<Objection | undefined> {
+export async function objectionTo(
+  on: Queryable,
+  intent: Owned & Pick<Intent, "identity_id">,
+): Promise<Objection | undefined> {
   const identity = await identityById(on, intent.identity_id);
   return objectionBy(intent, identity, await connectorSwitch(on, [intent.workspace_id]));
 }

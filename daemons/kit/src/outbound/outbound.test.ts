@@ -326,6 +326,18 @@ test("a ticket for something else is refused before anything happens", async () 
   expect(connector.performed).toEqual([]);
 });
 
+test("an intent does not fail because a clock is wrong: a ticket that is not valid yet is put off", async () => {
+  const { world, core, connector } = await worldWith();
+  await using _ = world;
+  const ahead = Math.floor(Date.now() / 1_000) + 3_600;
+  const claims = { iat: ahead, nbf: ahead, exp: ahead + 60 };
+  await core.say("id-1", { text: "hello" }, { claims, attempt: 2, conversation: lobby() });
+  expect(core.payloads("delivery_status")).toEqual([]);
+  expect(core.payloads("deferred")).toMatchObject([{ attempt: 2, reason: "ticket.invalid" }]);
+  expect(Date.parse(String(core.payloads("deferred")[0]?.until)) - Date.now()).toBeLessThanOrEqual(5_000);
+  expect(connector.performed).toEqual([]);
+});
+
 test("one conversation is said in order, one at a time; others and acks do not wait for a slow one", async () => {
   const { world, core, connector, texts } = await worldWith();
   await using _ = world;

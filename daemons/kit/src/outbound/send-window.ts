@@ -8,6 +8,8 @@ import { end } from "../shared/signals.ts";
 
 /** How long a connector may take to notice that its window closed, milliseconds. */
 export const GRACE_MS = 2_000;
+/** How often the end of a window is looked at, milliseconds. */
+const LOOK_MS = 500;
 
 export class SendWindow implements Window, Disposable {
   readonly untilMs: number;
@@ -52,7 +54,8 @@ export class SendWindow implements Window, Disposable {
 
   #watch(): void {
     const leftMs = Math.min(this.untilMs, this.#heldUntilMs()) - this.#clock.monotonicMs();
-    if (leftMs > 0) this.#cancelTimer = this.#clock.after(leftMs, () => this.#watch());
+    // A timer that was set before the machine was suspended is late by that time.
+    if (leftMs > 0) this.#cancelTimer = this.#clock.after(Math.min(leftMs, LOOK_MS), () => this.#watch());
     else this.#close();
   }
 

@@ -41,6 +41,8 @@ export interface SendContext {
 
 /** How long a connection on its way up is waited for; a longer wait is the core's to do. */
 const LONGEST_WAIT_MS = 2_000;
+/** A ticket that is not valid yet is asked for again after this: its time may be a matter of a wrong clock. */
+const LONGEST_TICKET_WAIT_MS = 5_000;
 /** How long before an intent's time a platform is searched for it, milliseconds: clocks differ. */
 const SEARCH_MARGIN_MS = 5 * 60_000;
 
@@ -143,8 +145,11 @@ async function settleEnd(
 async function refuseTicket(error: FabricError, answers: Answers, context: SendContext): Promise<Decision> {
   const { log, clock } = context;
   log.warn({ event: "ticket.refused", code: error.code, err: error });
-  if (error.code === "ticket.expired") {
-    await answers.deferred(clock.now(), error.code);
+  // A queue was slow, or a clock is wrong: the intent itself is good.
+  const waitMs = error.code === "ticket.expired" ? 0 : error.retryAfterMs;
+  if (waitMs !== undefined) {
+    const afterMs = Math.min(waitMs, LONGEST_TICKET_WAIT_MS);
+    await answers.deferred(new Date(clock.now().getTime() + afterMs), error.code);
     return ACK;
   }
   await answers.failed(0, 1, error.code, error.message);

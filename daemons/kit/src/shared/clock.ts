@@ -1,10 +1,12 @@
-import { type Clock as BusClock, sleep, systemClock as busClock } from "@linkspan/fabric";
+import { type Clock as BusClock, sleep, suspendedMs, systemClock as busClock } from "@linkspan/fabric";
 
 /** The kit's source of time; the simulation provides a virtual one. */
 export interface Clock {
   now(): Date;
   /** Monotonic milliseconds; only differences have a meaning. */
   monotonicMs(): number;
+  /** As the bus's clock has it: how long the machine has been suspended, while `monotonicMs` stands still. */
+  suspendedMs?(): number;
   /** Runs once, at least that much later. @returns cancels it */
   after(ms: number, run: () => void): () => void;
   /** Rejects with the signal's reason when it is aborted first. */
@@ -24,7 +26,11 @@ export async function pause(clock: Clock, ms: number, signal: AbortSignal): Prom
 
 /** The bus's clock interface on the kit's clock. */
 export function asBusClock(clock: Clock): BusClock {
-  return { now: () => clock.monotonicMs(), after: (ms, run) => clock.after(ms, run) };
+  return {
+    now: () => clock.monotonicMs(),
+    suspendedMs: () => clock.suspendedMs?.() ?? 0,
+    after: (ms, run) => clock.after(ms, run),
+  };
 }
 
 /** The kit's clock on the bus's, such as the simulator's; `start` is the wall time at its zero. */
@@ -36,6 +42,7 @@ function onBusClock(clock: BusClock, now: () => Date): Clock {
   return {
     now,
     monotonicMs: () => clock.now(),
+    suspendedMs: () => suspendedMs(clock),
     after: (ms, run) => clock.after(ms, run),
     sleep: async (ms, signal) => {
       await sleep(clock, ms, signal);

@@ -59,8 +59,9 @@ class Sending:
 
     def _refuse(self, delivery: Delivery, intent: dict, attempt: int, error: Refused) -> None:
         log("ticket.refused", code=error.code, detail=error.detail)
-        if error.code == "ticket.expired":
-            self._bus.publish(self._author.deferred(intent, attempt, 0, error.code))
+        wait_ms = 0 if error.code == "ticket.expired" else error.retry_after_ms
+        if wait_ms is not None:
+            self._bus.publish(self._author.deferred(intent, attempt, wait_ms / 1_000, error.code))
             return
         report = self._author.status(intent, attempt, 0, 1, "failed", code=error.code, detail=error.detail)
         self._bus.publish(report)

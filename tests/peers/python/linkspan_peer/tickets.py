@@ -40,7 +40,7 @@ def open_ticket(compact: str | None, keys: KeyRing, now: float, daemon: str, kid
     if not covers(record["services"], claims["service"]) or not covers(record["workspaces"], claims["workspace_id"]):
         raise Refused("ticket.invalid", "its key does not cover this service and workspace")
     if now + SKEW_S < claims["nbf"]:
-        raise Refused("ticket.invalid", "it is not valid yet")
+        raise Refused("ticket.invalid", "it is not valid yet", retry_after_ms=5_000)
     if now - SKEW_S >= claims["exp"]:
         raise Refused("ticket.expired", "the ticket ran out")
     if claims["aud"] != daemon or claims["cnf"] != kid:
