@@ -11,16 +11,26 @@ const STANDING =
   "id, ordinal, workspace_id, user_id, identity_id, service, action, conversation, trace_id, state, code, detail, " +
   "attempt, part, parts, remote_ids, ask_id, ask_epoch, go_until, created_at, updated_at, expires_at";
 
+/** An intent as somebody names it who may see one workspace only. */
+export interface NamedIntent {
+  readonly id: string;
+  readonly workspaceId: string;
+}
+
 /**
- * Takes the row locks in the order of the ids, so that two who lock several never wait for each other. Unknown ids are
- * left out.
+ * Takes the row locks in the order of the ids, so that two who lock several never wait for each other. Ids that are
+ * unknown in the workspace are left out: who names another workspace's intent neither waits for its row nor holds it.
  */
-export async function lockIntents(on: Queryable, ids: readonly string[]): Promise<StandingIntent[]> {
-  if (ids.length === 0) return [];
+export async function lockIntents(on: Queryable, intents: readonly NamedIntent[]): Promise<StandingIntent[]> {
+  if (intents.length === 0) return [];
   const { rows } = await execute<StandingIntent>(
     on,
-    `SELECT ${STANDING} FROM intents WHERE id = ANY ($1::text[]) ORDER BY id FOR UPDATE`,
-    [[...new Set(ids)]],
+    `SELECT ${STANDING} FROM intents
+      WHERE id = ANY ($1::text[]) AND workspace_id || ' ' || id = ANY ($2::text[]) ORDER BY id FOR UPDATE`,
+    [
+      [...new Set(intents.map(({ id }) => id))],
+      [...new Set(intents.map(({ id, workspaceId }) => `${workspaceId} ${id}`))],
+    ],
     "intents.lock",
   );
   return rows;

@@ -108,6 +108,12 @@ export function lockIntent(on: Queryable, id: string): Promise<Intent | undefine
   return runFirst(on, sqlFor.selectFrom("intents").selectAll().where("id", "=", id).forUpdate());
 }
 
+/** The same for who may see one workspace only: another one's row is neither waited for nor held. */
+export function lockIntentOf(on: Queryable, workspaceId: string, id: string): Promise<Intent | undefined> {
+  const own = sqlFor.selectFrom("intents").selectAll().where("id", "=", id);
+  return runFirst(on, own.where("workspace_id", "=", workspaceId).forUpdate());
+}
+
 export function listIntents(
   on: Queryable,
   filter: {

@@ -63,8 +63,11 @@ export async function followReports(
   reports: readonly Report[],
 ): Promise<void> {
   if (reports.length === 0) return;
-  const ids = reports.map(({ status, deferred }) => (status ?? deferred).intent_id);
-  const intents = new Map((await lockIntents(on, ids)).map((intent) => [intent.id, intent]));
+  const named = reports.map(({ status, deferred, workspaceId }) => ({
+    id: (status ?? deferred).intent_id,
+    workspaceId,
+  }));
+  const intents = new Map((await lockIntents(on, named)).map((intent) => [intent.id, intent]));
   const moves = new Moves(core, after);
   for (const report of reports) {
     const intent = intents.get((report.status ?? report.deferred).intent_id);
