@@ -26,14 +26,15 @@ import { objectionTo } from "../policy/decide.ts";
 import { CORE, outgoing } from "../send.ts";
 import { WINDOW_MS } from "./attempt.ts";
 import { InFlight } from "./in-flight.ts";
-import type { Knowledge } from "./knowledge.ts";
+import { type Knowledge, nameOf } from "./knowledge.ts";
 import { draftOf } from "./publishable.ts";
 import { transition } from "./transition.ts";
 
 /** Less than a published intent is left alone for. */
 const ANSWER_MS = 20_000;
 const UNROUTABLE_PAUSE_MS = 1_000;
-/** Intents that wait for their answer; beyond that, an answer is not waited for. */
+const NO_ROOM_PAUSE_MS = 1_000;
+/** Intents that wait for their answer; beyond that, they are given later. */
 const MAX_WAITING = 1_000;
 const MAX_WAITING_BYTES = 16 * 1_048_576;
 
@@ -60,6 +61,11 @@ export class Handover {
     this.#core = core;
   }
 
+  /** Instances that are given nothing before they have answered, each as `<service> <instance>`. */
+  get full(): string[] {
+    return this.#waiting.full;
+  }
+
   /** Settles when no answer is waited for. */
   idle(): Promise<void> {
     return this.#waiting.idle();
@@ -73,14 +79,16 @@ export class Handover {
   async give(turn: Turn, knowledge: Knowledge): Promise<void> {
     // Somebody was granted it before, and nothing was heard since.
     if (turn.intent.state !== "queued") return this.#end(turn, UNREPORTED);
-    const isAnswered = !knowledge.deliveryStatus && knowledge.reply && this.#waiting.hasRoom;
+    const isAnswered = !knowledge.deliveryStatus && knowledge.reply;
+    const owner = nameOf({ service: turn.intent.service, instance: turn.instance });
+    if (isAnswered && !this.#waiting.hasRoomFor(owner)) return this.#later(turn);
     const message = this.#message(turn, knowledge, isAnswered);
-    if (!knowledge.attempt && !(await this.#grant(turn))) return;
     if (isAnswered) {
       // It does not hold up the pump: daemons may take long to answer, and many may be slow at once.
-      this.#waiting.add(turn.bytes, this.#ask(turn, message));
+      this.#waiting.add(owner, turn.bytes, this.#grantAndAsk(turn, knowledge, message));
       return;
     }
+    if (!knowledge.attempt && !(await this.#grant(turn))) return;
     try {
       await this.#core.bus.publish(message);
     } catch (error) {
@@ -131,6 +139,18 @@ export class Handover {
     });
   }
 
+  /** Its place is taken before it is granted, so that many at once do not take one place. Never rejects. */
+  async #grantAndAsk(turn: Turn, { attempt }: Knowledge, message: Outgoing): Promise<void> {
+    try {
+      if (!attempt && !(await this.#grant(turn))) return;
+    } catch (error) {
+      const { log } = this.#core;
+      log.warn({ event: "intent.ungranted", intent_id: turn.intent.id, err: error }, "overdue later");
+      return;
+    }
+    await this.#ask(turn, message);
+  }
+
   /** Never rejects: what fails here is looked at again when it is overdue, and is not published then. */
   async #ask(turn: Turn, message: Outgoing): Promise<void> {
     try {
@@ -155,6 +175,13 @@ export class Handover {
     );
     // The broker may have it, and a daemon that refused it may have said it before.
     await this.#end(turn, { ...UNREPORTED, detail: `the daemon was given it, and gave no answer: ${code}` });
+  }
+
+  /** It was neither granted nor published. */
+  async #later({ intent }: Turn): Promise<void> {
+    const core = this.#core;
+    const until = new Date(core.now().getTime() + NO_ROOM_PAUSE_MS);
+    await core.database.transaction((client) => postpone(client, [intent.id], until));
   }
 
   /** Nobody took it, so nobody can have said it. */
