@@ -115,6 +115,8 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
     ["an action that is asked of daemons", "k", { action: "link_account" }, "action.unsupported"],
     ["no such action", "k", { action: "sing" }, "action.unsupported"],
     ["a time that is none", "k", { expires_at: "tomorrow" }, "request.invalid"],
+    ["a time after the year 9999", "k", { expires_at: "9999-12-31T23:59:59-23:00" }, "request.invalid"],
+    ["a time before the year 0", "k", { expires_at: "0000-01-01T00:00:00+23:00" }, "request.invalid"],
   ])("%s is refused before anything is written", async (_name, key, over, code) => {
     const answer = await world.ask<{ code: string }>("POST", "/v1/intents", {
       as: backend,

@@ -106,7 +106,7 @@ async function fill(database: Database, lanes: number): Promise<void> {
 async function plan(database: Database): Promise<void> {
   const { rows } = await database.query<{ "QUERY PLAN": string }>(
     `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, BUFFERS OFF) ${claimStatement(LIMIT)}`,
-    [OPTIONS.credit, OPTIONS.overdueMs, 16 * 1_048_576],
+    [OPTIONS.credit, OPTIONS.overdueMs, 16 * 1_048_576, []],
   );
   process.stdout.write(`${rows.map((row) => row["QUERY PLAN"]).join("\n")}\n`);
 }

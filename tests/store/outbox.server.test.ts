@@ -78,7 +78,7 @@ describeWithServers(["postgres"], "outbox", () => {
       await claimAlone(client);
       return client.query<{ "QUERY PLAN": [{ Plan: PlanNode }] }>(
         `EXPLAIN (ANALYZE, FORMAT JSON) ${claimStatement(OPTIONS.limit)}`,
-        [CREDIT, 30_000, 1_000_000],
+        [CREDIT, 30_000, 1_000_000, []],
       );
     });
     const whole: string[] = [];

@@ -45,6 +45,12 @@ describeWithServers(["postgres"], "one tenant with most of everything", () => {
       `INSERT INTO intents (id, workspace_id, user_id, identity_id, service, action, payload, content, idempotency_key, trace_id, state)
        SELECT 'm' || i, 'acme', 'u', 'i' || i % 5000 + 1, 'irc', 'outbound_message', '{}', '\\x00', 'k', 't', CASE WHEN i % 4 = 0 THEN 'queued' ELSE 'sent' END
          FROM generate_series(1, ${ROWS}) i`,
+      `INSERT INTO identities (id, workspace_id, user_id, service, home, instance, state, settings)
+       VALUES ('rich', 'acme', 'u', 'irc', 'p', 'p', 'linked', '{}')`,
+      `INSERT INTO intents (id, workspace_id, user_id, identity_id, service, action, payload, content, idempotency_key, trace_id, state)
+       SELECT 'r' || i, 'acme', 'u', 'rich', 'irc', 'outbound_message', '{}', '\\x00', 'k', 't', 'queued' FROM generate_series(1, 20000) i`,
+      `INSERT INTO outbox (intent_id, service, instance, identity_id, lane, bytes)
+       SELECT id, 'irc', 'p', identity_id, id, 2 FROM intents WHERE identity_id = 'rich'`,
       `INSERT INTO quarantine (code, detail, routing_key, workspace_id, body, body_hash)
        SELECT 'envelope.schema', 'd', 'r', 'acme', '\\x00', int4send(i) FROM generate_series(1, ${ROWS}) i`,
       `INSERT INTO api_tokens (token_hash, name, workspace_id, role)
@@ -97,6 +103,7 @@ describeWithServers(["postgres"], "one tenant with most of everything", () => {
       (on) => listIntents(on, { workspaceId: "acme", state: "read", limit: 100 }),
     ],
     ["what unlinking one account ends", (on) => lockUnsettledIntents(on, "i7", 100)],
+    ["what unlinking ends of an account with most of them", (on) => lockUnsettledIntents(on, "rich", 100)],
     ["accounts whose unlinking was interrupted", (on) => unlinkedWithIntents(on)],
     [
       "quarantine with a code that none has",

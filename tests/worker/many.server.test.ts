@@ -190,7 +190,7 @@ describeWithServers(["postgres"], "many at once", () => {
     await using impatient = new Database(url, { limits: { ...SHORT_WORK, lockMs: 200 } });
     const asked = new Attempts({ ...core, database: impatient });
     await database.transaction(async (client) => {
-      await lockIntents(client, ["locked"]);
+      await lockIntents(client, [{ id: "locked", workspaceId: "acme" }]);
       const asks = ["free", "locked", "free too"].map((id) => question(id));
       const { answers } = (await asked.answer(
         envelope("attempt", { asks }),

@@ -2,7 +2,18 @@
 import { randomUUID } from "node:crypto";
 import { channelRef, FabricError } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
-import { Database, enqueue, insertIntent, intentById, migrate, moveIntent } from "@linkspan/store";
+import {
+  claimLease,
+  Database,
+  enqueue,
+  insertIdentity,
+  insertIntent,
+  intentById,
+  migrate,
+  moveIntent,
+  saveDeclaration,
+  updateIdentity,
+} from "@linkspan/store";
 import { cancelIntent, type Core, recordIntent } from "@linkspan/worker";
 import { type PumpOptions, runPump } from "@linkspan/worker/testing";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
@@ -42,11 +53,11 @@ describeWithServers(["postgres"], "pump", () => {
   });
 
   const lane = (name: string) => channelRef("acme", "irc", ["net", name]);
-  const record = (name: string, text: string) =>
+  const record = (name: string, text: string, identityId = "alice") =>
     recordIntent(core, {
       workspaceId: "acme",
       userId: "u",
-      identityId: "alice",
+      identityId,
       action: "outbound_message",
       conversation: lane(name),
       payload: { text },
@@ -106,7 +117,7 @@ describeWithServers(["postgres"], "pump", () => {
     for (let i = 0; i < 30; i++) await record(`room ${i}`, "x".repeat(size));
     const { promise, resolve } = Promise.withResolvers<void>();
     publish = () => promise;
-    await using _ = pumping({ credit: 100, maxBytes: 5 * size });
+    await using _ = pumping({ credit: 100, maxBytes: 10 * size });
     await until(() => published.length >= 5, { what: "the first publishes" });
     const { rows } = await database.query<{ n: number }>(
       "SELECT count(*)::int AS n FROM lanes WHERE published_at IS NOT NULL",
@@ -115,6 +126,74 @@ describeWithServers(["postgres"], "pump", () => {
     expect(published.length).toBeLessThanOrEqual(6);
     resolve();
     await until(() => published.length === 30, { what: "all of them" });
+  });
+
+  /** Zoe, at an instance of her own. */
+  async function another(): Promise<void> {
+    const { pool } = database;
+    const place = { service: "irc", instance: "second" };
+    await insertIdentity(pool, { id: "zoe", workspace_id: "acme", user_id: "u", settings: {}, ...place });
+    await updateIdentity(pool, "zoe", { state: "linked" });
+    await claimLease(pool, { ...place, holder: "h", kid: core.signer.kid, ttlMs: 60_000 });
+  }
+
+  test("an instance whose queue takes nothing leaves room for the others", async () => {
+    const size = 10_000;
+    core = { ...core, intentLimits: { textBytes: size } };
+    await another();
+    for (let i = 0; i < 30; i++) await record(`room ${i}`, "x".repeat(size));
+    publish = () =>
+      published.at(-1)?.route.instance === "primary" ? new Promise(() => {}) : Promise.resolve();
+    const stop = new AbortController();
+    // It is not waited for: what its broker never confirms holds it up for seconds.
+    void runPump(core, { credit: 100, maxBytes: 10 * size }, stop.signal);
+    try {
+      await until(() => published.length >= 5, { what: "the first publishes" });
+      const { intent } = await record("a", "hello", "zoe");
+      await until(() => published.some(({ messageId }) => messageId === intent.id), {
+        what: "another's intent",
+      });
+      expect(published.length).toBeLessThan(12);
+    } finally {
+      stop.abort();
+    }
+  });
+
+  test("a daemon that never answers leaves the places of those that wait for an answer to others", async () => {
+    const size = 900_000;
+    core = { ...core, intentLimits: { textBytes: size } };
+    await another();
+    for (const instance of ["primary", "second"])
+      await saveDeclaration(
+        database.pool,
+        { service: "irc", instance },
+        { capabilities: {}, knows: ["reply"] },
+      );
+    const asked: (string | undefined)[] = [];
+    const bus = {
+      publish: (message: Outgoing) => {
+        published.push(message);
+        return Promise.resolve();
+      },
+      request: ({ messageId }: Outgoing) => {
+        asked.push(messageId);
+        return new Promise(() => {});
+      },
+    };
+    for (let i = 0; i < 25; i++) await record(`room ${i}`, "x".repeat(size));
+    const stop = new AbortController();
+    void runPump({ ...core, bus } as unknown as Core, { credit: 100 }, stop.signal);
+    try {
+      await until(() => asked.length >= 5, { what: "the silent daemon to be given some" });
+      const { intent } = await record("a", "hello", "zoe");
+      await until(() => asked.includes(intent.id), { what: "another's intent" });
+      expect(await intentById(database.pool, intent.id)).toMatchObject({ state: "attempting" });
+      const { rows } = await database.query("SELECT id FROM intents WHERE state = 'uncertain'");
+      expect([rows, published]).toEqual([[], []]);
+    } finally {
+      stop.abort();
+      await database.query("DELETE FROM instances");
+    }
   });
 
   test("whatever rejects, the pump goes on; what the broker refused comes back", async () => {

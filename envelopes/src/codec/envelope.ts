@@ -5,7 +5,7 @@ import { LIMITS } from "../payloads/limits.ts";
 import { CHANNEL_REF } from "../names/refs.ts";
 import { isTimestamp, TIMESTAMP_PATTERN } from "./time.ts";
 
-export { timestamp } from "./time.ts";
+export { isTimestamp, timestamp } from "./time.ts";
 
 export const SCHEMA = "msgr.bridge.v1";
 

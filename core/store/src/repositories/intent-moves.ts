@@ -16,16 +16,26 @@ export interface LockedIntent extends StandingIntent {
   readonly locked_at: Date;
 }
 
+/** An intent as somebody names it who may see one workspace only. */
+export interface NamedIntent {
+  readonly id: string;
+  readonly workspaceId: string;
+}
+
 /**
- * Takes the row locks in the order of the ids, so that two who lock several never wait for each other. Unknown ids are
- * left out.
+ * Takes the row locks in the order of the ids, so that two who lock several never wait for each other. Ids that are
+ * unknown in the workspace are left out: who names another workspace's intent neither waits for its row nor holds it.
  */
-export async function lockIntents(on: Queryable, ids: readonly string[]): Promise<LockedIntent[]> {
-  if (ids.length === 0) return [];
+export async function lockIntents(on: Queryable, intents: readonly NamedIntent[]): Promise<LockedIntent[]> {
+  if (intents.length === 0) return [];
   const { rows } = await execute<LockedIntent & Record<string, unknown>>(
     on,
-    `SELECT ${STANDING}, now() AS locked_at FROM intents WHERE id = ANY ($1::text[]) ORDER BY id FOR UPDATE`,
-    [[...new Set(ids)]],
+    `SELECT ${STANDING}, now() AS locked_at FROM intents
+      WHERE id = ANY ($1::text[]) AND workspace_id || ' ' || id = ANY ($2::text[]) ORDER BY id FOR UPDATE`,
+    [
+      [...new Set(intents.map(({ id }) => id))],
+      [...new Set(intents.map(({ id, workspaceId }) => `${workspaceId} ${id}`))],
+    ],
     "intents.lock",
   );
   return rows;

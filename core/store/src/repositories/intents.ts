@@ -108,6 +108,12 @@ export function lockIntent(on: Queryable, id: string): Promise<Intent | undefine
   return runFirst(on, sqlFor.selectFrom("intents").selectAll().where("id", "=", id).forUpdate());
 }
 
+/** The same for who may see one workspace only: another one's row is neither waited for nor held. */
+export function lockIntentOf(on: Queryable, workspaceId: string, id: string): Promise<Intent | undefined> {
+  const own = sqlFor.selectFrom("intents").selectAll().where("id", "=", id);
+  return runFirst(on, own.where("workspace_id", "=", workspaceId).forUpdate());
+}
+
 export function listIntents(
   on: Queryable,
   filter: {
@@ -218,21 +224,25 @@ export function expiredIntents(
 
 const UNSETTLED: IntentState[] = ["recorded", "held", "queued", "attempting"];
 
-/** Intents of one identity that are not settled, oldest first, locked. */
-export function lockUnsettledIntents(on: Queryable, identityId: string, limit: number): Promise<Intent[]> {
-  return run(
+/**
+ * Some intents of one identity that are not settled, locked in the order of their ids, as `lockIntents` does.
+ *
+ * @returns none only when there are none, or others settled them meanwhile
+ */
+export async function lockUnsettledIntents(
+  on: Queryable,
+  identityId: string,
+  limit: number,
+): Promise<Intent[]> {
+  const unsettled = "state IN ('recorded', 'held', 'queued', 'attempting')";
+  const { rows } = await execute<Intent & Record<string, unknown>>(
     on,
-    sqlFor
-      .selectFrom("intents")
-      .selectAll()
-      // With its workspace, by which the index of what waits begins.
-      .where("workspace_id", "=", (from) =>
-        from.selectFrom("identities").select("workspace_id").where("id", "=", identityId),
-      )
-      .where("identity_id", "=", identityId)
-      .where("state", "in", UNSETTLED)
-      .orderBy("ordinal")
-      .limit(limit)
-      .forUpdate(),
+    // With its workspace, by which the index of what waits begins.
+    `SELECT * FROM intents WHERE ${unsettled} AND id = ANY (ARRAY(
+       SELECT id FROM intents WHERE identity_id = $1 AND ${unsettled}
+          AND workspace_id = (SELECT workspace_id FROM identities WHERE id = $1) LIMIT $2))
+      ORDER BY id FOR UPDATE`,
+    [identityId, limit],
   );
+  return rows;
 }

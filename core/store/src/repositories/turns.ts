@@ -29,6 +29,8 @@ export interface ClaimOptions {
   readonly overdueMs: number;
   /** Payloads at once; the first is claimed whatever its size. Default 16 MiB. */
   readonly maxBytes?: number;
+  /** Instances that get nothing now, each as `<service> <instance>`. */
+  readonly except?: readonly string[];
 }
 
 /**
@@ -40,13 +42,13 @@ export interface ClaimOptions {
  * @returns in the order of recording; empty, too, while another process claims
  */
 export function claimTurns(database: Database, options: ClaimOptions): Promise<Turn[]> {
-  const { credit, overdueMs, maxBytes = 16 * 1_048_576 } = options;
+  const { credit, overdueMs, maxBytes = 16 * 1_048_576, except = [] } = options;
   const limit = Math.trunc(options.limit);
   return database.transaction(async (client) => {
     if (!(await claimAlone(client))) return [];
     const { rows } = await execute<
       Intent & { claimed_at: string; claimed_epoch: string; claimed_kid: string; claimed_bytes: number }
-    >(client, claimStatement(limit), [credit, overdueMs, maxBytes], `outbox.claim.${limit}`);
+    >(client, claimStatement(limit), [credit, overdueMs, maxBytes, except], `outbox.claim.${limit}`);
     return rows
       .map(({ claimed_at, claimed_epoch, claimed_kid, claimed_bytes, ...intent }) => ({
         intent,
@@ -80,11 +82,13 @@ export async function claimAlone(on: Queryable): Promise<boolean> {
   return rows[0]?.alone === true;
 }
 
+const NOT_IN = "l.service || ' ' || l.instance <> ALL";
+
 /** What was heard of so far ahead was heard of before the database's clock was set back. */
 const CLOCK_WENT_BACK = "interval '10 seconds'";
 
 /**
- * $1 credit, $2 overdue after milliseconds, $3 bytes. The limit is written out: as a parameter it would let the
+ * $1 credit, $2 overdue after milliseconds, $3 bytes, $4 instances that are left out. The limit is written out: as a parameter it would let the
  * planner expect a tenth of the table and read all of it.
  */
 export function claimStatement(limit: number): string {
@@ -97,7 +101,7 @@ export function claimStatement(limit: number): string {
         (SELECT identity_id, lane, due_at FROM lanes
           WHERE service = l.service AND instance = l.instance AND published_at IS NOT NULL
             AND published_epoch < l.epoch LIMIT ${limit})
-      ) h WHERE l.expires_at > now() ORDER BY h.due_at LIMIT ${limit}
+      ) h WHERE l.expires_at > now() AND ${NOT_IN} ($4::text[]) ORDER BY h.due_at LIMIT ${limit}
     ), locked AS MATERIALIZED (
       SELECT l.*, h.epoch, h.kid, i.updated_at FROM head h
         JOIN lanes l ON l.identity_id = h.identity_id AND l.lane = h.lane AND l.due_at = h.due_at AND NOT l.parked
@@ -145,8 +149,11 @@ export function claimStatement(limit: number): string {
     RETURNING i.*, t.instance AS claimed_at, t.epoch AS claimed_epoch, t.kid AS claimed_kid, t.bytes AS claimed_bytes`;
 }
 
-/** @returns milliseconds until a head is due at an instance that somebody holds; 0 when one is; undefined for none */
-export async function msUntilDue(on: Queryable): Promise<number | undefined> {
+/**
+ * @param except instances that are left out, each as `<service> <instance>`
+ * @returns milliseconds until a head is due at an instance that somebody holds; 0 when one is; undefined for none
+ */
+export async function msUntilDue(on: Queryable, except: readonly string[] = []): Promise<number | undefined> {
   const { rows } = await execute<{ ms: number | null }>(
     on,
     `SELECT (extract(epoch FROM min(d.due_at) - now()) * 1000)::float8 AS ms
@@ -156,8 +163,8 @@ export async function msUntilDue(on: Queryable): Promise<number | undefined> {
          UNION ALL
          (SELECT now() FROM lanes WHERE service = l.service AND instance = l.instance AND published_at IS NOT NULL
              AND published_epoch < l.epoch LIMIT 1)
-       ) d WHERE l.expires_at > now()`,
-    [],
+       ) d WHERE l.expires_at > now() AND ${NOT_IN} ($1::text[])`,
+    [except],
     "outbox.due",
   );
   const ms = rows[0]?.ms ?? undefined;

@@ -59,14 +59,14 @@ export async function unlink(
  * being sent right now are in doubt until the daemon reports.
  */
 export async function endUnsettled(core: Core, identityId: string, actor: string): Promise<void> {
-  for (let rest = AT_ONCE; rest === AT_ONCE; ) {
-    rest = await committed(core, async (on, after) => {
+  for (let ended = AT_ONCE; ended > 0; ) {
+    ended = await committed(core, async (on, after) => {
       const intents = await lockUnsettledIntents(on, identityId, AT_ONCE);
       const detail = "the identity was unlinked";
       const step = { to: "denied", actor, code: "policy.denied", detail } as const;
       const wanted = intents.map((intent) => ({ intent, cause: "unlinking" as const, step }));
-      await transitionAll(core, on, after, wanted);
-      return intents.length;
+      const moved = await transitionAll(core, on, after, wanted);
+      return moved.filter((intent) => intent !== undefined).length;
     });
   }
 }

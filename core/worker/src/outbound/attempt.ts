@@ -86,7 +86,7 @@ interface Facts {
 async function factsOf(on: Queryable, questions: readonly Question[]): Promise<Facts> {
   const intents = await lockIntents(
     on,
-    questions.map(({ ask }) => ask.intent_id),
+    questions.map(({ ask, workspaceId }) => ({ id: ask.intent_id, workspaceId })),
   );
   const speakers = new Map(questions.map(({ speaker }) => [keyOf(speaker), speaker]));
   const leases = await currentLeases(on, [...speakers.values()]);

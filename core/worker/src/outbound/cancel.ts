@@ -1,6 +1,6 @@
 /** Stopping an intent that waits. */
 import { FabricError } from "@linkspan/envelopes";
-import { type Intent, lockIntent } from "@linkspan/store";
+import { type Intent, lockIntentOf } from "@linkspan/store";
 import { committed } from "../after-commit.ts";
 import type { Core } from "../core.ts";
 import { transition } from "./transition.ts";
@@ -14,8 +14,8 @@ import { transition } from "./transition.ts";
  */
 export function cancelIntent(core: Core, workspaceId: string, id: string, actor: string): Promise<Intent> {
   return committed(core, async (on, after) => {
-    const intent = await lockIntent(on, id);
-    if (intent === undefined || intent.workspace_id !== workspaceId) {
+    const intent = await lockIntentOf(on, workspaceId, id);
+    if (intent === undefined) {
       throw new FabricError("request.not_found", "no such intent in this workspace");
     }
     const step = { to: "cancelled", actor } as const;

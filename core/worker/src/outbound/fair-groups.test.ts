@@ -187,6 +187,25 @@ test("a lane that is held for long is waited for, alone", async () => {
   expect(groups.at(-1)).toBe("wait held4");
 });
 
+test.each([
+  ["the same id in two lanes", {}, ["held one", "held one"]],
+  ["more bytes than a group holds", { bytes: 10 }, ["held a", "held b"]],
+])(
+  "lanes that are held keep the bounds of a group when they are tried again: %s",
+  async (_what, limits, ids) => {
+    const state = { held: true };
+    const { all, groups } = recorder(
+      (members, mode) => members.map((id) => (mode === "skip" && state.held ? { busy: true } : { done: id })),
+      { ...limits, patienceMs: Number.POSITIVE_INFINITY },
+    );
+    const asked = ids.map((id, i) => all.add(member(id, { lane: `lane ${i}`, bytes: 6 })));
+    await expect.poll(() => groups.length).toBeGreaterThan(6);
+    state.held = false;
+    await Promise.all(asked);
+    expect(groups.filter((group) => group.split("held").length > 2)).toEqual([]);
+  },
+);
+
 test("more than the bound wait for nothing: they are told to come back", async () => {
   const { all, close } = recorder(done, { waiting: 2 });
   const open = close();

@@ -236,8 +236,8 @@ export class FairGroups<T extends Grouped, R> {
   #takeApart(): Waiting<T, R>[] {
     const group: Waiting<T, R>[] = [];
     for (const apart of this.#apart.values()) {
-      if (apart.isWaitedFor || group.length >= this.#limits.members) continue;
-      const first = this.#firstOf(apart.members);
+      if (apart.isWaitedFor) continue;
+      const first = this.#firstOf(apart.members, group);
       group.push(...first);
       apart.members = apart.members.slice(first.length);
     }
@@ -267,13 +267,13 @@ export class FairGroups<T extends Grouped, R> {
     this.#isWaitingForLane = false;
   }
 
-  /** As many of one lane as fit a group, up to one whose id is there already. */
-  #firstOf(all: readonly Waiting<T, R>[]): Waiting<T, R>[] {
-    const ids = new Set<string>();
-    let bytes = 0;
-    const end = all.findIndex(({ member }, at) => {
-      const isOver = at >= this.#limits.members || (at > 0 && bytes + member.bytes > this.#limits.bytes);
-      if (isOver || ids.has(member.id)) return true;
+  /** As many of one lane as fit a group beside those in it, up to one whose id is there already. */
+  #firstOf(all: readonly Waiting<T, R>[], group: readonly Waiting<T, R>[] = []): Waiting<T, R>[] {
+    const ids = new Set(group.map(({ member }) => member.id));
+    let bytes = group.reduce((sum, { member }) => sum + member.bytes, 0);
+    const end = all.findIndex(({ member }) => {
+      const isFull = ids.size >= this.#limits.members || bytes + member.bytes > this.#limits.bytes;
+      if ((isFull && ids.size > 0) || ids.has(member.id)) return true;
       ids.add(member.id);
       bytes += member.bytes;
       return false;

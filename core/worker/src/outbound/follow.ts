@@ -63,8 +63,11 @@ export async function followReports(
   reports: readonly Report[],
 ): Promise<void> {
   if (reports.length === 0) return;
-  const ids = reports.map(({ status, deferred }) => (status ?? deferred).intent_id);
-  const locked: readonly StandingIntent[] = await lockIntents(on, ids);
+  const named = reports.map(({ status, deferred, workspaceId }) => ({
+    id: (status ?? deferred).intent_id,
+    workspaceId,
+  }));
+  const locked: readonly StandingIntent[] = await lockIntents(on, named);
   const intents = new Map(locked.map((intent) => [intent.id, intent]));
   const moves = new Moves(core, after);
   for (const report of reports) {

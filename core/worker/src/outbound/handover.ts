@@ -34,7 +34,7 @@ import { objectionTo } from "../policy/decide.ts";
 import { CORE, outgoingLater } from "../send.ts";
 import { isOver, windowEnd } from "./attempt.ts";
 import { InFlight } from "./in-flight.ts";
-import type { Knowledge } from "./knowledge.ts";
+import { type Knowledge, nameOf } from "./knowledge.ts";
 import { draftOf } from "./publishable.ts";
 import { transition } from "./transition.ts";
 
@@ -44,7 +44,8 @@ const UNROUTABLE_PAUSE_MS = 1_000;
 /** How long something that only this process knows is tried to be stored. */
 const STORE_WITHIN_MS = 600_000;
 const LONGEST_PAUSE_MS = 2_000;
-/** Intents that wait for their answer; beyond that, an answer is not waited for. */
+const NO_ROOM_PAUSE_MS = 1_000;
+/** Intents that wait for their answer; beyond that, they are given later. */
 const MAX_WAITING = 1_000;
 const MAX_WAITING_BYTES = 16 * 1_048_576;
 
@@ -63,6 +64,10 @@ const UNREPORTED: End = {
   detail: "the daemon was given it, and does not tell what becomes of it",
 };
 
+function ownerOf({ intent, instance }: Turn): string {
+  return nameOf({ service: intent.service, instance });
+}
+
 export class Handover {
   readonly #core: Core;
   readonly #stop: AbortSignal;
@@ -74,6 +79,11 @@ export class Handover {
   constructor(core: Core, stop: AbortSignal) {
     this.#core = core;
     this.#stop = stop;
+  }
+
+  /** Instances that are given nothing before they have answered, each as `<service> <instance>`. */
+  get full(): string[] {
+    return this.#waiting.full;
   }
 
   /** Settles when no answer is waited for. */
@@ -90,14 +100,17 @@ export class Handover {
     // Somebody was granted it before, and nothing was heard since; or its answer could not be stored.
     if (turn.intent.state !== "queued")
       return this.#end(turn, this.#answered.get(turn.intent.id) ?? UNREPORTED);
-    const isAnswered = !knowledge.deliveryStatus && knowledge.reply && this.#waiting.hasRoom;
-    const message = await this.#message(turn, knowledge, isAnswered);
-    if (!knowledge.attempt && !(await this.#granted(turn))) return;
+    const isAnswered = !knowledge.deliveryStatus && knowledge.reply;
+    if (isAnswered && !this.#waiting.hasRoomFor(ownerOf(turn))) return this.#later(turn);
+    const drafting = this.#message(turn, knowledge, isAnswered);
     if (isAnswered) {
       // It does not hold up the pump: daemons may take long to answer, and many may be slow at once.
-      this.#waiting.add(turn.bytes, this.#ask(turn, message));
+      this.#waiting.add(ownerOf(turn), turn.bytes, this.#grantAndAsk(turn, knowledge, drafting));
+      await drafting;
       return;
     }
+    const message = await drafting;
+    if (!knowledge.attempt && !(await this.#granted(turn))) return;
     let isWritten = false;
     try {
       await this.#core.bus.publish(message, { onWritten: () => (isWritten = true) });
@@ -124,6 +137,7 @@ export class Handover {
     } catch (error) {
       if (mayBeCommitted(error))
         this.#waiting.add(
+          ownerOf(turn),
           0,
           this.#untilStored(turn, () => this.#back(turn, "store.unavailable")),
         );
@@ -135,7 +149,7 @@ export class Handover {
   #grant({ intent, epoch, instance }: Turn): Promise<boolean> {
     const core = this.#core;
     return committed(core, async (on, after) => {
-      const [locked] = await lockIntents(on, [intent.id]);
+      const [locked] = await lockIntents(on, [{ id: intent.id, workspaceId: intent.workspace_id }]);
       if (locked?.state !== "queued" || locked.attempt !== intent.attempt) return false;
       if (isOver(locked)) {
         const step = { to: "expired", actor: CORE, code: "envelope.expired" } as const;
@@ -161,6 +175,23 @@ export class Handover {
       });
       return granted !== undefined;
     });
+  }
+
+  /**
+   * Its place is taken before it is granted, so that many at once do not take one place. Never rejects; a draft that
+   * fails is for who began it.
+   */
+  async #grantAndAsk(turn: Turn, { attempt }: Knowledge, drafting: Promise<Outgoing>): Promise<void> {
+    const message = await drafting.catch(() => undefined);
+    if (message === undefined) return;
+    try {
+      if (!attempt && !(await this.#granted(turn))) return;
+    } catch (error) {
+      const { log } = this.#core;
+      log.warn({ event: "intent.ungranted", intent_id: turn.intent.id, err: error }, "overdue later");
+      return;
+    }
+    await this.#ask(turn, message);
   }
 
   /** Never rejects: what cannot be stored is looked at again when it is overdue, and is not published then. */
@@ -207,6 +238,12 @@ export class Handover {
     );
     // The broker may have it, and a daemon that refused it may have said it before.
     await this.#end(turn, { ...UNREPORTED, detail: `the daemon was given it, and gave no answer: ${code}` });
+  }
+
+  /** It was neither granted nor published. */
+  async #later({ intent }: Turn): Promise<void> {
+    const core = this.#core;
+    await core.database.transaction((client) => postpone(client, [intent.id], NO_ROOM_PAUSE_MS));
   }
 
   /** Nobody took it, so nobody can have said it. */

@@ -3,9 +3,9 @@ import { InFlight } from "./in-flight.ts";
 
 const never = new AbortController().signal;
 
-function started(inFlight: InFlight, bytes: number): () => void {
+function started(inFlight: InFlight, bytes: number, owner = "irc primary"): () => void {
   const { promise, resolve } = Promise.withResolvers<void>();
-  inFlight.add(bytes, promise);
+  inFlight.add(owner, bytes, promise);
   return resolve;
 }
 
@@ -35,6 +35,31 @@ test("memory of what waits is bounded by bytes as well as by number", async () =
   ends[1]?.();
   await byCount.idle();
   expect(byCount.bytes).toBe(0);
+});
+
+test.each([
+  ["number", 16, 1],
+  ["bytes", 1_000, 64],
+])(
+  "owners whose work does not end leave room for one more, however many they are: by %s",
+  (_what, count, bytes) => {
+    const inFlight = new InFlight(count, 1_024);
+    for (const owner of ["a", "b", "c"]) {
+      expect(inFlight.hasRoomFor(owner)).toBe(true);
+      while (inFlight.hasRoomFor(owner)) started(inFlight, bytes, owner);
+      expect(inFlight.full).toContain(owner);
+    }
+    expect([inFlight.hasRoom, inFlight.hasRoomFor("d")]).toEqual([true, true]);
+  },
+);
+
+test("what ends gives its owner room again", async () => {
+  const inFlight = new InFlight(2, 1_000);
+  const end = started(inFlight, 1, "a");
+  expect([inFlight.full, inFlight.hasRoomFor("a"), inFlight.hasRoomFor("b")]).toEqual([["a"], false, true]);
+  end();
+  await inFlight.idle();
+  expect([inFlight.full, inFlight.hasRoomFor("a")]).toEqual([[], true]);
 });
 
 test("waiting for room ends when aborted, and leaves no listener", async () => {

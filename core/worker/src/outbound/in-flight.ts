@@ -1,8 +1,12 @@
-/** Work that was started and not finished, bounded in number and bytes. */
+/**
+ * Work that was started and not finished, bounded in number and bytes. An owner that holds as much as is free gets no
+ * more, so that owners whose work does not end leave room for the others, however many there are.
+ */
 export class InFlight {
   readonly #maxCount: number;
   readonly #maxBytes: number;
   readonly #running = new Set<Promise<void>>();
+  readonly #owners = new Map<string, Held>();
   #bytes = 0;
   #wake: (() => void) | undefined;
 
@@ -24,15 +28,32 @@ export class InFlight {
     return this.#bytes;
   }
 
+  /** Owners that get no more for now. */
+  get full(): string[] {
+    return [...this.#owners.keys()].filter((owner) => !this.hasRoomFor(owner));
+  }
+
+  hasRoomFor(owner: string): boolean {
+    const { count, bytes } = this.#owners.get(owner) ?? NOTHING;
+    return count < this.#maxCount - this.#running.size && bytes < this.#maxBytes - this.#bytes;
+  }
+
   /** @param work must not reject */
-  add(bytes: number, work: Promise<void>): void {
-    this.#bytes += bytes;
+  add(owner: string, bytes: number, work: Promise<void>): void {
+    this.#count(owner, 1, bytes);
     const done = work.finally(() => {
-      this.#bytes -= bytes;
       this.#running.delete(done);
+      this.#count(owner, -1, -bytes);
       this.#wake?.();
     });
     this.#running.add(done);
+  }
+
+  #count(owner: string, count: number, bytes: number): void {
+    const held = this.#owners.get(owner) ?? NOTHING;
+    this.#bytes += bytes;
+    if (held.count + count === 0) this.#owners.delete(owner);
+    else this.#owners.set(owner, { count: held.count + count, bytes: held.bytes + bytes });
   }
 
   /** Resolves when more may be started, or when aborted. */
@@ -52,3 +73,10 @@ export class InFlight {
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
 }
+
+interface Held {
+  readonly count: number;
+  readonly bytes: number;
+}
+
+const NOTHING: Held = { count: 0, bytes: 0 };

@@ -75,6 +75,7 @@ function knowledgeOf({ declaration: { actions, knows } }: Declared): Partial<Kno
   };
 }
 
-function nameOf({ service, instance }: InstanceKey): string {
+/** An instance in one word, as claims take it. */
+export function nameOf({ service, instance }: InstanceKey): string {
   return `${service} ${instance}`;
 }

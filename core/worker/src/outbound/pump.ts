@@ -22,7 +22,7 @@ import type { Core } from "../core.ts";
 import { outgoingLater } from "../send.ts";
 import { Handover } from "./handover.ts";
 import { InFlight } from "./in-flight.ts";
-import { DaemonKnowledge } from "./knowledge.ts";
+import { DaemonKnowledge, nameOf } from "./knowledge.ts";
 import { draftOf } from "./publishable.ts";
 import { transition } from "./transition.ts";
 
@@ -38,6 +38,8 @@ export interface PumpOptions {
 const LOOK_MS = 1_000;
 /** Something is due and could not be claimed: another process claims, or works on its lane. */
 const BUSY_MS = 10;
+/** An instance has no room for more; nothing wakes the pump when it has. */
+const FULL_MS = 50;
 const UNROUTABLE_PAUSE_MS = 1_000;
 const TURNS_AT_ONCE = 200;
 /** Intents that wait for the broker's confirmation. */
@@ -96,17 +98,22 @@ class Pump {
     await this.#inFlight.room(signal);
     if (signal.aborted) return 0;
     await this.#unpark();
-    const dueMs = await msUntilDue(database.pool);
-    if (dueMs === undefined || dueMs > 0) return Math.min(LOOK_MS, Math.ceil(dueMs ?? LOOK_MS));
+    // Who does not take what it was given must not hold the room of all.
+    const except = [...new Set([...this.#inFlight.full, ...this.#handover.full])];
+    const longestMs = except.length > 0 ? FULL_MS : LOOK_MS;
+    const dueMs = await msUntilDue(database.pool, except);
+    if (dueMs === undefined || dueMs > 0) return Math.min(longestMs, Math.ceil(dueMs ?? longestMs));
     const turns = await claimTurns(database, {
       limit: TURNS_AT_ONCE,
       credit: this.#credit,
       overdueMs: this.#overdueMs,
-      maxBytes: this.#inFlight.freeBytes,
+      // What one instance is given at once leaves room for the next one's, too.
+      maxBytes: Math.ceil(this.#inFlight.freeBytes / 2),
+      except,
     });
     await this.#knowledge.load(turns.map(instanceOf));
     for (const turn of turns) {
-      this.#inFlight.add(turn.bytes, this.#publish(turn));
+      this.#inFlight.add(nameOf(instanceOf(turn)), turn.bytes, this.#publish(turn));
     }
     return turns.length > 0 ? 0 : BUSY_MS;
   }

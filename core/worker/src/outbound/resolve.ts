@@ -1,6 +1,6 @@
 /** An intent in doubt, settled by a person who looked on the platform. */
 import { FabricError } from "@linkspan/envelopes";
-import { type Intent, lockIntent } from "@linkspan/store";
+import { type Intent, lockIntentOf } from "@linkspan/store";
 import { committed } from "../after-commit.ts";
 import type { Core } from "../core.ts";
 import { transition } from "./transition.ts";
@@ -20,8 +20,8 @@ export interface Resolution {
 export function resolveIntent(core: Core, resolution: Resolution): Promise<Intent> {
   const { workspaceId, id, outcome, actor } = resolution;
   return committed(core, async (on, after) => {
-    const intent = await lockIntent(on, id);
-    if (intent?.workspace_id !== workspaceId) {
+    const intent = await lockIntentOf(on, workspaceId, id);
+    if (intent === undefined) {
       throw new FabricError("request.not_found", "no such intent in this workspace");
     }
     if (intent.state === outcome) return intent;

@@ -2,7 +2,7 @@
  * What an intent must be before anything is looked up for it, by whatever door it comes: HTTP checks the same when it
  * reads a request, so that its answers name the member; on the bus nothing else does.
  */
-import { FabricError, LIMITS } from "@linkspan/envelopes";
+import { FabricError, isTimestamp, LIMITS } from "@linkspan/envelopes";
 
 export interface Sendable {
   readonly idempotencyKey: string;
@@ -34,7 +34,13 @@ export function requireSendable(request: Sendable): void {
       refuse(`${name}: empty, too long, or holds control characters`);
     }
   }
-  if (expiresAt !== undefined && Number.isNaN(expiresAt.getTime())) refuse("expires_at: not a time");
+  if (expiresAt !== undefined && !isInRange(expiresAt))
+    refuse("expires_at: not a time of the years 0 to 9999");
+}
+
+/** An offset can lead out of the years that are written with four digits; no answer could show such a time. */
+function isInRange(time: Date): boolean {
+  return !Number.isNaN(time.getTime()) && isTimestamp(time.toISOString());
 }
 
 function refuse(detail: string): never {
