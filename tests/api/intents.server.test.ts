@@ -1,9 +1,10 @@
 /** Intents over HTTP: recorded once, answered alike, seen by their own workspace only. */
 import { randomUUID } from "node:crypto";
-import { intentById, moveIntent } from "@linkspan/store";
+import { intentById } from "@linkspan/store";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
+import { moveIntent } from "../store/intents.ts";
 import { ApiWorld } from "./api-world.ts";
 
 interface Intent {

@@ -1,8 +1,7 @@
 /** Moves many intents in one statement: writes the new rows, and one step for each move. */
-import { FabricError } from "@linkspan/envelopes";
 import { type Queryable, execute } from "../database.ts";
 import type { IntentState } from "../tables.ts";
-import { type Intent, intentById } from "./intents.ts";
+import type { Intent } from "./intents.ts";
 
 /** What a move needs to know of an intent: all columns but its content. */
 export type StandingIntent = Omit<Intent, "payload" | "content">;
@@ -123,18 +122,4 @@ export async function moveIntents(
     "intents.move",
   );
   return new Map(moved.map(({ id, updated_at }) => [id, updated_at]));
-}
-
-/**
- * Moves one.
- *
- * @returns the intent as it stands now
- * @throws FabricError `request.not_found`
- */
-export async function moveIntent(on: Queryable, id: string, change: IntentChange): Promise<Intent> {
-  const before = await intentById(on, id);
-  await moveIntents(on, [{ id, change, partBefore: before?.part ?? 0 }]);
-  const moved = await intentById(on, id);
-  if (moved === undefined) throw new FabricError("request.not_found", "the intent is gone");
-  return moved;
 }

@@ -50,32 +50,6 @@ export interface NewIntent {
   readonly expiresAt: Date | undefined;
 }
 
-/** @returns the new row, or undefined when this id was recorded before */
-export function insertIntent(on: Queryable, intent: NewIntent): Promise<Intent | undefined> {
-  return runFirst(
-    on,
-    sqlFor
-      .insertInto("intents")
-      .values({
-        id: intent.id,
-        workspace_id: intent.workspaceId,
-        user_id: intent.userId,
-        identity_id: intent.identityId,
-        service: intent.service,
-        action: intent.action,
-        conversation: intent.conversation ?? null,
-        payload: JSON.stringify(intent.payload),
-        content: Buffer.from(intent.content),
-        idempotency_key: intent.idempotencyKey,
-        trace_id: intent.traceId,
-        state: "recorded",
-        expires_at: intent.expiresAt ?? null,
-      })
-      .onConflict((conflict) => conflict.column("id").doNothing())
-      .returningAll(),
-  );
-}
-
 export type IntentOwner = Pick<Intent, "id" | "workspace_id" | "identity_id" | "service">;
 
 /** Whose the intents are; unknown ids are left out. */
