@@ -1,4 +1,4 @@
-import { eventId, traceIdOf } from "@linkspan/envelopes";
+import { CODES, type ErrorCode, eventId, traceIdOf } from "@linkspan/envelopes";
 import { expect, test } from "vitest";
 import { eventOf, lobby, StubConnector } from "../testing/stub-connector.ts";
 import { eventually, World } from "../testing/world.ts";
@@ -44,6 +44,24 @@ test("a thousand events arrive in order and the last cursor is kept", async () =
   const ids = world.core.payloads("inbound_event").map(({ remote_id }) => remote_id);
   expect(ids).toEqual(Array.from({ length: 1_000 }, (_, index) => `m-${index + 1}`));
   expect(world.core.payloads("checkpoint").length).toBeLessThan(1_000);
+});
+
+test("an event that the core refused holds nothing back, whatever the code", async () => {
+  await using world = await World.make();
+  world.core.leaseTtlMs = 60_000;
+  world.core.acking = false;
+  world.core.link("id-1");
+  const connector = new StubConnector();
+  await world.up(connector);
+  const host = connector.host("id-1");
+  const codes = Object.keys(CODES) as ErrorCode[];
+  for (const [at, code] of codes.entries())
+    await host.event(eventOf({ identityId: "id-1" }, code, { seq: at + 1 }));
+  const events = () => world.core.heard.filter(({ action }) => action === "inbound_event");
+  await eventually(() => events().length === codes.length);
+  for (const { metadata, payload } of events())
+    await world.core.acknowledge("id-1", [metadata.message_id], payload.remote_id as ErrorCode);
+  await eventually(() => world.core.identities.get("id-1")?.checkpoint?.seq === codes.length);
 });
 
 test("without acks there is no checkpoint; whoever comes next starts where the acks ended", async () => {

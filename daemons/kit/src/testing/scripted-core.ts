@@ -16,6 +16,7 @@ import {
   type DeliveryStatuses,
   type Envelope,
   encode,
+  type ErrorCode,
   FabricError,
   generateSealKeys,
   intentId,
@@ -326,8 +327,10 @@ export class ScriptedCore {
     );
   }
 
-  async acknowledge(account: string, ids: readonly string[]): Promise<void> {
-    const acked = ids.map((message_id) => ({ message_id, status: "persisted" }));
+  /** @param code why the core keeps the events in quarantine; undefined: it stored them */
+  async acknowledge(account: string, ids: readonly string[], code?: ErrorCode): Promise<void> {
+    const result = code === undefined ? { status: "persisted" } : { status: "quarantined", code };
+    const acked = ids.map((message_id) => ({ message_id, ...result }));
     const action = ACKS[this.service] ?? "ack_event";
     await this.tell(action, { account, acked }).catch((error: unknown) => {
       // Acks are never mandatory: whoever is gone does not get them.
