@@ -161,7 +161,7 @@ test("a killed daemon's successor reads on where the acks ended, and loses nothi
   const world = await World.make();
   await using _ = world;
   const { core } = world;
-  core.leaseTtlMs = 600;
+  core.lease.ttlMs = 600;
   const platform = new EchoPlatform();
   core.link("id-1");
   const first = await world.up(echoConnector({ platform }));

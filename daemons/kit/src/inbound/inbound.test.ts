@@ -33,7 +33,7 @@ test("an event is signed under the id that it implies, and its ack becomes a che
 
 test("a thousand events arrive in order and the last cursor is kept", async () => {
   await using world = await World.make();
-  world.core.leaseTtlMs = 60_000; // a slow machine takes seconds for them
+  world.core.lease.ttlMs = 60_000; // a slow machine takes seconds for them
   world.core.link("id-1");
   const connector = new StubConnector();
   await world.up(connector);
@@ -48,7 +48,7 @@ test("a thousand events arrive in order and the last cursor is kept", async () =
 
 test("an event that the core refused holds nothing back, whatever the code", async () => {
   await using world = await World.make();
-  world.core.leaseTtlMs = 60_000;
+  world.core.lease.ttlMs = 60_000;
   world.core.acking = false;
   world.core.link("id-1");
   const connector = new StubConnector();
@@ -66,7 +66,7 @@ test("an event that the core refused holds nothing back, whatever the code", asy
 
 test("without acks there is no checkpoint; whoever comes next starts where the acks ended", async () => {
   await using world = await World.make();
-  world.core.leaseTtlMs = 600;
+  world.core.lease.ttlMs = 600;
   world.core.link("id-1");
   const connector = new StubConnector();
   const first = await world.up(connector);
@@ -85,7 +85,7 @@ test("without acks there is no checkpoint; whoever comes next starts where the a
 
 test("what was read and not acknowledged when the lease was lost goes first in the next term", async () => {
   await using world = await World.make();
-  world.core.leaseTtlMs = 600;
+  world.core.lease.ttlMs = 600;
   world.core.link("id-1");
   const connector = new StubConnector();
   await world.up(connector);
@@ -95,7 +95,7 @@ test("what was read and not acknowledged when the lease was lost goes first in t
   world.core.acking = false;
   for (const seq of [2, 3]) await host.event(eventOf({ identityId: "id-1" }, `m-${seq}`, { seq }));
   await eventually(() => world.core.payloads("inbound_event").length === 3);
-  world.core.seize();
+  world.core.lease.seize();
   await eventually(() => host.signal.aborted);
   world.core.acking = true;
   await eventually(() => connector.host("id-1") !== host);

@@ -52,7 +52,7 @@ test("connections that fail to open leave neither a credential lease nor a liste
   await using world = await World.make();
   const { core } = world;
   core.link("id-1");
-  core.credentials.set("id-1", { fields: { password: Buffer.from("x") }, version: 1 });
+  core.vault.credentials.set("id-1", { fields: { password: Buffer.from("x") }, version: 1 });
   const connector = new StubConnector();
   let failures = 0;
   const { onOpen } = connector;
@@ -73,8 +73,8 @@ test("credentials that cannot be opened are given back", async () => {
   await using world = await World.make();
   const { core } = world;
   core.link("id-1");
-  core.credentials.set("id-1", { fields: { password: Buffer.from("x") }, version: 1 });
-  core.sealsWrongly = true;
+  core.vault.credentials.set("id-1", { fields: { password: Buffer.from("x") }, version: 1 });
+  core.vault.sealsWrongly = true;
   await world.start(new StubConnector(), { reopen: { firstMs: 1, maxMs: 2 } });
   await eventually(() => core.asked.some(({ action }) => action === "release"));
 });
