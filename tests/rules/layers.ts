@@ -11,16 +11,17 @@ export interface Row {
   readonly types?: readonly string[];
 }
 
-const DAEMON: Row = { may: ["daemons/kit", "core/fabric", "envelopes"] };
+const DAEMON: Row = { may: ["daemons/kit", "core/fabric", "core/time", "envelopes"] };
 
 export const LAYERS: Readonly<Record<string, Row>> = {
   envelopes: { may: [] },
-  "core/fabric": { may: ["envelopes"] },
-  "core/store": { may: ["envelopes"] },
-  "core/jobs": { may: ["envelopes"] },
+  "core/time": { may: [] },
+  "core/fabric": { may: ["envelopes", "core/time"] },
+  "core/store": { may: ["envelopes", "core/time"] },
+  "core/jobs": { may: ["envelopes", "core/time"] },
   vault: { may: ["envelopes"], types: ["core/fabric"] },
-  "daemons/kit": { may: ["envelopes", "core/fabric"] },
-  "core/worker": { may: ["envelopes", "core/fabric", "core/store", "core/jobs", "vault"] },
+  "daemons/kit": { may: ["envelopes", "core/time", "core/fabric"] },
+  "core/worker": { may: ["envelopes", "core/time", "core/fabric", "core/store", "core/jobs", "vault"] },
   "core/api": { may: ["envelopes", "core/fabric", "core/store", "vault", "core/worker"] },
   compose: { may: ["envelopes", "core/*", "vault", "daemons/*"] },
   examples: { may: ["envelopes", "core/fabric", "daemons/kit"] },

@@ -5,8 +5,8 @@
  * share a transaction. What the values of a row cause by themselves becomes `store.rejected`, anything else
  * `store.unavailable`. Every wait has an end (see `limits.ts`).
  */
-import { setTimeout as delay } from "node:timers/promises";
 import { FabricError } from "@linkspan/envelopes";
+import { within } from "@linkspan/time";
 import {
   type Compilable,
   DummyDriver,
@@ -196,15 +196,6 @@ export class Database implements AsyncDisposable {
     for (const client of this.#clients) client.destroy("the pool is closed");
     await within(CLOSE_MS, ended);
   }
-}
-
-/** @returns false when it took longer */
-async function within(ms: number, work: Promise<unknown>): Promise<boolean> {
-  const done = new AbortController();
-  const late = delay(ms, false, { signal: done.signal }).catch(() => true);
-  const finished = await Promise.race([work.then(() => true), late]);
-  done.abort();
-  return finished;
 }
 
 /** What the URL itself sets in `options` wins. */

@@ -17,6 +17,7 @@ import type {
   Window,
 } from "@linkspan/daemon-kit";
 import { channelRef, FabricError, parseRef } from "@linkspan/envelopes";
+import { aborted } from "@linkspan/time";
 import { CAPABILITIES, DECLARATION } from "./capabilities.ts";
 import type { EchoPlatform } from "./client.ts";
 import { failureOf, uncertainty } from "./errors.ts";
@@ -74,13 +75,6 @@ function link(identity: LinkedIdentity, host: IdentityHost, service: string): Li
   }
   const { name } = selfOf(identity, service);
   return { status: "linked", remote: name, name };
-}
-
-function aborted(signal: AbortSignal): Promise<unknown> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(undefined);
-    else signal.addEventListener("abort", resolve, { once: true });
-  });
 }
 
 class EchoConnection implements Connection {

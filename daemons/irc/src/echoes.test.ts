@@ -134,7 +134,7 @@ test("a line of another client that came before the connection broke is not lost
   });
   await using kept = await Kept.open({
     port: server.port,
-    connector: { retry: { firstMs: 60_000, maxMs: 60_000 } },
+    connector: { retry: { minMs: 60_000, maxMs: 60_000 } },
   });
   await kept.becomes("connected");
   await expect(kept.say("mine")).rejects.toBeInstanceOf(UncertainSend);

@@ -1,6 +1,6 @@
 import { FabricError } from "@linkspan/envelopes";
+import { aborted } from "@linkspan/time";
 import { expect, test } from "vitest";
-import { aborted } from "../shared/signals.ts";
 import { eventOf, lobby, StubConnector } from "../testing/stub-connector.ts";
 import { eventually, World } from "../testing/world.ts";
 

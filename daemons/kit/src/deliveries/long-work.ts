@@ -11,8 +11,8 @@
  * run.
  */
 import type { Delivery, Prepared, Verdict } from "@linkspan/fabric";
+import { backoffMs } from "@linkspan/time";
 import type { Logger } from "pino";
-import { backoffMs } from "../shared/backoff.ts";
 import { type Clock, pause } from "../shared/clock.ts";
 
 export interface JobsOptions {
@@ -94,9 +94,7 @@ export class Jobs {
     await Promise.race([job.ended, patience]);
     if (isRunning(job)) return this.#stillRunning(job);
     if (job.verdict === undefined || job.verdict.do === "retry") this.#jobs.delete(work.key);
-    return (
-      job.verdict ?? { do: "retry", afterMs: backoffMs(delivery.attempt, { firstMs: 100, maxMs: 5_000 }) }
-    );
+    return job.verdict ?? { do: "retry", afterMs: backoffMs({ minMs: 100, maxMs: 5_000 }, delivery.attempt) };
   }
 
   /** A young job is checked again soon: its end is noticed at most a quarter of its running time late. */

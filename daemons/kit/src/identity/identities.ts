@@ -1,7 +1,7 @@
 /** The identities of a held instance: opened, closed and refreshed to match the answer of `resume`. */
 import { type Ack, FabricError, type ResumedIdentity } from "@linkspan/envelopes";
+import { aborted } from "@linkspan/time";
 import type { BridgeState, LinkedIdentity } from "../connector.ts";
-import { aborted } from "../shared/signals.ts";
 import { ConnectionSupervisor, type SupervisorContext } from "./connection-supervisor.ts";
 
 /** Session tickets are valid for an hour; one of this age is replaced before it is used. */

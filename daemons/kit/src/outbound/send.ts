@@ -7,9 +7,9 @@
  */
 import { CODES, FabricError, isFabricError, type KeyRing, type Opened } from "@linkspan/envelopes";
 import { ACK, type Outgoing, type Verdict } from "@linkspan/fabric";
+import { backoffMs } from "@linkspan/time";
 import type { Logger } from "pino";
 import type { Author } from "../bus/author.ts";
-import { backoffMs } from "../shared/backoff.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { Part } from "../connector.ts";
 import type { GuardedConnection, ConnectionSupervisor } from "../identity/connection-supervisor.ts";
@@ -164,7 +164,7 @@ function absence(
     return { kind: "failed", error };
   }
   const untilRetryMs = (retryAt?.getTime() ?? 0) - clock.now().getTime();
-  const afterMs = Math.max(untilRetryMs, backoffMs(attempt, { firstMs: 1_000, maxMs: 15_000 }));
+  const afterMs = Math.max(untilRetryMs, backoffMs({ minMs: 1_000, maxMs: 15_000 }, attempt));
   return { kind: "later", afterMs, code: "platform.unavailable" };
 }
 

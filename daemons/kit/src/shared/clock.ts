@@ -1,20 +1,13 @@
-import { setTimeout as delay } from "node:timers/promises";
-import { type Clock as BusClock, sleep } from "@linkspan/fabric";
+import { type Clock as Timing, sleep, systemClock as systemTiming } from "@linkspan/time";
 
-/** The kit's source of time; the simulation provides a virtual one. */
+/** A clock that also knows the time of day; the simulation provides a virtual one. */
 export interface Clock {
   now(): Date;
   /** Monotonic milliseconds; only differences have a meaning. */
   monotonicMs(): number;
-  /** Rejects with the signal's reason as `cause` when it is aborted first. */
+  /** Rejects with the signal's reason when it is aborted first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
-
-export const systemClock: Clock = {
-  now: () => new Date(),
-  monotonicMs: () => performance.now(),
-  sleep: (ms, signal) => delay(ms, undefined, signal === undefined ? {} : { signal }),
-};
 
 /** Sleeps for the given time, or until aborted; the abort does not make it reject. */
 export async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
@@ -25,8 +18,8 @@ export async function pause(clock: Clock, ms: number, signal: AbortSignal): Prom
   }
 }
 
-/** The bus's clock interface on the kit's clock. */
-export function asBusClock(clock: Clock): BusClock {
+/** The timers of the kit's clock, for what knows no time of day. */
+export function asBusClock(clock: Clock): Timing {
   return {
     now: () => clock.monotonicMs(),
     after: (ms, run) => {
@@ -39,13 +32,19 @@ export function asBusClock(clock: Clock): BusClock {
   };
 }
 
-/** The kit's clock on the bus's, such as the simulator's; `start` is the wall time at its zero. */
-export function fromBusClock(clock: BusClock, start: Date): Clock {
+/** The kit's clock on a simulator's; `start` is the wall time at its zero. */
+export function fromBusClock(clock: Timing, start: Date): Clock {
+  return withDates(clock, () => new Date(start.getTime() + clock.now()));
+}
+
+export const systemClock: Clock = withDates(systemTiming, () => new Date());
+
+function withDates(timing: Timing, now: () => Date): Clock {
   return {
-    now: () => new Date(start.getTime() + clock.now()),
-    monotonicMs: () => clock.now(),
+    now,
+    monotonicMs: () => timing.now(),
     sleep: async (ms, signal) => {
-      await sleep(clock, ms, signal);
+      await sleep(timing, ms, signal);
       signal?.throwIfAborted();
     },
   };
