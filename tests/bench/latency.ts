@@ -18,7 +18,7 @@ import { until } from "../servers/until.ts";
 import { median } from "./compare.ts";
 import { WORKSPACE } from "./corpus.ts";
 import { embedded, openOutbound, type OutboundWorld } from "./outbound.ts";
-import { accountOf, IDENTITIES, refOf } from "./said.ts";
+import { accountOf, IDENTITIES, refOf } from "./sends.ts";
 
 /** Times of arrival by what was sent; each is awaited once. */
 class Arrivals {
@@ -55,7 +55,7 @@ async function outbound(
   perSecond: number,
 ): Promise<number[]> {
   const arrivals = new Arrivals();
-  // The echo of a text is heard in the moment in which it was said.
+  // The echo of a text arrives at the moment in which it was sent.
   const seen = new Map<string, number>();
   for (let i = 0; i < IDENTITIES; i++) {
     let length = 0;
@@ -80,7 +80,7 @@ async function outbound(
       actor: "bench",
     });
   });
-  await until(() => arrivals.tookMs.length === count, { what: "all to be said", timeoutMs: 60_000 });
+  await until(() => arrivals.tookMs.length === count, { what: "all to be sent", timeoutMs: 60_000 });
   return arrivals.tookMs;
 }
 

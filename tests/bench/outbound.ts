@@ -1,7 +1,7 @@
 /**
  * The whole way out, from a backend's request to `sent`: 100 linked accounts in 1,000 conversations, on the embedded
  * bus and on RabbitMQ, against a service that a careful engineer would write by hand and against bare BullMQ. Who posts
- * is a process of its own, and every run checks that each text was said once and in its conversation's order.
+ * is a process of its own, and every run checks that each text was sent once and in its conversation's order.
  */
 import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -23,7 +23,7 @@ import { type Contest, type Run, timed } from "./compare.ts";
 import { WORKSPACE } from "./corpus.ts";
 import { bare, BY_HAND_TABLES, naive } from "./outbound-by-hand.ts";
 import { poster } from "./publishing.ts";
-import { accountOf, IDENTITIES, Said } from "./said.ts";
+import { accountOf, IDENTITIES, SentTexts } from "./sends.ts";
 
 const CALLERS = 8;
 const MEMBERS = 50;
@@ -161,8 +161,8 @@ async function sentAll(
   const { database, platform } = world;
   await database.query("TRUNCATE intents, outbox, lanes, intent_steps");
   const run = randomUUID();
-  // The platform answers each text with the same one, in the order of what was said.
-  const said = new Said();
+  // The platform answers each text with the same one, in the order of what was sent.
+  const sent = new SentTexts();
   const seen = new Map(
     Array.from({ length: IDENTITIES }, (_, i) => [accountOf(i), lengthOf(platform, accountOf(i))]),
   );
@@ -188,11 +188,11 @@ async function sentAll(
       entry !== undefined;
       entry = platform.after(account, seq)
     ) {
-      said.add(entry.activity.channel, entry.activity.text ?? "");
+      sent.add(entry.activity.channel, entry.activity.text ?? "");
       seq += 1;
     }
   }
-  said.check(run, count);
+  sent.check(run, count);
   return result;
 }
 

@@ -74,7 +74,7 @@ const IDLE_MS = 15_000;
 /** How often a connection that listens is asked whether the other side is still there. */
 const PROBE_MS = 3_000;
 const PROBE_ANSWER_MS = 4_000;
-/** What still runs has this long to end when the pool is closed. */
+/** Time that running statements have to end when the pool is closed. */
 const CLOSE_MS = 5_000;
 
 export class Database implements AsyncDisposable {
@@ -198,7 +198,7 @@ export class Database implements AsyncDisposable {
   }
 }
 
-/** What the URL itself sets in `options` wins. */
+/** Settings in `options` of the URL itself take precedence. */
 function withSessionOptions(url: string, limits: Limits): string {
   const parsed = new URL(url);
   const given = parsed.searchParams.get("options");

@@ -125,7 +125,7 @@ class EchoConnection implements Connection {
     const failure = failureOf(order);
     if (failure !== undefined) throw failure;
     if (window.signal.aborted)
-      throw new FabricError("platform.unavailable", "the window closed before it was said");
+      throw new FabricError("platform.unavailable", "the window closed before it was sent");
     if (!this.#up) throw new FabricError("platform.unavailable", "the echo platform is away");
     if (order.lost) throw uncertainty();
     const style = { twice: order.duplicate, late: order.reorder };

@@ -1,4 +1,4 @@
-/** What is ours and what another client of the account said: told apart by content and order, now and after a crash. */
+/** Own messages and those of another client of the account are distinguished by content and order, now and after a crash. */
 import { UncertainSend } from "@linkspan/daemon-kit";
 import { until } from "@linkspan/daemon-kit/contract";
 import { expect, test } from "vitest";

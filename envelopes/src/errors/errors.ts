@@ -323,7 +323,7 @@ export function isErrorCode(text: string): text is ErrorCode {
 }
 
 /**
- * What caused a failure, for everything that decides whether a message may be given up.
+ * The cause of a failure, for everything that decides whether a message may be given up.
  *
  * @returns `unknown` for anything but a FabricError: it is waited out like the surroundings, and reported
  */

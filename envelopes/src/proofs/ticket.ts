@@ -104,7 +104,7 @@ export function mintTicket(claims: TicketClaims, signer: Signer): string {
   return `${signer.kid}.${toBase64url(body)}.${signer.sign(TICKET_TYPE, body)}`;
 }
 
-/** What stands for a ticket where it must not be repeated: SHA-256 of the compact form, base64url. */
+/** Stands for a ticket where it must not be repeated: SHA-256 of the compact form, base64url. */
 export function ticketHash(compact: string): string {
   return createHash("sha256").update(compact, "utf8").digest("base64url");
 }
@@ -138,7 +138,7 @@ export function openTicket(compact: string | undefined, expect: TicketExpectatio
   return claims;
 }
 
-/** What is about to be done. A member that is present must match; `conversation: undefined` means none. */
+/** The action that is about to be done. A member that is present must match; `conversation: undefined` means none. */
 export interface TicketUse {
   readonly workspaceId: string;
   readonly identityId: string;

@@ -1,5 +1,5 @@
 /**
- * Intents: one thing to say each. The row holds where it stands; `intent_steps` how it got there.
+ * Intents: one message or action to send each. The row has the current state; `intent_steps` the states before.
  */
 import { sql } from "kysely";
 import { type Queryable, execute, run, runFirst, sqlFor } from "../database.ts";
@@ -20,7 +20,7 @@ export interface Intent {
   readonly state: IntentState;
   readonly code: string | null;
   readonly detail: string | null;
-  /** Publishes so far; the number a daemon must name to be heard. */
+  /** Publishes so far; a daemon's report counts only if it names this number. */
   readonly attempt: number;
   /** First part never confirmed. */
   readonly part: number;
@@ -102,11 +102,11 @@ export function listIntents(
   return run(on, query);
 }
 
-/** Steps of an intent that are told: one that is put off again and again has one for each time. */
-const STEPS_TOLD = 1_000;
+/** Steps of an intent that are returned: one that is put off again and again has one for each time. */
+const MAX_STEPS = 1_000;
 
 /** The newest steps of an intent, oldest first. */
-export async function stepsOf(on: Queryable, intentId: string, limit = STEPS_TOLD) {
+export async function stepsOf(on: Queryable, intentId: string, limit = MAX_STEPS) {
   const steps = await run(
     on,
     sqlFor

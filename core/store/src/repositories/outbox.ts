@@ -31,7 +31,7 @@ export interface Postponed {
 }
 
 /**
- * What came of intents that were out. Those that ended leave their lanes, which move on; those that are put off keep
+ * Applies the results of intents that were out. Those that ended leave their lanes, which move on; those that are put off keep
  * their lanes waiting and free their identities' credit meanwhile. What is not in the outbox is ignored. All the
  * lanes are locked first, in one order.
  */

@@ -1,5 +1,5 @@
 /**
- * What an earlier run may have left: a postmaster that outlived its parent's SIGKILL, backends that outlived
+ * Leftovers of an earlier run: a postmaster that outlived its parent's SIGKILL, backends that outlived
  * their postmaster's, lock files and sockets that name a process number which now is somebody else's.
  *
  * An orphaned postmaster is stopped, not adopted: its own restart takes tens of milliseconds, and afterwards

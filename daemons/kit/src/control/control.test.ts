@@ -213,7 +213,7 @@ test("a stopping daemon finishes what it is saying and keeps its last checkpoint
   expect(world.core.identities.get("id-1")?.checkpoint).toEqual({ seq: 5 });
 });
 
-test("an envelope that is not the core's is refused and buried, whatever it says", async () => {
+test("an envelope that is not the core's is refused and dead-lettered, whatever it contains", async () => {
   const { world, core, connector } = await worldWith();
   await using _ = world;
   const dead: string[] = [];

@@ -66,7 +66,7 @@ export class ConnectionSupervisor {
   readonly stream: EventStream;
   readonly pace: Pace;
   /** Conversations of this identity in which a send is in progress. */
-  readonly voices = new Semaphore(SENDS_AT_ONCE);
+  readonly sendSlots = new Semaphore(SENDS_AT_ONCE);
   readonly #context: SupervisorContext;
   readonly #log: Logger;
   readonly #reporter: Reporter;

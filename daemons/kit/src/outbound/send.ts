@@ -74,11 +74,11 @@ export async function sendIntent(opened: Opened, context: SendContext): Promise<
     const error = new FabricError("request.invalid", "there is nothing in it that the platform could carry");
     return settleEnd({ kind: "failed", error }, 0, 1, answers, context);
   }
-  await supervisor.voices.enter(context.signal);
+  await supervisor.sendSlots.enter(context.signal);
   try {
     return await sayAll(opened, parts, supervisor, answers, context);
   } finally {
-    supervisor.voices.leave();
+    supervisor.sendSlots.leave();
   }
 }
 
