@@ -28,15 +28,8 @@ export function childOf(...signals: readonly AbortSignal[]): AbortController {
 export function within(ms: number, work: PromiseLike<unknown>, clock: Clock = systemClock): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const cancel = clock.after(ms, () => resolve(false));
-    work.then(
-      () => {
-        cancel();
-        resolve(true);
-      },
-      (error: unknown) => {
-        cancel();
-        reject(error);
-      },
-    );
+    Promise.resolve(work)
+      .then(() => resolve(true), reject)
+      .finally(cancel);
   });
 }
