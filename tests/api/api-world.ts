@@ -35,12 +35,55 @@ import { EnvelopeVault, FileKeyBackend, PgSecretStore } from "@linkspan/vault";
 import { type Core, Recording, Refusals, startWorker, Wakes } from "@linkspan/worker";
 import pino from "pino";
 import { Registry } from "prom-client";
-import type { PostgresServer } from "../servers/postgres.ts";
+import { afterAll, beforeAll } from "vitest";
+import { describeWithServers } from "../servers/available.ts";
+import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
 
 export interface Answer<T = Record<string, unknown>> {
   readonly status: number;
   readonly headers: Record<string, unknown>;
   readonly body: T;
+}
+
+type Options = Pick<ApiOptions, "limits" | "trustProxy" | "checks"> & { readonly broker?: EmbeddedBroker };
+
+/** Starts an API on a database of its own; whoever calls it disposes of it. */
+export type StartApi = (options?: Options) => Promise<ApiWorld>;
+
+/** A suite whose tests start APIs, each with options of its own, on one server. */
+export function describeApis(title: string, suite: (start: StartApi) => void): void {
+  describeWithServers(["postgres"], title, () => {
+    let server: PostgresServer;
+    beforeAll(async () => {
+      server = await startPostgres();
+    });
+    afterAll(() => server?.[Symbol.asyncDispose]());
+    suite((options) => ApiWorld.start(server, options));
+  });
+}
+
+export interface SharedApi {
+  /** For hooks and tests; it is not there before. */
+  readonly world: ApiWorld;
+  /** One more API, on the same server. */
+  readonly start: StartApi;
+}
+
+/** A suite with one API for all of its tests. */
+export function describeApi(title: string, options: Options, suite: (api: SharedApi) => void): void {
+  describeApis(title, (start) => {
+    let world: ApiWorld;
+    beforeAll(async () => {
+      world = await start(options);
+    });
+    afterAll(() => world?.[Symbol.asyncDispose]());
+    suite({
+      start,
+      get world() {
+        return world;
+      },
+    });
+  });
 }
 
 interface Asked {
@@ -74,10 +117,7 @@ export class ApiWorld implements AsyncDisposable {
 
   static async start(
     server: PostgresServer,
-    {
-      broker = new EmbeddedBroker(),
-      ...options
-    }: Pick<ApiOptions, "limits" | "trustProxy" | "checks"> & { readonly broker?: EmbeddedBroker } = {},
+    { broker = new EmbeddedBroker(), ...options }: Options = {},
   ): Promise<ApiWorld> {
     await using stack = new AsyncDisposableStack();
     const directory = await mkdtemp(join(tmpdir(), "linkspan-api-"));

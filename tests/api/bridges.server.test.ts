@@ -1,11 +1,9 @@
 /** Linking as Msgr's clients call it: catalogue, sessions, credentials, unlinking. */
 import { randomUUID } from "node:crypto";
 import { identityById, saveDeclaration } from "@linkspan/store";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { describeWithServers } from "../servers/available.ts";
-import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
+import { beforeEach, expect, test } from "vitest";
 import { until } from "../servers/until.ts";
-import { ApiWorld } from "./api-world.ts";
+import { describeApi } from "./api-world.ts";
 
 interface Session {
   readonly id: string;
@@ -23,37 +21,27 @@ interface Wrapped {
   readonly code?: string;
 }
 
-describeWithServers(["postgres"], "linking over HTTP", () => {
-  let server: PostgresServer;
-  let world: ApiWorld;
+describeApi("linking over HTTP", {}, (api) => {
   let workspace: string;
   let backend: string;
 
-  beforeAll(async () => {
-    server = await startPostgres();
-    world = await ApiWorld.start(server);
-  });
-  afterAll(async () => {
-    await world?.[Symbol.asyncDispose]();
-    await server?.[Symbol.asyncDispose]();
-  });
   beforeEach(async () => {
     workspace = `ws-${randomUUID()}`;
-    backend = await world.token("shop", "backend", workspace);
+    backend = await api.world.token("shop", "backend", workspace);
   });
 
   const open = (body?: object, service = "irc") =>
-    world.ask<Wrapped>("POST", `/api/bridges/${service}/sessions`, {
+    api.world.ask<Wrapped>("POST", `/api/bridges/${service}/sessions`, {
       as: backend,
       ...(body !== undefined && { body }),
     });
   const read = async (id: string, as = backend) =>
-    world.ask<Wrapped>("GET", `/api/bridges/sessions/${id}`, { as });
+    api.world.ask<Wrapped>("GET", `/api/bridges/sessions/${id}`, { as });
   const give = (id: string, body: object, service = "irc", as = backend) =>
-    world.ask<Wrapped>("POST", `/api/bridges/${service}/sessions/${id}/credentials`, { as, body });
+    api.world.ask<Wrapped>("POST", `/api/bridges/${service}/sessions/${id}/credentials`, { as, body });
 
   test("the catalogue says what a person is asked for", async () => {
-    const { body } = await world.ask<{ data: { id: string; auth: { form: { fields: object[] } } }[] }>(
+    const { body } = await api.world.ask<{ data: { id: string; auth: { form: { fields: object[] } } }[] }>(
       "GET",
       "/api/bridges/catalog",
       { as: backend },
@@ -65,7 +53,7 @@ describeWithServers(["postgres"], "linking over HTTP", () => {
       label: "Account password (SASL or NickServ)",
       optional: true,
     });
-    const soon = await world.ask<{ data: object[] }>("GET", "/api/bridges/catalog?status=coming_soon", {
+    const soon = await api.world.ask<{ data: object[] }>("GET", "/api/bridges/catalog?status=coming_soon", {
       as: backend,
     });
     expect(soon.body.data).toEqual([]);
@@ -116,23 +104,23 @@ describeWithServers(["postgres"], "linking over HTTP", () => {
     expect(Date.parse(failed.last_transition_at)).toBeGreaterThanOrEqual(Date.parse(data.last_transition_at));
     expect((await give(data.id, wrap(fields))).body.code).toBe("request.invalid");
 
-    const identity = await identityById(world.core.database.pool, data.identity_id);
+    const identity = await identityById(api.world.core.database.pool, data.identity_id);
     // It failed, so that nothing of it is left.
     expect(identity).toMatchObject({ state: "unlinked", settings: {} });
-    expect(JSON.stringify([identity, failed]) + world.logged.join("")).not.toContain(secret);
+    expect(JSON.stringify([identity, failed]) + api.world.logged.join("")).not.toContain(secret);
   });
 
   test("a session is another workspace's to neither see, fill nor end", async () => {
-    const other = await world.token("rival", "backend", `${workspace}-not`);
+    const other = await api.world.token("rival", "backend", `${workspace}-not`);
     const { data } = (await open({ user_id: "u1" })).body;
     expect((await read(data.id, other)).status).toBe(404);
     expect((await give(data.id, { nick: "x" }, "irc", other)).status).toBe(404);
     const path = `/api/bridges/irc/sessions/${data.id}`;
-    expect((await world.ask("DELETE", path, { as: other })).status).toBe(404);
+    expect((await api.world.ask("DELETE", path, { as: other })).status).toBe(404);
     expect((await give(data.id, { nick: "x" }, "echo")).status).toBe(404);
     expect((await read(data.id)).body.data.state).toBe("awaiting_user");
 
-    expect((await world.ask("DELETE", path, { as: backend })).status).toBe(204);
+    expect((await api.world.ask("DELETE", path, { as: backend })).status).toBe(204);
     expect((await read(data.id)).body.data.state).toBe("cancelled");
   });
 
@@ -158,12 +146,12 @@ describeWithServers(["postgres"], "linking over HTTP", () => {
     expect(refused.body.code).toBe("request.invalid");
     expect(JSON.stringify(refused.body)).toContain(named);
     expect((await read(data.id)).body.data.state).toBe("awaiting_user");
-    const { pool } = world.core.database;
+    const { pool } = api.world.core.database;
     const rows: unknown[] = [refused.body, await identityById(pool, data.identity_id)];
     for (const table of ["identities", "auth_sessions", "audit_entries"]) {
       rows.push((await pool.query(`SELECT t::text FROM ${table} t`)).rows);
     }
-    expect(JSON.stringify(rows) + world.logged.join("")).not.toContain("S3CRET");
+    expect(JSON.stringify(rows) + api.world.logged.join("")).not.toContain("S3CRET");
   });
 
   test("the documented key of a channel is a credential like any other", async () => {
@@ -173,21 +161,21 @@ describeWithServers(["postgres"], "linking over HTTP", () => {
   });
 
   test("a service whose daemon announced nothing yet is refused for now, and one that announced is in the catalogue", async () => {
-    const early = await world.ask<{ code: string }>("POST", "/api/bridges/xmpp/sessions", {
+    const early = await api.world.ask<{ code: string }>("POST", "/api/bridges/xmpp/sessions", {
       as: backend,
       body: {},
     });
     expect([early.status, early.body.code]).toEqual([503, "platform.unavailable"]);
     const elsewhere = await open({ instance: "second" });
     expect(elsewhere.status).toBe(503);
-    const { pool } = world.core.database;
+    const { pool } = api.world.core.database;
     const link = { name: "XMPP", description: "", fields: [] };
     await saveDeclaration(pool, { service: "xmpp", instance: "primary" }, { capabilities: {}, link });
     expect((await open({}, "xmpp")).status).toBe(200);
   });
 
   test("one workspace opens no more links and keeps no more accounts than its share, and takes none of another's", async () => {
-    const { pool } = world.core.database;
+    const { pool } = api.world.core.database;
     const fill = (state: string, count: number) =>
       pool.query(
         `INSERT INTO identities (id, workspace_id, user_id, service, instance, home, state, settings)
@@ -202,8 +190,8 @@ describeWithServers(["postgres"], "linking over HTTP", () => {
       "request.rate_limited",
       "60",
     ]);
-    const rival = await world.token("rival", "backend", `rival-${workspace}`);
-    const other = await world.ask("POST", "/api/bridges/irc/sessions", { as: rival });
+    const rival = await api.world.token("rival", "backend", `rival-${workspace}`);
+    const other = await api.world.ask("POST", "/api/bridges/irc/sessions", { as: rival });
     expect(other.status).toBe(200);
     await pool.query("DELETE FROM identities WHERE workspace_id = $1 AND id LIKE '%-pending%'", [workspace]);
     await fill("linked", 10_000);
@@ -212,7 +200,7 @@ describeWithServers(["postgres"], "linking over HTTP", () => {
   });
 
   test("what one instance announces changes neither the form, the secrets nor the settings shown of another", async () => {
-    const { pool } = world.core.database;
+    const { pool } = api.world.core.database;
     const field = (name: string) => ({
       name,
       label: "Your password at the bank",
@@ -225,13 +213,13 @@ describeWithServers(["postgres"], "linking over HTTP", () => {
     const hostile = { service: "irc", instance: "a-hostile-one" };
     await saveDeclaration(pool, hostile, { capabilities: {}, link });
     const id = `of-primary-${workspace}`;
-    await world.identity(id, workspace, "u1");
+    await api.world.identity(id, workspace, "u1");
 
     interface Form {
       readonly id: string;
       readonly auth: { readonly form: { readonly fields: readonly { name: string; type: string }[] } };
     }
-    const listed = await world.ask<{ data: Form[] }>("GET", "/api/bridges/catalog", { as: backend });
+    const listed = await api.world.ask<{ data: Form[] }>("GET", "/api/bridges/catalog", { as: backend });
     const { data } = (await open({ user_id: "u1" })).body;
     const again = (await read(data.id)).body.data;
     for (const entry of [
@@ -242,10 +230,14 @@ describeWithServers(["postgres"], "linking over HTTP", () => {
       expect(entry?.auth.form.fields.find(({ name }) => name === "password")?.type).toBe("password");
       expect(JSON.stringify(entry)).not.toContain("bank");
     }
-    const one = await world.ask<{ settings: object }>("GET", `/v1/identities/${id}`, { as: backend });
-    const all = await world.ask<{ identities: { id: string; settings: object }[] }>("GET", "/v1/identities", {
-      as: backend,
-    });
+    const one = await api.world.ask<{ settings: object }>("GET", `/v1/identities/${id}`, { as: backend });
+    const all = await api.world.ask<{ identities: { id: string; settings: object }[] }>(
+      "GET",
+      "/v1/identities",
+      {
+        as: backend,
+      },
+    );
     const shown = [one.body.settings, all.body.identities.find((identity) => identity.id === id)?.settings];
     expect(shown).toEqual([
       { nick: id, network: "libera" },
@@ -257,7 +249,7 @@ describeWithServers(["postgres"], "linking over HTTP", () => {
   });
 
   test("what a person was asked for as a secret is never stored as a setting, whatever is announced meanwhile", async () => {
-    const { pool } = world.core.database;
+    const { pool } = api.world.core.database;
     const at = { service: "irc", instance: "changing" };
     const announce = (secret: boolean) => {
       const field = { name: "password", label: "Password", required: true, syntax: "line", max_bytes: 300 };
@@ -271,14 +263,14 @@ describeWithServers(["postgres"], "linking over HTTP", () => {
     const refused = await give(data.id, { password: secret });
     expect([refused.status, refused.body.code]).toEqual([400, "request.invalid"]);
     const { rows } = await pool.query("SELECT t::text FROM identities t");
-    expect(JSON.stringify([rows, refused.body]) + world.logged.join("")).not.toContain(secret);
+    expect(JSON.stringify([rows, refused.body]) + api.world.logged.join("")).not.toContain(secret);
   });
 
   test("a session that is given up leaves neither settings nor an account", async () => {
     const { data } = (await open({ user_id: "u1" })).body;
     const path = `/api/bridges/irc/sessions/${data.id}`;
-    expect((await world.ask("DELETE", path, { as: backend })).status).toBe(204);
-    expect(await identityById(world.core.database.pool, data.identity_id)).toMatchObject({
+    expect((await api.world.ask("DELETE", path, { as: backend })).status).toBe(204);
+    expect(await identityById(api.world.core.database.pool, data.identity_id)).toMatchObject({
       state: "unlinked",
       settings: {},
     });
@@ -286,23 +278,23 @@ describeWithServers(["postgres"], "linking over HTTP", () => {
 
   test("an account is unlinked by its id, or by service and user", async () => {
     const ids = [`a-${workspace}`, `b-${workspace}`, `c-${workspace}`] as const;
-    for (const [i, id] of ids.entries()) await world.identity(id, workspace, i === 2 ? "u2" : "u1");
-    const drop = (path: string, as = backend) => world.ask("DELETE", `/api/bridges/${path}`, { as });
+    for (const [i, id] of ids.entries()) await api.world.identity(id, workspace, i === 2 ? "u2" : "u1");
+    const drop = (path: string, as = backend) => api.world.ask("DELETE", `/api/bridges/${path}`, { as });
     const linked = async () =>
       (
-        await world.ask<{ identities: { id: string; settings: object }[] }>("GET", "/v1/identities", {
+        await api.world.ask<{ identities: { id: string; settings: object }[] }>("GET", "/v1/identities", {
           as: backend,
         })
       ).body.identities;
 
     expect((await linked())[0]?.settings).toEqual({ nick: ids[0], network: "libera" });
-    expect((await drop(ids[0], await world.token("rival", "backend", "rival"))).status).toBe(404);
+    expect((await drop(ids[0], await api.world.token("rival", "backend", "rival"))).status).toBe(404);
     expect((await drop(ids[0])).status).toBe(204);
     expect((await drop(ids[0])).status).toBe(404);
     expect((await drop("irc?user_id=u1")).status).toBe(204);
     expect((await linked()).map((identity) => identity.id)).toEqual([ids[2]]);
     expect((await drop("irc?user_id=u1")).status).toBe(404);
-    const direct = await world.ask("DELETE", `/v1/identities/${ids[2]}`, { as: backend });
+    const direct = await api.world.ask("DELETE", `/v1/identities/${ids[2]}`, { as: backend });
     expect(direct.status).toBe(204);
     expect(await linked()).toEqual([]);
   });

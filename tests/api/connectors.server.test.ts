@@ -7,11 +7,9 @@ import { type Envelope, generateSealKeys, type LinkDeclaration, toBase64url } fr
 import { type Bus, EmbeddedBroker } from "@linkspan/fabric";
 import { contactsOf } from "@linkspan/store";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { describeWithServers } from "../servers/available.ts";
-import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
 import { until } from "../servers/until.ts";
 import { SignedDaemon } from "../worker/signed-daemon.ts";
-import { ApiWorld } from "./api-world.ts";
+import { describeApi } from "./api-world.ts";
 
 const field = (name: string, over: object = {}) => ({
   name,
@@ -48,35 +46,30 @@ interface Entry {
   readonly link: Record<string, unknown> | null;
 }
 
-describeWithServers(["postgres"], "connectors that announced themselves", () => {
-  const broker = new EmbeddedBroker();
-  let server: PostgresServer;
-  let world: ApiWorld;
+const broker = new EmbeddedBroker();
+
+describeApi("connectors that announced themselves", { broker }, (api) => {
   let bus: Bus;
   let backend: string;
   let seed = 60;
 
   beforeAll(async () => {
-    server = await startPostgres();
-    world = await ApiWorld.start(server, { broker });
     bus = broker.connect("daemons");
-    backend = await world.token("shop", "backend");
+    backend = await api.world.token("shop", "backend");
   });
   afterAll(async () => {
     await bus?.[Symbol.asyncDispose]();
-    await world?.[Symbol.asyncDispose]();
-    await server?.[Symbol.asyncDispose]();
   });
 
   /** Enrolled over HTTP, with its lease and its announcement, as a daemon in another language does it. */
   async function start(service: string, link: object, capabilities: object = {}, instance = "primary") {
     seed += 1;
-    const daemon = new SignedDaemon(world.core, bus, service, instance, seed);
-    const issued = await world.ask<{ token: string }>("POST", "/v1/enrolment-tokens", {
-      as: world.owner,
+    const daemon = new SignedDaemon(api.world.core, bus, service, instance, seed);
+    const issued = await api.world.ask<{ token: string }>("POST", "/v1/enrolment-tokens", {
+      as: api.world.owner,
       body: { service, instance },
     });
-    const enrolled = await world.ask("POST", "/v1/enrolments", {
+    const enrolled = await api.world.ask("POST", "/v1/enrolments", {
       body: {
         token: issued.body.token,
         public_key_b64u: toBase64url(daemon.signer.publicKey),
@@ -120,18 +113,18 @@ describeWithServers(["postgres"], "connectors that announced themselves", () => 
   }
 
   const open = (service: string, body: object) =>
-    world.ask<{ data: Session }>("POST", `/api/bridges/${service}/sessions`, { as: backend, body });
+    api.world.ask<{ data: Session }>("POST", `/api/bridges/${service}/sessions`, { as: backend, body });
   const post = (path: string, body: object) =>
-    world.ask<{ data: Session; code?: string }>("POST", path, { as: backend, body });
+    api.world.ask<{ data: Session; code?: string }>("POST", path, { as: backend, body });
   const entry = async (id: string, user: string) =>
     (
-      await world.ask<{ data: Entry[] }>("GET", `/api/bridges/catalog?user_id=${user}`, { as: backend })
+      await api.world.ask<{ data: Entry[] }>("GET", `/api/bridges/catalog?user_id=${user}`, { as: backend })
     ).body.data.find((one) => one.id === id);
   const reached = (id: string, state: string) =>
     until(
       async () => {
         const { data } = (
-          await world.ask<{ data: Session }>("GET", `/api/bridges/sessions/${id}`, { as: backend })
+          await api.world.ask<{ data: Session }>("GET", `/api/bridges/sessions/${id}`, { as: backend })
         ).body;
         if (data.state === "failed" && state !== "failed") throw new Error(JSON.stringify(data.metadata));
         return data.state === state ? data : undefined;
@@ -185,7 +178,7 @@ describeWithServers(["postgres"], "connectors that announced themselves", () => 
       },
       { settings: { phone_number: "+15550100", phone_code_hash: "hash-1" }, step: "code_required" },
     ]);
-    const { pool } = world.core.database;
+    const { pool } = api.world.core.database;
     const { rows } = await pool.query("SELECT * FROM identities WHERE id = $1", [opened.identity_id]);
     expect(rows[0]).toMatchObject({
       remote: "user:7",
@@ -235,7 +228,7 @@ describeWithServers(["postgres"], "connectors that announced themselves", () => 
     // It did not ask for them.
     expect(Object.keys(asked[0]?.payload ?? {})).not.toContain("client_context");
     expect(JSON.stringify(asked)).not.toContain("S3CRET");
-    const intent = await world.ask<{ state: string; code?: string }>("POST", "/v1/intents", {
+    const intent = await api.world.ask<{ state: string; code?: string }>("POST", "/v1/intents", {
       as: backend,
       headers: { "idempotency-key": randomUUID() },
       body: {
@@ -257,13 +250,13 @@ describeWithServers(["postgres"], "connectors that announced themselves", () => 
   ])("%s is not announced, and what was stays", async (_name, over) => {
     const link = { name: "Bounded", description: "", fields: [] };
     const daemon = await start("bounded", link, {}, `i${randomUUID()}`);
-    const before = await world.core.database.query("SELECT 1 FROM quarantine");
+    const before = await api.world.core.database.query("SELECT 1 FROM quarantine");
     await daemon.say(
       daemon.note("capabilities", { capabilities: {}, link: { ...link, ...over } }, { workspace_id: "_" }),
     );
-    const after = await world.core.database.query("SELECT 1 FROM quarantine");
+    const after = await api.world.core.database.query("SELECT 1 FROM quarantine");
     expect(after.rows.length - before.rows.length).toBe(1);
-    const { rows } = await world.core.database.query<{ declaration: { link: object } }>(
+    const { rows } = await api.world.core.database.query<{ declaration: { link: object } }>(
       "SELECT declaration FROM instances WHERE service = 'bounded' AND instance = $1",
       [daemon.instance],
     );
@@ -282,20 +275,22 @@ describeWithServers(["postgres"], "connectors that announced themselves", () => 
   });
 
   test("unlinking by service honours the instance, whatever an identity is called", async () => {
-    const { pool } = world.core.database;
+    const { pool } = api.world.core.database;
     for (const [id, instance] of [
       ["irc", "primary"],
       ["second", "eu-1"],
       ["third", "eu-2"],
     ] as const) {
-      await world.identity(id, "acme", "u9");
+      await api.world.identity(id, "acme", "u9");
       await pool.query("UPDATE identities SET instance = $2 WHERE id = $1", [id, instance]);
     }
     const drop = async (path: string) =>
-      (await world.ask("DELETE", `/api/bridges/${path}`, { as: backend })).status;
+      (await api.world.ask("DELETE", `/api/bridges/${path}`, { as: backend })).status;
     const linked = async () =>
       (
-        await world.ask<{ identities: { id: string }[] }>("GET", "/v1/identities?user_id=u9", { as: backend })
+        await api.world.ask<{ identities: { id: string }[] }>("GET", "/v1/identities?user_id=u9", {
+          as: backend,
+        })
       ).body.identities
         .map(({ id }) => id)
         .filter((id) => ["irc", "second", "third"].includes(id));
@@ -305,7 +300,7 @@ describeWithServers(["postgres"], "connectors that announced themselves", () => 
     // An identity of that name is one identity.
     expect(await drop("irc?user_id=u9")).toBe(204);
     expect(await linked()).toEqual(["second", "third"]);
-    await world.identity("fourth", "acme", "u9");
+    await api.world.identity("fourth", "acme", "u9");
     await pool.query("UPDATE identities SET state = 'unlinked', id = 'gone' WHERE id = 'irc'");
     expect(await drop("irc?user_id=u9&instance=eu-1")).toBe(204);
     expect(await linked()).toEqual(["third"]);

@@ -2,10 +2,8 @@
 import { randomBytes } from "node:crypto";
 import { generateSealKeys, signerFromSeed, toBase64url } from "@linkspan/envelopes";
 import { auditTrail, quarantine, quarantined } from "@linkspan/store";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { describeWithServers } from "../servers/available.ts";
-import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
-import { ApiWorld } from "./api-world.ts";
+import { expect, test } from "vitest";
+import { describeApi } from "./api-world.ts";
 
 interface Problem {
   readonly code: string;
@@ -21,22 +19,13 @@ interface Enrolled extends Problem {
   readonly generation: number;
 }
 
-describeWithServers(["postgres"], "daemons over HTTP", () => {
-  let server: PostgresServer;
-  let world: ApiWorld;
-
-  beforeAll(async () => {
-    server = await startPostgres();
-    world = await ApiWorld.start(server);
-  });
-  afterAll(async () => {
-    await world?.[Symbol.asyncDispose]();
-    await server?.[Symbol.asyncDispose]();
-  });
-
-  const issue = (as = world.owner) =>
-    world.ask<Issued>("POST", "/v1/enrolment-tokens", { as, body: { service: "irc", instance: "libera" } });
-  const enrol = (body: object) => world.ask<Enrolled>("POST", "/v1/enrolments", { body });
+describeApi("daemons over HTTP", {}, (api) => {
+  const issue = (as = api.world.owner) =>
+    api.world.ask<Issued>("POST", "/v1/enrolment-tokens", {
+      as,
+      body: { service: "irc", instance: "libera" },
+    });
+  const enrol = (body: object) => api.world.ask<Enrolled>("POST", "/v1/enrolments", { body });
   const keys = async () => ({
     public_key_b64u: toBase64url(signerFromSeed(randomBytes(32)).publicKey),
     seal_b64u: toBase64url((await generateSealKeys()).publicKey),
@@ -49,7 +38,7 @@ describeWithServers(["postgres"], "daemons over HTTP", () => {
     expect(answer.status).toBe(201);
     expect(answer.body.core_keys.map((key) => key.kid)).toEqual([core_kid]);
     expect(answer.body).toMatchObject({ partitions: 8, generation: 1 });
-    const record = world.core.keys.get(answer.body.kid)?.record;
+    const record = api.world.core.keys.get(answer.body.kid)?.record;
     expect(record).toMatchObject({
       issuers: ["daemon:irc:libera"],
       services: ["irc"],
@@ -57,7 +46,7 @@ describeWithServers(["postgres"], "daemons over HTTP", () => {
       purposes: ["envelope"],
     });
     expect((await enrol({ token, ...(await keys()) })).status).toBe(401);
-    const trail = await auditTrail(world.core.database.pool, { workspaceId: "_", limit: 10 });
+    const trail = await auditTrail(api.world.core.database.pool, { workspaceId: "_", limit: 10 });
     expect(trail.map((entry) => entry.action)).toEqual(["daemon.enrolled", "enrolment.issued"]);
   });
 
@@ -69,23 +58,23 @@ describeWithServers(["postgres"], "daemons over HTTP", () => {
     expect(weak.body.code).toBe("envelope.unknown_key");
     const zero = await enrol({ token, ...good, seal_b64u: toBase64url(new Uint8Array(32)) });
     expect(zero.body.code).toBe("envelope.unknown_key");
-    const core = world.core.signer.publicKey;
+    const core = api.world.core.signer.publicKey;
     const stolen = await enrol({ token, ...good, public_key_b64u: toBase64url(core) });
     expect(stolen.body.code).toBe("request.invalid");
-    expect(world.core.keys.get(world.core.signer.kid)?.record.issuers).toEqual(["core"]);
+    expect(api.world.core.keys.get(api.world.core.signer.kid)?.record.issuers).toEqual(["core"]);
 
     expect((await enrol({ token, ...good })).status).toBe(201);
   });
 
   test("only who answers for all workspaces lets a daemon in", async () => {
-    expect((await issue(await world.token("owner", "owner"))).status).toBe(403);
-    expect((await issue(await world.token("op", "operator", "*"))).status).toBe(403);
-    const core = await world.ask("POST", "/v1/enrolment-tokens", {
-      as: world.owner,
+    expect((await issue(await api.world.token("owner", "owner"))).status).toBe(403);
+    expect((await issue(await api.world.token("op", "operator", "*"))).status).toBe(403);
+    const core = await api.world.ask("POST", "/v1/enrolment-tokens", {
+      as: api.world.owner,
       body: { service: "core" },
     });
     expect(core.status).toBe(400);
-    expect((await enrol({ token: world.owner, ...(await keys()) })).status).toBe(401);
+    expect((await enrol({ token: api.world.owner, ...(await keys()) })).status).toBe(401);
   });
 
   test("a connector is switched for a workspace or for all, with who and why", async () => {
@@ -93,29 +82,29 @@ describeWithServers(["postgres"], "daemons over HTTP", () => {
       readonly enabled: boolean;
       readonly flags: { workspace_id: string; who: string; why: string }[];
     }
-    const operator = await world.token("night", "operator", "switched");
+    const operator = await api.world.token("night", "operator", "switched");
     const put = (as: string, service: string, enabled: boolean) =>
-      world.ask<Switch>("PUT", `/v1/connectors/${service}`, { as, body: { enabled, why: "tested" } });
+      api.world.ask<Switch>("PUT", `/v1/connectors/${service}`, { as, body: { enabled, why: "tested" } });
     const get = async (as: string, service: string) =>
-      (await world.ask<Switch>("GET", `/v1/connectors/${service}`, { as })).body;
+      (await api.world.ask<Switch>("GET", `/v1/connectors/${service}`, { as })).body;
 
     expect(await get(operator, "irc")).toEqual({ service: "irc", enabled: true, flags: [] });
     const off = await put(operator, "irc", false);
     expect(off.body.flags).toMatchObject([{ workspace_id: "switched", who: "token:night", why: "tested" }]);
     expect((await get(operator, "irc")).enabled).toBe(false);
-    expect((await get(await world.token("other", "operator", "not-switched"), "irc")).enabled).toBe(true);
+    expect((await get(await api.world.token("other", "operator", "not-switched"), "irc")).enabled).toBe(true);
 
-    await put(world.owner, "*", false);
+    await put(api.world.owner, "*", false);
     expect((await put(operator, "irc", true)).body.enabled).toBe(false);
     expect((await put(operator, "*", true)).status).toBe(403);
-    await put(world.owner, "*", true);
+    await put(api.world.owner, "*", true);
     expect((await get(operator, "irc")).enabled).toBe(true);
     for (const none of ["core", "vault", "No", "n".repeat(33)])
       expect((await put(operator, none, true)).status).toBe(400);
   });
 
   test("what was refused is listed, shown with its bytes, published again or dropped", async () => {
-    const pool = world.core.database.pool;
+    const pool = api.world.core.database.pool;
     const body = Buffer.from('{"not":"canonical" }');
     const refused = {
       code: "envelope.not_canonical",
@@ -134,19 +123,19 @@ describeWithServers(["postgres"], "daemons over HTTP", () => {
       workspaceId: undefined,
       code: "envelope.malformed",
     });
-    const operator = await world.token("desk", "operator", "acme");
-    const rival = await world.token("desk", "operator", "rival");
+    const operator = await api.world.token("desk", "operator", "acme");
+    const rival = await api.world.token("desk", "operator", "rival");
     const list = async (as: string, query = "") =>
       (
-        await world.ask<{ entries: { id: string }[] }>("GET", `/v1/quarantine${query}`, { as })
+        await api.world.ask<{ entries: { id: string }[] }>("GET", `/v1/quarantine${query}`, { as })
       ).body.entries.map((entry) => entry.id);
 
     expect(await list(operator)).toEqual([id]);
     expect(await list(rival)).toEqual([]);
-    expect(await list(world.owner)).toEqual([nobodys, id]);
-    expect(await list(world.owner, "?code=envelope.malformed")).toEqual([nobodys]);
+    expect(await list(api.world.owner)).toEqual([nobodys, id]);
+    expect(await list(api.world.owner, "?code=envelope.malformed")).toEqual([nobodys]);
 
-    const shown = await world.ask<{ dsse: unknown }>("GET", `/v1/quarantine/${id}`, { as: operator });
+    const shown = await api.world.ask<{ dsse: unknown }>("GET", `/v1/quarantine/${id}`, { as: operator });
     expect(shown.body.dsse).toEqual({
       payload: body.toString("base64"),
       payloadType: "application/vnd.msgr.bridge.v1+json",
@@ -157,22 +146,26 @@ describeWithServers(["postgres"], "daemons over HTTP", () => {
       [operator, nobodys],
     ] as const) {
       for (const act of ["", "/retry", "/drop"]) {
-        const answer = await world.ask(act === "" ? "GET" : "POST", `/v1/quarantine/${entry}${act}`, { as });
+        const answer = await api.world.ask(act === "" ? "GET" : "POST", `/v1/quarantine/${entry}${act}`, {
+          as,
+        });
         expect(answer.status).toBe(404);
       }
     }
-    expect((await world.ask("POST", `/v1/quarantine/${id}/drop`, { as: operator })).status).toBe(204);
-    expect((await world.ask("POST", `/v1/quarantine/${id}/drop`, { as: operator })).status).toBe(404);
+    expect((await api.world.ask("POST", `/v1/quarantine/${id}/drop`, { as: operator })).status).toBe(204);
+    expect((await api.world.ask("POST", `/v1/quarantine/${id}/drop`, { as: operator })).status).toBe(404);
     expect((await quarantined(pool, id))?.state).toBe("dropped");
     expect(await list(operator, "?state=dropped")).toEqual([id]);
 
-    expect((await world.ask("POST", `/v1/quarantine/${nobodys}/retry`, { as: world.owner })).status).toBe(
+    expect(
+      (await api.world.ask("POST", `/v1/quarantine/${nobodys}/retry`, { as: api.world.owner })).status,
+    ).toBe(204);
+    const cut = await quarantine(pool, { ...refused, body: Buffer.alloc(100_000, "x") });
+    const retried = await api.world.ask("POST", `/v1/quarantine/${cut}/retry`, { as: api.world.owner });
+    expect([retried.status, retried.body.code]).toEqual([400, "request.invalid"]);
+    expect((await api.world.ask("POST", `/v1/quarantine/${cut}/drop`, { as: api.world.owner })).status).toBe(
       204,
     );
-    const cut = await quarantine(pool, { ...refused, body: Buffer.alloc(100_000, "x") });
-    const retried = await world.ask("POST", `/v1/quarantine/${cut}/retry`, { as: world.owner });
-    expect([retried.status, retried.body.code]).toEqual([400, "request.invalid"]);
-    expect((await world.ask("POST", `/v1/quarantine/${cut}/drop`, { as: world.owner })).status).toBe(204);
-    expect((await world.ask("GET", "/v1/quarantine/1e3", { as: world.owner })).status).toBe(400);
+    expect((await api.world.ask("GET", "/v1/quarantine/1e3", { as: api.world.owner })).status).toBe(400);
   });
 });

@@ -4,10 +4,8 @@ import { connect } from "node:net";
 import { isErrorCode } from "@linkspan/envelopes";
 import { quarantine } from "@linkspan/store";
 import fc from "fast-check";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { describeWithServers } from "../servers/available.ts";
-import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
-import { ApiWorld } from "./api-world.ts";
+import { beforeAll, expect, test } from "vitest";
+import { type ApiWorld, describeApi } from "./api-world.ts";
 
 interface Schema {
   readonly type?: string;
@@ -59,33 +57,27 @@ const GARBAGE = [
   "msgr://channels/rival/bridge/irc/libera/%23a",
 ] as const;
 
-describeWithServers(["postgres"], "every HTTP door", () => {
-  let server: PostgresServer;
-  let world: ApiWorld;
+/** Wide enough that no request is refused for its rate. */
+const wide = { perSecond: 1e6, burst: 1e6 };
+const limits = {
+  perToken: wide,
+  perWorkspace: wide,
+  anonymous: wide,
+  failures: wide,
+  mistakes: wide,
+  bodyBytes: wide,
+};
+
+describeApi("every HTTP door", { limits }, (api) => {
   let known: readonly string[];
 
   beforeAll(async () => {
-    server = await startPostgres();
-    const wide = { perSecond: 1e6, burst: 1e6 };
-    const limits = {
-      perToken: wide,
-      perWorkspace: wide,
-      anonymous: wide,
-      failures: wide,
-      mistakes: wide,
-      bodyBytes: wide,
-    };
-    world = await ApiWorld.start(server, { limits });
-    known = await twoTenants(world);
-  });
-  afterAll(async () => {
-    await world?.[Symbol.asyncDispose]();
-    await server?.[Symbol.asyncDispose]();
+    known = await twoTenants(api.world);
   });
 
   test("is bounded: garbage is a 4xx with a code, never a 5xx, and shows nothing of another tenant", async () => {
-    const { body: document } = await world.ask<Document>("GET", "/openapi.json");
-    const owner = await world.token("owner-of-acme", "owner", "acme");
+    const { body: document } = await api.world.ask<Document>("GET", "/openapi.json");
+    const owner = await api.world.token("owner-of-acme", "owner", "acme");
     const faults: string[] = [];
     let requests = 0;
     let operations = 0;
@@ -98,7 +90,7 @@ describeWithServers(["postgres"], "every HTTP door", () => {
         });
         for (const sample of samples) {
           requests += 1;
-          const fault = await faultOf(world, method.toUpperCase(), sample, owner);
+          const fault = await faultOf(api.world, method.toUpperCase(), sample, owner);
           if (fault !== undefined)
             faults.push(`${operation.operationId} ${JSON.stringify(sample).slice(0, 600)}: ${fault}`);
         }
@@ -120,7 +112,7 @@ describeWithServers(["postgres"], "every HTTP door", () => {
     ["a parameter given twice", "/v1/events?limit=1&limit=2"],
     ["a limit beyond its range", "/v1/audit?limit=1000000"],
   ])("%s is refused with a code", async (_what, path) => {
-    const answer = await raw(`GET ${path} HTTP/1.1\r\nauthorization: Bearer ${world.owner}\r\n`);
+    const answer = await raw(`GET ${path} HTTP/1.1\r\nauthorization: Bearer ${api.world.owner}\r\n`);
     expect([400, 404]).toContain(answer.status);
     expect(isErrorCode(answer.problem.code)).toBe(true);
   });
@@ -134,14 +126,14 @@ describeWithServers(["postgres"], "every HTTP door", () => {
     ["a number too large for JSON", '{"credentials":{"port":1e400}}', 400],
     ["more than the route takes", `{"credentials":{"nick":"${"x".repeat(300_000)}"}}`, 413],
   ])("a body with %s is refused with a code", async (_what, payload, status) => {
-    const opened = await world.ask<{ data: { id: string } }>("POST", "/api/bridges/irc/sessions", {
-      as: world.owner,
+    const opened = await api.world.ask<{ data: { id: string } }>("POST", "/api/bridges/irc/sessions", {
+      as: api.world.owner,
       body: { user_id: "u1" },
     });
-    const answer = await world.api.app.inject({
+    const answer = await api.world.api.app.inject({
       method: "POST",
       url: `/api/bridges/irc/sessions/${opened.body.data.id}/credentials`,
-      headers: { authorization: `Bearer ${world.owner}`, "content-type": "application/json" },
+      headers: { authorization: `Bearer ${api.world.owner}`, "content-type": "application/json" },
       payload,
     });
     expect(answer.statusCode).toBe(status);
@@ -155,12 +147,12 @@ describeWithServers(["postgres"], "every HTTP door", () => {
   });
 
   test("lists are bounded: pages follow one another without a gap", async () => {
-    for (let i = 0; i < 7; i++) await world.identity(`paged-${i}`, "paged");
-    const as = await world.token("lister", "backend", "paged");
+    for (let i = 0; i < 7; i++) await api.world.identity(`paged-${i}`, "paged");
+    const as = await api.world.token("lister", "backend", "paged");
     const seen: string[] = [];
     for (let after: string | undefined = ""; after !== undefined; ) {
       const query: string = after === "" ? "" : `&after=${after}`;
-      const { body } = await world.ask<{ identities: { id: string }[]; next_after?: string }>(
+      const { body } = await api.world.ask<{ identities: { id: string }[]; next_after?: string }>(
         "GET",
         `/v1/identities?limit=3${query}`,
         { as },
@@ -174,7 +166,7 @@ describeWithServers(["postgres"], "every HTTP door", () => {
 
   /** Bytes as they are, over a socket. */
   async function raw(head: string): Promise<{ status: number; problem: { code: string } }> {
-    const { hostname, port } = new URL(world.api.url);
+    const { hostname, port } = new URL(api.world.api.url);
     const socket = connect(Number(port), hostname);
     let text = "";
     socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));

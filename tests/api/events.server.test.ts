@@ -3,12 +3,10 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { canonical, decode, type Opened } from "@linkspan/envelopes";
 import { ACK } from "@linkspan/fabric";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, test } from "vitest";
 import { randomUUID } from "node:crypto";
-import { describeWithServers } from "../servers/available.ts";
-import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
 import { until } from "../servers/until.ts";
-import { ApiWorld } from "./api-world.ts";
+import { type ApiWorld, describeApi } from "./api-world.ts";
 
 interface Event {
   readonly position: number;
@@ -28,26 +26,16 @@ async function streams(of: ApiWorld, count: number): Promise<boolean> {
 
 const textOf = (event: Event) => event.envelope.payload.text;
 
-describeWithServers(["postgres"], "events over HTTP", () => {
-  let server: PostgresServer;
-  let world: ApiWorld;
+describeApi("events over HTTP", {}, (api) => {
   let workspace: string;
   let backend: string;
 
-  beforeAll(async () => {
-    server = await startPostgres();
-    world = await ApiWorld.start(server);
-  });
-  afterAll(async () => {
-    await world?.[Symbol.asyncDispose]();
-    await server?.[Symbol.asyncDispose]();
-  });
   beforeEach(async () => {
     workspace = `ws-${randomUUID()}`;
-    backend = await world.token("shop", "backend", workspace);
+    backend = await api.world.token("shop", "backend", workspace);
   });
 
-  const page = (query: string) => world.ask<Page>("GET", `/v1/events?${query}`, { as: backend });
+  const page = (query: string) => api.world.ask<Page>("GET", `/v1/events?${query}`, { as: backend });
   const all = (count: number) =>
     until(
       async () => {
@@ -60,7 +48,7 @@ describeWithServers(["postgres"], "events over HTTP", () => {
   /** Reads a stream until it has so many events; then leaves. */
   async function listen(count: number, headers: Record<string, string> = {}, path = "/v1/events/stream") {
     const leave = new AbortController();
-    const response = await fetch(`${world.api.url}${path}`, {
+    const response = await fetch(`${api.world.api.url}${path}`, {
       headers: { authorization: `Bearer ${backend}`, ...headers },
       signal: leave.signal,
     });
@@ -84,7 +72,7 @@ describeWithServers(["postgres"], "events over HTTP", () => {
 
   test("pages follow one another without a gap, and hold the bytes that were signed", async () => {
     const bodies = [];
-    for (const text of ["one", "two", "three ü \u2028"]) bodies.push(await world.event(text, workspace));
+    for (const text of ["one", "two", "three ü \u2028"]) bodies.push(await api.world.event(text, workspace));
     await all(3);
 
     const first = await page("limit=2");
@@ -97,11 +85,11 @@ describeWithServers(["postgres"], "events over HTTP", () => {
   });
 
   test("no workspace sees another's", async () => {
-    await world.event("mine", workspace);
-    await world.event("theirs", `${workspace}-not`);
+    await api.world.event("mine", workspace);
+    await api.world.event("theirs", `${workspace}-not`);
     const { events } = await all(1);
     expect(events.map(textOf)).toEqual(["mine"]);
-    const theirs = await world.ask<Page>("GET", "/v1/events", {
+    const theirs = await api.world.ask<Page>("GET", "/v1/events", {
       as: backend,
       headers: { "x-linkspan-workspace": `${workspace}-not` },
     });
@@ -111,7 +99,7 @@ describeWithServers(["postgres"], "events over HTTP", () => {
   test("a long poll answers when something comes, and with nothing when nothing does", async () => {
     const { next_cursor } = (await page("cursor=latest")).body;
     const waiting = page(`cursor=${next_cursor}&wait_ms=30000`);
-    await world.event("late", workspace);
+    await api.world.event("late", workspace);
     expect((await waiting).body.events.map(textOf)).toEqual(["late"]);
 
     const nothing = await page("cursor=latest&wait_ms=50");
@@ -119,16 +107,16 @@ describeWithServers(["postgres"], "events over HTTP", () => {
   });
 
   test("a stream gives what is there and what comes, in order", async () => {
-    await world.event("before", workspace);
+    await api.world.event("before", workspace);
     await all(1);
     const listening = listen(3);
-    await world.event("during", workspace);
-    await world.event("after", workspace);
+    await api.world.event("during", workspace);
+    await api.world.event("after", workspace);
     expect((await listening).map(({ event }) => textOf(event))).toEqual(["before", "during", "after"]);
   });
 
   test("a stream resumes after Last-Event-ID: nothing twice, nothing lost", async () => {
-    for (const text of ["one", "two", "three"]) await world.event(text, workspace);
+    for (const text of ["one", "two", "three"]) await api.world.event(text, workspace);
     await all(3);
     const [first] = await listen(1);
     expect(first && textOf(first.event)).toBe("one");
@@ -145,11 +133,11 @@ describeWithServers(["postgres"], "events over HTTP", () => {
 
   test("who does not read is not read for: the stream stops at the socket", async () => {
     const count = 40;
-    for (let i = 0; i < count; i++) await world.event("x".repeat(400_000), workspace);
+    for (let i = 0; i < count; i++) await api.world.event("x".repeat(400_000), workspace);
     await until(async () => (await page("limit=1&cursor=0")).body.events.length > 0, { what: "events" });
 
-    const accepted = once(world.api.app.server, "connection") as Promise<[Socket]>;
-    const { hostname, port } = new URL(world.api.url);
+    const accepted = once(api.world.api.app.server, "connection") as Promise<[Socket]>;
+    const { hostname, port } = new URL(api.world.api.url);
     const socket = connect(Number(port), hostname);
     socket.pause();
     const [served] = await accepted;
@@ -165,11 +153,11 @@ describeWithServers(["postgres"], "events over HTTP", () => {
     socket.resume();
     await until(() => bytes > count * 400_000, { what: "everything, once it reads" });
     socket.destroy();
-    await until(() => streams(world, 0), { what: "the stream's end" });
+    await until(() => streams(api.world, 0), { what: "the stream's end" });
   });
 
   test("a stream and a long poll end when the server stops", async () => {
-    const own = await ApiWorld.start(server);
+    const own = await api.start();
     const token = await own.token("shop", "backend");
     const headers = { authorization: `Bearer ${token}` };
     const stream = await fetch(`${own.api.url}/v1/events/stream`, { headers });
@@ -186,14 +174,14 @@ describeWithServers(["postgres"], "events over HTTP", () => {
   });
 
   test("a replay goes to its one subscriber, in order, marked, with what was stored", async () => {
-    const operator = await world.token("night", "operator", workspace);
+    const operator = await api.world.token("night", "operator", workspace);
     const replay = (body: object) =>
-      world.ask<{ count: number; marker: string; code?: string }>("POST", "/v1/replays", {
+      api.world.ask<{ count: number; marker: string; code?: string }>("POST", "/v1/replays", {
         as: operator,
         body,
       });
     const bodies = [];
-    for (const text of ["one", "two", "three"]) bodies.push(await world.event(text, workspace));
+    for (const text of ["one", "two", "three"]) bodies.push(await api.world.event(text, workspace));
     const { events } = await all(3);
     const [, second, third] = events;
     const subscriber = `s-${randomUUID()}`;
@@ -206,10 +194,10 @@ describeWithServers(["postgres"], "events over HTTP", () => {
       kind: "transient",
       bindings: [{ service: "core", instance: subscriber, action: "fanout" }],
     } as const;
-    await using subscription = await world.core.bus.subscribe(queue, {
+    await using subscription = await api.world.core.bus.subscribe(queue, {
       handle: async (batch) => {
         for (const { delivery } of batch)
-          received.push(decode(delivery, { keys: world.core.keys, now: new Date() }));
+          received.push(decode(delivery, { keys: api.world.core.keys, now: new Date() }));
         return batch.map(() => ACK);
       },
     });

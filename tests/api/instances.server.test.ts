@@ -1,36 +1,22 @@
 /** The kind: an installation that says it is ready while the daemon of an instance can serve nobody. */
 import { randomUUID } from "node:crypto";
 import { claimLease, releaseLease, saveInstanceHealth } from "@linkspan/store";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { describeWithServers } from "../servers/available.ts";
-import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
-import { ApiWorld } from "./api-world.ts";
+import { expect, test } from "vitest";
+import { describeApi } from "./api-world.ts";
 
 interface Ready {
   readonly status: string;
   readonly checks: readonly { readonly name: string; readonly ok: boolean; readonly detail: string }[];
 }
 
-describeWithServers(["postgres"], "readiness and instances", () => {
-  let server: PostgresServer;
-  let world: ApiWorld;
-
-  beforeAll(async () => {
-    server = await startPostgres();
-    world = await ApiWorld.start(server);
-  });
-  afterAll(async () => {
-    await world?.[Symbol.asyncDispose]();
-    await server?.[Symbol.asyncDispose]();
-  });
-
+describeApi("readiness and instances", {}, (api) => {
   test("an instance that is held and cannot be served degrades readiness, by name, until it can or is given up", async () => {
-    const { pool } = world.core.database;
+    const { pool } = api.world.core.database;
     const irc = { service: "irc", instance: "primary" };
     const ready = async () => {
-      const open = await world.ask<Ready>("GET", "/health/ready");
+      const open = await api.world.ask<Ready>("GET", "/health/ready");
       expect(JSON.stringify(open.body), "what was seen is not for everybody").not.toContain("irc/primary");
-      const { body } = await world.ask<Ready>("GET", "/v1/health", { as: world.owner });
+      const { body } = await api.world.ask<Ready>("GET", "/v1/health", { as: api.world.owner });
       expect(body.status).toBe(open.body.status);
       const found = body.checks.find(({ name }) => name === "instances");
       return [open.status, open.body.status, found?.detail] as const;

@@ -1,10 +1,9 @@
 /** Intents over HTTP: recorded once, answered alike, seen by their own workspace only. */
 import { randomUUID } from "node:crypto";
-import { intentById, moveIntent } from "@linkspan/store";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { describeWithServers } from "../servers/available.ts";
-import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
-import { ApiWorld } from "./api-world.ts";
+import { intentById } from "@linkspan/store";
+import { beforeEach, expect, test } from "vitest";
+import { moveIntent } from "../store/intents.ts";
+import { describeApi } from "./api-world.ts";
 
 interface Intent {
   readonly id: string;
@@ -16,27 +15,17 @@ interface Intent {
 
 const channel = (workspace: string) => `msgr://channels/${workspace}/bridge/irc/libera/%23a`;
 
-describeWithServers(["postgres"], "intents over HTTP", () => {
-  let server: PostgresServer;
-  let world: ApiWorld;
+describeApi("intents over HTTP", {}, (api) => {
   /** Each test has a workspace of its own, with an account `alice-<workspace>`. */
   let workspace: string;
   let alice: string;
   let backend: string;
 
-  beforeAll(async () => {
-    server = await startPostgres();
-    world = await ApiWorld.start(server);
-  });
-  afterAll(async () => {
-    await world?.[Symbol.asyncDispose]();
-    await server?.[Symbol.asyncDispose]();
-  });
   beforeEach(async () => {
     workspace = `ws-${randomUUID()}`;
     alice = `alice-${workspace}`;
-    await world.identity(alice, workspace);
-    backend = await world.token("shop", "backend", workspace);
+    await api.world.identity(alice, workspace);
+    backend = await api.world.token("shop", "backend", workspace);
   });
 
   const say = (text: string, over: object = {}) => ({
@@ -47,7 +36,7 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
     ...over,
   });
   const record = (key: string, body: unknown, as = backend) =>
-    world.ask<Intent & { code?: string }>("POST", "/v1/intents", {
+    api.world.ask<Intent & { code?: string }>("POST", "/v1/intents", {
       as,
       body,
       headers: { "idempotency-key": key },
@@ -61,7 +50,7 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
     expect(both[0]?.body.state).toBe("queued");
     expect(both[0]?.headers["location"]).toBe(`/v1/intents/${both[0]?.body.id}`);
     expect(new Set([...both, later].map((answer) => answer.body.id)).size).toBe(1);
-    const list = await world.ask<{ intents: Intent[] }>("GET", "/v1/intents", { as: backend });
+    const list = await api.world.ask<{ intents: Intent[] }>("GET", "/v1/intents", { as: backend });
     expect(list.body.intents).toHaveLength(1);
   });
 
@@ -71,7 +60,7 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
 
     expect(second.status).toBe(409);
     expect(second.body.code).toBe("intent.conflict");
-    const read = await world.ask<Intent>("GET", `/v1/intents/${first.body.id}`, { as: backend });
+    const read = await api.world.ask<Intent>("GET", `/v1/intents/${first.body.id}`, { as: backend });
     expect(read.body.payload).toEqual({ text: "hi" });
     expect(read.body.steps.map((step) => step.state)).toEqual(["queued"]);
   });
@@ -79,8 +68,8 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
   test("another workspace has the same key for itself, and sees nothing of this one's", async () => {
     const rival = `rival-${randomUUID()}`;
     const eve = `eve-${rival}`;
-    const other = await world.token("rival", "backend", rival);
-    await world.identity(eve, rival);
+    const other = await api.world.token("rival", "backend", rival);
+    await api.world.identity(eve, rival);
     const mine = await record("k1", say("hi"));
 
     const theirs = await record(
@@ -93,11 +82,11 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
     expect((await record("k2", say("hi"), other)).body.code).toBe("request.not_found");
     expect((await record("k3", say("hi", { identity_id: eve }))).body.code).toBe("request.not_found");
     for (const path of [`/v1/intents/${mine.body.id}`, `/v1/identities/${alice}`]) {
-      expect((await world.ask("GET", path, { as: other })).status).toBe(404);
+      expect((await api.world.ask("GET", path, { as: other })).status).toBe(404);
     }
-    const cancelled = await world.ask("POST", `/v1/intents/${mine.body.id}/cancel`, { as: other });
+    const cancelled = await api.world.ask("POST", `/v1/intents/${mine.body.id}/cancel`, { as: other });
     expect(cancelled.status).toBe(404);
-    expect((await intentById(world.core.database.pool, mine.body.id))?.state).toBe("queued");
+    expect((await intentById(api.world.core.database.pool, mine.body.id))?.state).toBe("queued");
   });
 
   test("a conversation of another workspace is refused", async () => {
@@ -118,14 +107,14 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
     ["a time after the year 9999", "k", { expires_at: "9999-12-31T23:59:59-23:00" }, "request.invalid"],
     ["a time before the year 0", "k", { expires_at: "0000-01-01T00:00:00+23:00" }, "request.invalid"],
   ])("%s is refused before anything is written", async (_name, key, over, code) => {
-    const answer = await world.ask<{ code: string }>("POST", "/v1/intents", {
+    const answer = await api.world.ask<{ code: string }>("POST", "/v1/intents", {
       as: backend,
       body: say("hi", over),
       ...(key !== undefined && { headers: { "idempotency-key": key } }),
     });
     expect(answer.body.code).toBe(code);
     expect(answer.headers["content-type"]).toContain("application/problem+json");
-    const list = await world.ask<{ intents: Intent[] }>("GET", "/v1/intents", { as: backend });
+    const list = await api.world.ask<{ intents: Intent[] }>("GET", "/v1/intents", { as: backend });
     expect(list.body.intents).toEqual([]);
   });
 
@@ -135,7 +124,7 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
     readonly problem?: { readonly code: string; readonly detail: string; readonly instance: string };
   }
   const recordList = (members: readonly unknown[], as = backend) =>
-    world.ask<{ results: Result[]; code?: string }>("POST", "/v1/intents", {
+    api.world.ask<{ results: Result[]; code?: string }>("POST", "/v1/intents", {
       as,
       body: { intents: members },
     });
@@ -144,7 +133,7 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
     ...say(text, over),
   });
   const places = async () => {
-    const { rows } = await world.core.database.query<{ text: string }>(
+    const { rows } = await api.world.core.database.query<{ text: string }>(
       `SELECT i.payload->>'text' AS text FROM outbox o JOIN intents i ON i.id = o.intent_id
         WHERE i.workspace_id = $1 ORDER BY o.ordinal`,
       [workspace],
@@ -154,7 +143,7 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
 
   test("a list: each member has its own key, answer and error, and one conversation keeps its order", async () => {
     const rival = `bob-${randomUUID()}`;
-    await world.identity(rival, "rival");
+    await api.world.identity(rival, "rival");
     const known = await record("known", say("known"));
     const { status, body } = await recordList([
       memberOf("a", "first"),
@@ -202,7 +191,7 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
     const { body } = await recordList(members.slice(0, 200));
     expect(new Set(body.results.map((result) => result.intent?.state))).toEqual(new Set(["queued"]));
     expect(await places()).toEqual(members.slice(0, 200).map((_, i) => `text ${i}`));
-    const trail = await world.core.database.query<{ action: string; n: number }>(
+    const trail = await api.world.core.database.query<{ action: string; n: number }>(
       `SELECT action, count(*)::int AS n FROM audit_entries WHERE workspace_id = $1 GROUP BY action ORDER BY action`,
       [workspace],
     );
@@ -215,7 +204,7 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
   test("a lane that a settlement holds makes its own intents wait, and no other's", async () => {
     const held = await record("held", say("held"));
     const quiet = memberOf("other", "other", { conversation: channel(workspace).replace("%23a", "%23b") });
-    const client = await world.core.database.pool.connect();
+    const client = await api.world.core.database.pool.connect();
     try {
       await client.query("BEGIN");
       await client.query("SELECT 1 FROM lanes WHERE intent_id = $1 FOR UPDATE", [held.body.id]);
@@ -233,11 +222,11 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
 
   test("a queued intent is cancelled, with an audit entry", async () => {
     const { body } = await record("k1", say("hi"));
-    const cancelled = await world.ask<Intent>("POST", `/v1/intents/${body.id}/cancel`, { as: backend });
+    const cancelled = await api.world.ask<Intent>("POST", `/v1/intents/${body.id}/cancel`, { as: backend });
     expect(cancelled.body.state).toBe("cancelled");
 
-    const auditor = await world.token("eyes", "auditor", workspace);
-    const trail = await world.ask<{ entries: { action: string; actor: string }[] }>(
+    const auditor = await api.world.token("eyes", "auditor", workspace);
+    const trail = await api.world.ask<{ entries: { action: string; actor: string }[] }>(
       "GET",
       `/v1/audit?subject=${body.id}`,
       { as: auditor },
@@ -250,15 +239,15 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
   });
 
   test("an uncertain intent is settled by an operator, once, and by nobody else", async () => {
-    const operator = await world.token("night", "operator", workspace);
+    const operator = await api.world.token("night", "operator", workspace);
     const { body } = await record("k1", say("hi"));
     const resolve = (outcome: string, as = operator) =>
-      world.ask<Intent & { detail?: string }>("POST", `/v1/intents/${body.id}/resolve`, {
+      api.world.ask<Intent & { detail?: string }>("POST", `/v1/intents/${body.id}/resolve`, {
         as,
         body: { outcome },
       });
     expect((await resolve("sent")).body.code).toBe("request.invalid");
-    await moveIntent(world.core.database.pool, body.id, { state: "uncertain", code: "send.uncertain" });
+    await moveIntent(api.world.core.database.pool, body.id, { state: "uncertain", code: "send.uncertain" });
 
     expect((await resolve("sent", backend)).status).toBe(403);
     const settled = await resolve("sent");
@@ -275,7 +264,7 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
     let before: string | undefined;
     do {
       const query = before === undefined ? "" : `&before=${before}`;
-      const page = await world.ask<{ intents: Intent[]; next_before?: string }>(
+      const page = await api.world.ask<{ intents: Intent[]; next_before?: string }>(
         "GET",
         `/v1/intents?limit=2${query}`,
         { as: backend },
@@ -284,7 +273,9 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
       before = page.body.next_before;
     } while (before !== undefined);
     expect(seen).toEqual(ids.toReversed());
-    expect(JSON.stringify(await world.ask("GET", "/v1/intents", { as: backend }))).not.toContain('"payload"');
+    expect(JSON.stringify(await api.world.ask("GET", "/v1/intents", { as: backend }))).not.toContain(
+      '"payload"',
+    );
   });
 
   test("nothing that was said, and no token, reaches the log", async () => {
@@ -293,7 +284,7 @@ describeWithServers(["postgres"], "intents over HTTP", () => {
     await record("k1", say(`${canary} again`));
     await record("k2", say(canary, { payload: { text: canary, colour: canary } }));
     await record("k3", say(canary), "lsp_wrong");
-    const lines = world.logged.join("");
+    const lines = api.world.logged.join("");
     expect(lines).toContain("http.answered");
     expect(lines).not.toContain(canary);
     expect(lines).not.toContain(backend);

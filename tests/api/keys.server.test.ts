@@ -10,11 +10,9 @@ import {
 } from "@linkspan/envelopes";
 import { auditTrail, claimLease, currentLease, keyRecords, saveKeyRecord } from "@linkspan/store";
 import { type Core, followKeys, Wakes } from "@linkspan/worker";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { describeWithServers } from "../servers/available.ts";
-import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
+import { expect, test } from "vitest";
 import { until } from "../servers/until.ts";
-import { ApiWorld } from "./api-world.ts";
+import { describeApi } from "./api-world.ts";
 
 interface Issued {
   readonly token: string;
@@ -37,43 +35,31 @@ interface Key {
   readonly issuers: readonly string[];
 }
 
-describeWithServers(["postgres"], "keys over HTTP", () => {
-  let server: PostgresServer;
-  let world: ApiWorld;
-
-  beforeAll(async () => {
-    server = await startPostgres();
-    world = await ApiWorld.start(server);
-  });
-  afterAll(async () => {
-    await world?.[Symbol.asyncDispose]();
-    await server?.[Symbol.asyncDispose]();
-  });
-
+describeApi("keys over HTTP", {}, (api) => {
   const issue = (instance: string) =>
-    world.ask<Issued>("POST", "/v1/enrolment-tokens", {
-      as: world.owner,
+    api.world.ask<Issued>("POST", "/v1/enrolment-tokens", {
+      as: api.world.owner,
       body: { service: "irc", instance },
     });
   async function enrol(token: string, publicKey = signerFromSeed(randomBytes(32)).publicKey) {
     const seal_b64u = toBase64url((await generateSealKeys()).publicKey);
     const body = { token, public_key_b64u: toBase64url(publicKey), seal_b64u };
-    return world.ask<Enrolled>("POST", "/v1/enrolments", { body });
+    return api.world.ask<Enrolled>("POST", "/v1/enrolments", { body });
   }
   const enrolled = async (instance: string) => (await enrol((await issue(instance)).body.token)).body;
-  const revoke = (kid: string, as = world.owner) =>
-    world.ask<{ code: string }>("POST", `/v1/keys/${kid}/revoke`, { as, body: { why: "lost" } });
-  const rotate = (kid: string, grace_s = 0, as = world.owner) =>
-    world.ask<Issued>("POST", `/v1/keys/${kid}/rotate`, { as, body: { grace_s } });
+  const revoke = (kid: string, as = api.world.owner) =>
+    api.world.ask<{ code: string }>("POST", `/v1/keys/${kid}/revoke`, { as, body: { why: "lost" } });
+  const rotate = (kid: string, grace_s = 0, as = api.world.owner) =>
+    api.world.ask<Issued>("POST", `/v1/keys/${kid}/rotate`, { as, body: { grace_s } });
   async function list(limit = 2): Promise<Key[]> {
     const all: Key[] = [];
     for (let after: string | undefined = ""; after !== undefined; ) {
       const query: string = after === "" ? "" : `&after=${after}`;
-      const page = await world.ask<{ keys: Key[]; next_after?: string }>(
+      const page = await api.world.ask<{ keys: Key[]; next_after?: string }>(
         "GET",
         `/v1/keys?limit=${limit}${query}`,
         {
-          as: world.owner,
+          as: api.world.owner,
         },
       );
       all.push(...page.body.keys);
@@ -115,12 +101,12 @@ describeWithServers(["postgres"], "keys over HTTP", () => {
       issuers: ["daemon:irc:listed"],
     });
     expect(new Set(all.map((key) => key.kid)).size).toBe(all.length);
-    const bound = await world.token("boss", "owner");
+    const bound = await api.world.token("boss", "owner");
     for (const answer of [
-      await world.ask("GET", "/v1/keys", { as: bound }),
+      await api.world.ask("GET", "/v1/keys", { as: bound }),
       await revoke(kid, bound),
       await rotate(kid, 0, bound),
-      await revoke(kid, await world.token("op", "operator", "*")),
+      await revoke(kid, await api.world.token("op", "operator", "*")),
     ]) {
       expect(answer.status).toBe(403);
     }
@@ -129,15 +115,15 @@ describeWithServers(["postgres"], "keys over HTTP", () => {
 
   test("a revoked key is out of force in every process within a second, also where NOTIFY is lost", async () => {
     const { kid } = await enrolled("revoked");
-    const pool = world.core.database.pool;
+    const pool = api.world.core.database.pool;
     await claimLease(pool, { service: "irc", instance: "revoked", holder: "boot", kid, ttlMs: 60_000 });
     // Another process that hears nothing: its wake-ups are not connected to the database.
-    const deaf: Core = { ...world.core, keys: new KeyRing(await keyRecords(pool)), wakes: new Wakes() };
+    const deaf: Core = { ...api.world.core, keys: new KeyRing(await keyRecords(pool)), wakes: new Wakes() };
     const stop = new AbortController();
     followKeys(deaf, stop.signal);
     const begun = performance.now();
     expect((await revoke(kid)).status).toBe(204);
-    expect(world.core.keys.get(kid)?.record.revoked_at).toBeDefined();
+    expect(api.world.core.keys.get(kid)?.record.revoked_at).toBeDefined();
     await until(() => deaf.keys.get(kid)?.record.revoked_at !== undefined, { what: "the other process" });
     const tookMs = performance.now() - begun;
     stop.abort();
@@ -155,10 +141,10 @@ describeWithServers(["postgres"], "keys over HTTP", () => {
   test("a revoked key stays revoked: neither registering nor enrolling it again brings it back", async () => {
     const signer = signerFromSeed(randomBytes(32));
     await enrol((await issue("again")).body.token, signer.publicKey);
-    const record = world.core.keys.get(signer.kid)?.record;
+    const record = api.world.core.keys.get(signer.kid)?.record;
     await revoke(signer.kid);
     if (record === undefined) throw new Error("the key was not registered");
-    await saveKeyRecord(world.core.database.pool, record);
+    await saveKeyRecord(api.world.core.database.pool, record);
     expect(await stateOf(signer.kid)).toBe("revoked");
     expect((await enrol((await issue("again")).body.token, signer.publicKey)).status).toBe(400);
     expect((await revoke(signer.kid)).status).toBe(204);
@@ -170,15 +156,15 @@ describeWithServers(["postgres"], "keys over HTTP", () => {
     expect([service, instance]).toEqual(["irc", "rotated"]);
     expect(await stateOf(first.kid)).toBe("in_force");
     const second = (await enrol(token)).body;
-    expect(world.core.keys.get(second.kid)?.record.issuers).toEqual(["daemon:irc:rotated"]);
+    expect(api.world.core.keys.get(second.kid)?.record.issuers).toEqual(["daemon:irc:rotated"]);
     expect([await stateOf(first.kid), await stateOf(second.kid)]).toEqual(["run_out", "in_force"]);
     expect((await enrol(token)).status).toBe(401);
 
     const third = (await enrol((await rotate(second.kid, 3_600)).body.token)).body;
     expect([await stateOf(second.kid), await stateOf(third.kid)]).toEqual(["in_force", "in_force"]);
-    const ends = Date.parse(world.core.keys.get(second.kid)?.record.not_after ?? "");
+    const ends = Date.parse(api.world.core.keys.get(second.kid)?.record.not_after ?? "");
     expect(ends - Date.now()).toBeLessThanOrEqual(3_600_000);
-    const trail = await auditTrail(world.core.database.pool, {
+    const trail = await auditTrail(api.world.core.database.pool, {
       workspaceId: "_",
       subject: third.kid,
       limit: 5,
@@ -187,7 +173,7 @@ describeWithServers(["postgres"], "keys over HTTP", () => {
   });
 
   test("the core's own key is neither revoked nor replaced here, and an unknown one is not found", async () => {
-    const { kid } = world.core.signer;
+    const { kid } = api.world.core.signer;
     expect([(await revoke(kid)).status, (await rotate(kid)).status]).toEqual([403, 403]);
     const unknown = "u".repeat(43);
     expect([(await revoke(unknown)).status, (await rotate(unknown)).status]).toEqual([404, 404]);

@@ -4,11 +4,9 @@ import { connect, type Socket } from "node:net";
 import { randomUUID } from "node:crypto";
 import { DEFAULT_LIMITS } from "@linkspan/api";
 import { refusalsOf } from "@linkspan/store";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { describeWithServers } from "../servers/available.ts";
-import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
+import { expect, test } from "vitest";
 import { until } from "../servers/until.ts";
-import { type Answer, ApiWorld } from "./api-world.ts";
+import { type Answer, type ApiWorld, describeApis } from "./api-world.ts";
 
 interface Problem {
   readonly code: string;
@@ -18,16 +16,7 @@ interface Problem {
 
 const rate = (burst: number) => ({ perSecond: 0.01, burst });
 
-describeWithServers(["postgres"], "limits over HTTP", () => {
-  let server: PostgresServer;
-
-  beforeAll(async () => {
-    server = await startPostgres();
-  });
-  afterAll(async () => {
-    await server?.[Symbol.asyncDispose]();
-  });
-
+describeApis("limits over HTTP", (start) => {
   const limited = (answer: Answer<Problem>) => {
     expect([answer.status, answer.body.code]).toEqual([429, "request.rate_limited"]);
     expect(Number(answer.headers["retry-after"])).toBeGreaterThan(0);
@@ -36,7 +25,7 @@ describeWithServers(["postgres"], "limits over HTTP", () => {
 
   test("each token and each workspace is held to its rate, and no other is", async () => {
     const limits = { perToken: rate(3), perWorkspace: rate(5) };
-    await using world = await ApiWorld.start(server, { limits });
+    await using world = await start({ limits });
     const [one, two, rival] = [
       await world.token("one", "backend"),
       await world.token("two", "backend"),
@@ -53,7 +42,7 @@ describeWithServers(["postgres"], "limits over HTTP", () => {
 
   test("the members of a list count like requests, and those that are refused like mistakes", async () => {
     const limits = { perToken: rate(5), mistakes: rate(3) };
-    await using world = await ApiWorld.start(server, { limits });
+    await using world = await start({ limits });
     await world.identity("alice");
     const [one, two] = [await world.token("one", "backend"), await world.token("two", "backend")];
     const record = (as: string, intents: readonly object[]) =>
@@ -71,7 +60,7 @@ describeWithServers(["postgres"], "limits over HTTP", () => {
   });
 
   test("requests of one workspace that wait for the database leave turns and connections to everybody else", async () => {
-    await using world = await ApiWorld.start(server, { limits: { turns: { atOnce: 2, perTenant: 1 } } });
+    await using world = await start({ limits: { turns: { atOnce: 2, perTenant: 1 } } });
     const [acme, rival] = [await world.token("a", "backend"), await world.token("r", "backend", "rival")];
     await world.identity("alice");
     const body = { identity_id: "alice", payload: { text: "hi" } };
@@ -104,7 +93,7 @@ describeWithServers(["postgres"], "limits over HTTP", () => {
   });
 
   test("a token whose requests are refused for what they say is held up, and no other is", async () => {
-    await using world = await ApiWorld.start(server, { limits: { mistakes: rate(3) } });
+    await using world = await start({ limits: { mistakes: rate(3) } });
     const [one, two] = [await world.token("one", "backend"), await world.token("two", "backend")];
     const wrong = [
       await world.ask<Problem>("POST", "/v1/intents", { as: one, body: { payload: 1 } }),
@@ -119,7 +108,7 @@ describeWithServers(["postgres"], "limits over HTTP", () => {
   });
 
   test("an address that floods is refused, but no valid token from it, also one not seen before", async () => {
-    await using world = await ApiWorld.start(server);
+    await using world = await start();
     const address = "203.0.113.9";
     const guess = (i: number) =>
       world.ask<Problem>("GET", "/v1/intents", { as: `lsp_${String(i).padStart(43, "g")}`, address });
@@ -131,7 +120,7 @@ describeWithServers(["postgres"], "limits over HTTP", () => {
   });
 
   test("open routes and unknown paths are held to the address's rate", async () => {
-    await using world = await ApiWorld.start(server, { limits: { anonymous: rate(4) } });
+    await using world = await start({ limits: { anonymous: rate(4) } });
     const paths = ["/health/live", "/metrics", "/nowhere", "/openapi.json"];
     const ask = (path: string, address: string) =>
       world.api.app.inject({ method: "GET", url: path, remoteAddress: address });
@@ -143,7 +132,7 @@ describeWithServers(["postgres"], "limits over HTTP", () => {
 
   test("X-Forwarded-For is believed of listed proxies only", async () => {
     const limits = { anonymous: rate(1) };
-    await using world = await ApiWorld.start(server, { limits, trustProxy: ["10.0.0.0/8"] });
+    await using world = await start({ limits, trustProxy: ["10.0.0.0/8"] });
     const ask = async (remoteAddress: string, forwarded: string) =>
       (
         await world.api.app.inject({
@@ -161,7 +150,7 @@ describeWithServers(["postgres"], "limits over HTTP", () => {
   });
 
   test("refusals are counted by the minute, for whose they are, and a flood of them is few rows", async () => {
-    await using world = await ApiWorld.start(server);
+    await using world = await start();
     const { database } = world.core;
     const nobody = (i: number) =>
       world.ask("GET", "/v1/audit", { as: `lsp_${"n".repeat(43)}`, address: `198.51.${i % 100}.${i >> 4}` });
@@ -212,7 +201,7 @@ describeWithServers(["postgres"], "limits over HTTP", () => {
 
   test("a request that never ends is cut: no byte, half a header, half a body", async () => {
     const limits = { headersMs: 200, requestMs: 400 };
-    await using world = await ApiWorld.start(server, { limits });
+    await using world = await start({ limits });
     const sockets = await Promise.all([open(world), open(world), open(world)]);
     const closed = sockets.map((socket) => textOf(socket));
     sockets[1]?.write("GET /health/live HTTP/1.1\r\nhost: x\r\nx-slow: ");
@@ -225,7 +214,7 @@ describeWithServers(["postgres"], "limits over HTTP", () => {
 
   test("connections of one address are bounded, a proxy's are everybody's", async () => {
     const limits = { connectionsPerAddress: 3 };
-    await using world = await ApiWorld.start(server, { limits });
+    await using world = await start({ limits });
     const held = await Promise.all([open(world), open(world), open(world)]);
     const refused = await open(world);
     expect(await textOf(refused)).toContain("429 Too Many Requests");
@@ -240,7 +229,7 @@ describeWithServers(["postgres"], "limits over HTTP", () => {
     );
     for (const socket of held) socket.destroy();
 
-    await using proxied = await ApiWorld.start(server, { limits, trustProxy: ["127.0.0.1"] });
+    await using proxied = await start({ limits, trustProxy: ["127.0.0.1"] });
     const many = await Promise.all(Array.from({ length: 6 }, () => open(proxied)));
     many[5]?.write("GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     expect(await textOf(many[5] as Socket)).toContain("200 OK");
@@ -248,7 +237,7 @@ describeWithServers(["postgres"], "limits over HTTP", () => {
   });
 
   test("streams and long polls of a token are bounded, and a place is free when one ends", async () => {
-    await using world = await ApiWorld.start(server, { limits: { streamsPerToken: 2 } });
+    await using world = await start({ limits: { streamsPerToken: 2 } });
     const as = await world.token("shop", "backend");
     const leave = new AbortController();
     const stream = () =>
@@ -277,7 +266,7 @@ describeWithServers(["postgres"], "limits over HTTP", () => {
   }
 
   test("a stream whose token is revoked ends with words, within seconds", async () => {
-    await using world = await ApiWorld.start(server);
+    await using world = await start();
     const as = await world.token("leaver", "backend");
     const told = listen(world, as);
     await until(
@@ -289,7 +278,7 @@ describeWithServers(["postgres"], "limits over HTTP", () => {
   });
 
   test("a reader that does not read is ended with words, holds little, and resumes by its cursor", async () => {
-    await using world = await ApiWorld.start(server, { limits: { slowReaderMs: 300 } });
+    await using world = await start({ limits: { slowReaderMs: 300 } });
     const workspace = `slow-${randomUUID()}`;
     const as = await world.token("slow", "backend", workspace);
     const count = 30;
@@ -328,7 +317,7 @@ describeWithServers(["postgres"], "limits over HTTP", () => {
         return new Promise<never>(() => undefined);
       },
     };
-    await using world = await ApiWorld.start(server, { checks: [hanging] });
+    await using world = await start({ checks: [hanging] });
     interface Readiness {
       readonly checks: readonly { readonly name: string; readonly detail: string }[];
     }
@@ -345,7 +334,7 @@ describeWithServers(["postgres"], "limits over HTTP", () => {
       name: "instances",
       check: async () => ({ ok: false, detail: "acme's identity alice cannot resume" }),
     };
-    await using world = await ApiWorld.start(server, { checks: [check] });
+    await using world = await start({ checks: [check] });
     const open = await world.ask("GET", "/health/ready");
     expect(JSON.stringify(open.body)).not.toContain("alice");
     const bound = await world.token("owner", "owner");
@@ -355,7 +344,7 @@ describeWithServers(["postgres"], "limits over HTTP", () => {
   });
 
   test("a queue that is full refuses with words and a time, of one identity and of a workspace", async () => {
-    await using world = await ApiWorld.start(server);
+    await using world = await start();
     Object.assign(world.core, {
       intentLimits: { perIdentity: 2, perWorkspace: 3, textBytes: 100, parts: 5 },
     });

@@ -1,24 +1,11 @@
 /** The pages that the `type` of a problem leads to. */
 import { CODES } from "@linkspan/envelopes";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { describeWithServers } from "../servers/available.ts";
-import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
-import { ApiWorld } from "./api-world.ts";
+import { expect, test } from "vitest";
+import { describeApi } from "./api-world.ts";
 
-describeWithServers(["postgres"], "the pages of problems", () => {
-  let server: PostgresServer;
-  let world: ApiWorld;
-  beforeAll(async () => {
-    server = await startPostgres();
-    world = await ApiWorld.start(server);
-  });
-  afterAll(async () => {
-    await world?.[Symbol.asyncDispose]();
-    await server?.[Symbol.asyncDispose]();
-  });
-
+describeApi("the pages of problems", {}, (api) => {
   test("the type of a problem leads to its page, without a token", async () => {
-    const refused = await fetch(new URL("/v1/intents", world.api.url));
+    const refused = await fetch(new URL("/v1/intents", api.world.api.url));
     const { type, code, title } = (await refused.json()) as Record<string, string>;
     expect([refused.status, code]).toEqual([401, "request.unauthorized"]);
     const page = await fetch(new URL(type ?? "", refused.url));
@@ -29,7 +16,7 @@ describeWithServers(["postgres"], "the pages of problems", () => {
   });
 
   test("a browser gets HTML that loads nothing and runs nothing", async () => {
-    const page = await fetch(new URL("/problems/vault.sealed", world.api.url), {
+    const page = await fetch(new URL("/problems/vault.sealed", api.world.api.url), {
       headers: { accept: "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8" },
     });
     expect(page.headers.get("content-type")).toBe("text/html; charset=utf-8");
@@ -41,11 +28,11 @@ describeWithServers(["postgres"], "the pages of problems", () => {
 
   test("every code is served; what is no code is not found and not repeated", async () => {
     for (const code of Object.keys(CODES)) {
-      const answer = await world.api.app.inject({ url: `/problems/${code}` });
+      const answer = await api.world.api.app.inject({ url: `/problems/${code}` });
       expect([code, answer.statusCode]).toEqual([code, 200]);
     }
     for (const name of ["no.such", "toString", "__proto__", "%3Cscript%3E"]) {
-      const answer = await world.api.app.inject({
+      const answer = await api.world.api.app.inject({
         url: `/problems/${name}`,
         headers: { accept: "text/html" },
       });

@@ -1,27 +1,16 @@
 /** Streams of silent workspaces: what one tenant says costs the others' readers nothing, and reaches its own. */
 import { appendEvents, lastPosition, readEvents } from "@linkspan/store";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { describeWithServers } from "../servers/available.ts";
-import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
+import { expect, test } from "vitest";
 import { until } from "../servers/until.ts";
 import { newEvent } from "../store/events.ts";
-import { ApiWorld } from "./api-world.ts";
+import { describeApis } from "./api-world.ts";
 
 const STREAMS = 400;
 const EVENTS = 60;
 
-describeWithServers(["postgres"], "event streams beside one another", () => {
-  let server: PostgresServer;
-
-  beforeAll(async () => {
-    server = await startPostgres();
-  });
-  afterAll(async () => {
-    await server?.[Symbol.asyncDispose]();
-  });
-
+describeApis("event streams beside one another", (start) => {
   test(`${STREAMS} silent streams read nothing while another workspace speaks`, async () => {
-    await using world = await ApiWorld.start(server, { limits: { connectionsPerAddress: 1_000 } });
+    await using world = await start({ limits: { connectionsPerAddress: 1_000 } });
     const { pool } = world.core.database;
     const leave = new AbortController();
     const open = async (workspace: string) => {
@@ -87,7 +76,7 @@ describeWithServers(["postgres"], "event streams beside one another", () => {
   test.each(["stream", "long poll"])(
     "a %s reads once over what is stored and not fanned out",
     async (how) => {
-      await using world = await ApiWorld.start(server);
+      await using world = await start();
       const { core } = world;
       const token = await world.token("reader", "backend", "copied");
       const leave = new AbortController();
@@ -130,7 +119,7 @@ describeWithServers(["postgres"], "event streams beside one another", () => {
   );
 
   test("a page of the log ends with the event that reaches its bytes, and one event is always read", async () => {
-    await using world = await ApiWorld.start(server);
+    await using world = await start();
     for (let i = 0; i < 4; i++) await world.event("x".repeat(10_000), "sized");
     const read = (maxBytes: number) =>
       readEvents(world.core.database.pool, { workspaceId: "sized", after: 0, limit: 50, maxBytes });

@@ -4,12 +4,10 @@ import { FabricError } from "@linkspan/envelopes";
 import { ACK, type Bus, EmbeddedBroker, type QueueSpec } from "@linkspan/fabric";
 import { markGivenUp, reportStuck, stuckMessages } from "@linkspan/store";
 import { startWorker } from "@linkspan/worker";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { linkspan } from "../compose/linkspan.ts";
-import { describeWithServers } from "../servers/available.ts";
-import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
 import { until } from "../servers/until.ts";
-import { ApiWorld } from "./api-world.ts";
+import { describeApi } from "./api-world.ts";
 
 const IMPATIENT = {
   outage: { minMs: 1, maxMs: 5 },
@@ -58,29 +56,17 @@ async function hold(bus: Bus, name: string) {
   };
 }
 
-describeWithServers(["postgres"], "messages that are stuck", () => {
-  let server: PostgresServer;
-  let world: ApiWorld;
-
-  beforeAll(async () => {
-    server = await startPostgres();
-    world = await ApiWorld.start(server, { broker: new EmbeddedBroker({ patience: IMPATIENT }) });
-  });
-  afterAll(async () => {
-    await world?.[Symbol.asyncDispose]();
-    await server?.[Symbol.asyncDispose]();
-  });
-
+describeApi("messages that are stuck", { broker: new EmbeddedBroker({ patience: IMPATIENT }) }, (api) => {
   const list = async () =>
-    (await world.ask<{ messages: Stuck[] }>("GET", "/v1/stuck", { as: world.owner })).body.messages;
+    (await api.world.ask<{ messages: Stuck[] }>("GET", "/v1/stuck", { as: api.world.owner })).body.messages;
   const listed = (messageId: string) =>
     until(async () => (await list()).find((one) => one.message_id === messageId), {
       what: `${messageId} to be listed`,
     });
-  const giveUp = (queue: string, message_id: string, as = world.owner) =>
-    world.ask<Stuck & { code: string }>("POST", "/v1/stuck/give-up", { as, body: { queue, message_id } });
+  const giveUp = (queue: string, message_id: string, as = api.world.owner) =>
+    api.world.ask<Stuck & { code: string }>("POST", "/v1/stuck/give-up", { as, body: { queue, message_id } });
   const quarantined = async (messageId: string) => {
-    const { rows } = await world.core.database.query<{ code: string; detail: string }>(
+    const { rows } = await api.world.core.database.query<{ code: string; detail: string }>(
       "SELECT code, detail FROM quarantine WHERE message_id = $1",
       [messageId],
     );
@@ -90,10 +76,10 @@ describeWithServers(["postgres"], "messages that are stuck", () => {
   describe.each(["this process", "another process"])("in %s", (where) => {
     test("one that is given up goes to quarantine, audited, and what waits behind it goes on", async () => {
       await using stack = new AsyncDisposableStack();
-      let bus = world.core.bus;
+      let bus = api.world.core.bus;
       if (where === "another process") {
         bus = stack.use(new EmbeddedBroker({ patience: IMPATIENT }).connect("core"));
-        stack.use(await startWorker({ ...world.core, bus }));
+        stack.use(await startWorker({ ...api.world.core, bus }));
       }
       const queue = `stuck.${randomUUID()}`;
       const held = stack.use(await hold(bus, queue));
@@ -117,16 +103,16 @@ describeWithServers(["postgres"], "messages that are stuck", () => {
       await until(async () => !(await list()).some((one) => one.message_id === held.poison), {
         what: "it to leave the list",
       });
-      const audit = await world.ask<{ entries: { action: string; actor: string; detail: object }[] }>(
+      const audit = await api.world.ask<{ entries: { action: string; actor: string; detail: object }[] }>(
         "GET",
         `/v1/audit?subject=${held.poison}`,
-        { as: world.owner },
+        { as: api.world.owner },
       );
       expect(audit.body.entries).toMatchObject([
         { action: "stuck.given_up", actor: "token:root", detail: { queue, code: "store.unavailable" } },
       ]);
-      const bound = await world.ask<{ entries: unknown[] }>("GET", `/v1/audit?subject=${held.poison}`, {
-        as: await world.token(`bound-${randomUUID()}`, "owner", "acme"),
+      const bound = await api.world.ask<{ entries: unknown[] }>("GET", `/v1/audit?subject=${held.poison}`, {
+        as: await api.world.token(`bound-${randomUUID()}`, "owner", "acme"),
       });
       expect(bound.body.entries, "what concerns all workspaces is not shown to one").toEqual([]);
     });
@@ -134,29 +120,29 @@ describeWithServers(["postgres"], "messages that are stuck", () => {
 
   test("only an owner for all workspaces gives up; staff for all workspaces may look", async () => {
     const [operator, admin, bound] = await Promise.all([
-      world.token("operator-everywhere", "operator", "*"),
-      world.token("admin-everywhere", "admin", "*"),
-      world.token("owner-of-one", "owner", "acme"),
+      api.world.token("operator-everywhere", "operator", "*"),
+      api.world.token("admin-everywhere", "admin", "*"),
+      api.world.token("owner-of-one", "owner", "acme"),
     ]);
     for (const as of [operator, admin, bound]) {
       const { status, body } = await giveUp("q", "m", as);
       expect([status, body.code]).toEqual([403, "request.forbidden"]);
     }
-    expect((await world.ask("GET", "/v1/stuck", { as: operator })).status).toBe(200);
-    expect((await world.ask("GET", "/v1/stuck", { as: bound })).status).toBe(403);
+    expect((await api.world.ask("GET", "/v1/stuck", { as: operator })).status).toBe(200);
+    expect((await api.world.ask("GET", "/v1/stuck", { as: bound })).status).toBe(403);
   });
 
   test("what is not stuck is not found, and nothing of it is audited", async () => {
     const { status, body } = await giveUp("core.inbound.p00", "nothing-like-it");
     expect([status, body.code]).toEqual([404, "request.not_found"]);
-    const audit = await world.ask<{ entries: unknown[] }>("GET", "/v1/audit?subject=nothing-like-it", {
-      as: world.owner,
+    const audit = await api.world.ask<{ entries: unknown[] }>("GET", "/v1/audit?subject=nothing-like-it", {
+      as: api.world.owner,
     });
     expect(audit.body.entries).toEqual([]);
   });
 
   test("a decision holds for the process that the message moves to, and for no other message", async () => {
-    const { pool } = world.core.database;
+    const { pool } = api.world.core.database;
     const one = { queue: "moving", messageId: "m1", failures: 5, forMs: 1_000, code: "store.unavailable" };
     const two = { ...one, messageId: "m2" };
     const [first, second] = [
@@ -174,9 +160,9 @@ describeWithServers(["postgres"], "messages that are stuck", () => {
 
   test("the commands list what is stuck, give it up, and wait until it is in quarantine", async () => {
     const queue = `stuck.${randomUUID()}`;
-    await using held = await hold(world.core.bus, queue);
+    await using held = await hold(api.world.core.bus, queue);
     await listed(held.poison);
-    const env = { LINKSPAN_CORE_URL: world.api.url, LINKSPAN_TOKEN: world.owner };
+    const env = { LINKSPAN_CORE_URL: api.world.api.url, LINKSPAN_TOKEN: api.world.owner };
     const shown = await linkspan(["quarantine", "stuck"], { env });
     expect(shown.stdout).toContain(`${queue}  ${held.poison}  store.unavailable  ×`);
     const given = await linkspan(["quarantine", "give-up", queue, held.poison], { env });

@@ -14,9 +14,7 @@ import {
 import { type Bus, EmbeddedBroker } from "@linkspan/fabric";
 import { auditTrail } from "@linkspan/store";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { describeWithServers } from "../servers/available.ts";
-import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
-import { ApiWorld } from "./api-world.ts";
+import { describeApi } from "./api-world.ts";
 
 const ENVELOPE_TYPE = "application/vnd.msgr.bridge.v1+json";
 const ISSUER = "backend:shop";
@@ -35,29 +33,24 @@ interface Reply {
   readonly error?: { readonly code: string; readonly detail: string };
 }
 
-describeWithServers(["postgres"], "a backend on the bus", () => {
-  const broker = new EmbeddedBroker();
-  let server: PostgresServer;
-  let world: ApiWorld;
+const broker = new EmbeddedBroker();
+
+describeApi("a backend on the bus", { broker }, (api) => {
   let bus: Bus;
 
   beforeAll(async () => {
-    server = await startPostgres();
-    world = await ApiWorld.start(server, { broker });
     bus = broker.connect("shop");
-    await world.identity("alice", "acme");
-    await world.identity("rival", "rival");
+    await api.world.identity("alice", "acme");
+    await api.world.identity("rival", "rival");
   });
   afterAll(async () => {
     await bus?.[Symbol.asyncDispose]();
-    await world?.[Symbol.asyncDispose]();
-    await server?.[Symbol.asyncDispose]();
   });
 
-  const issue = (body: object, as = world.owner) =>
-    world.ask<Issued>("POST", "/v1/enrolment-tokens", { as, body });
+  const issue = (body: object, as = api.world.owner) =>
+    api.world.ask<Issued>("POST", "/v1/enrolment-tokens", { as, body });
   const enrol = (token: string, signer: Signer) =>
-    world.ask<{ kid: string; code?: string }>("POST", "/v1/enrolments", {
+    api.world.ask<{ kid: string; code?: string }>("POST", "/v1/enrolments", {
       body: { token, public_key_b64u: toBase64url(signer.publicKey) },
     });
   async function enrolled(workspaces = ["acme"]): Promise<Signer> {
@@ -117,15 +110,15 @@ describeWithServers(["postgres"], "a backend on the bus", () => {
     const key = randomUUID();
     const first = await submit(signer, { idempotency_key: key });
     expect(first).toMatchObject({ state: "queued" });
-    const token = await world.token("shop", "backend");
+    const token = await api.world.token("shop", "backend");
     const { service: _service, ...body } = wanted;
-    const again = await world.ask<{ id: string }>("POST", "/v1/intents", {
+    const again = await api.world.ask<{ id: string }>("POST", "/v1/intents", {
       as: token,
       headers: { "idempotency-key": key },
       body,
     });
     expect([again.status, again.body.id]).toEqual([202, first.intent_id]);
-    const { pool } = world.core.database;
+    const { pool } = api.world.core.database;
     const trail = await auditTrail(pool, { workspaceId: "acme", subject: String(first.intent_id), limit: 5 });
     expect(trail.map(({ actor, action }) => [actor, action])).toContainEqual([ISSUER, "intent.recorded"]);
   });
@@ -174,7 +167,7 @@ describeWithServers(["postgres"], "a backend on the bus", () => {
   });
 
   test("only who answers for all workspaces enrols one, for workspaces that are named", async () => {
-    const bound = await world.token("boss", "owner");
+    const bound = await api.world.token("boss", "owner");
     expect((await issue({ backend: "shop", workspaces: ["acme"] }, bound)).status).toBe(403);
     for (const body of [
       { backend: "shop" },
@@ -196,19 +189,17 @@ describeWithServers(["postgres"], "a backend on the bus", () => {
     const old = await enrolled(["acme", "rival"]);
     const list = async () =>
       (
-        await world.ask<{ keys: { kid: string; state: string; issuers: string[]; workspaces: string[] }[] }>(
-          "GET",
-          "/v1/keys?limit=500",
-          { as: world.owner },
-        )
+        await api.world.ask<{
+          keys: { kid: string; state: string; issuers: string[]; workspaces: string[] }[];
+        }>("GET", "/v1/keys?limit=500", { as: api.world.owner })
       ).body.keys;
     expect((await list()).find(({ kid }) => kid === old.kid)).toMatchObject({
       issuers: [ISSUER],
       workspaces: ["acme", "rival"],
       state: "in_force",
     });
-    const rotated = await world.ask<Issued>("POST", `/v1/keys/${old.kid}/rotate`, {
-      as: world.owner,
+    const rotated = await api.world.ask<Issued>("POST", `/v1/keys/${old.kid}/rotate`, {
+      as: api.world.owner,
       body: { grace_s: 0 },
     });
     expect(rotated.body).toMatchObject({ issuer: ISSUER, backend: "shop", workspaces: ["acme", "rival"] });
@@ -216,13 +207,13 @@ describeWithServers(["postgres"], "a backend on the bus", () => {
     expect((await enrol(rotated.body.token, fresh)).status).toBe(201);
     await expect(submit(old)).rejects.toThrow();
     expect(await submit(fresh)).toMatchObject({ state: "queued" });
-    const revoked = await world.ask("POST", `/v1/keys/${fresh.kid}/revoke`, {
-      as: world.owner,
+    const revoked = await api.world.ask("POST", `/v1/keys/${fresh.kid}/revoke`, {
+      as: api.world.owner,
       body: { why: "lost" },
     });
     expect(revoked.status).toBe(204);
     await expect(submit(fresh)).rejects.toThrow();
-    const trail = await auditTrail(world.core.database.pool, {
+    const trail = await auditTrail(api.world.core.database.pool, {
       workspaceId: "_",
       subject: fresh.kid,
       limit: 5,

@@ -18,7 +18,7 @@ import { until } from "../servers/until.ts";
 import { median } from "./compare.ts";
 import { WORKSPACE } from "./corpus.ts";
 import { embedded, openOutbound, type OutboundWorld } from "./outbound.ts";
-import { accountOf, IDENTITIES, refOf } from "./said.ts";
+import { accountOf, refOf } from "./sends.ts";
 
 /** Times of arrival by what was sent; each is awaited once. */
 class Arrivals {
@@ -71,7 +71,7 @@ async function outbound(
       actor: "bench",
     });
   });
-  await until(() => performed.tookMs.length === count, { what: "all to be said", timeoutMs: 60_000 });
+  await until(() => performed.tookMs.length === count, { what: "all to be sent", timeoutMs: 60_000 });
   return { atDaemon: atDaemon.tookMs, performed: performed.tookMs };
 }
 

@@ -14,7 +14,7 @@ import { Redis } from "ioredis";
 import { until } from "../servers/until.ts";
 import type { Run } from "./compare.ts";
 import { poster } from "./publishing.ts";
-import { Said, type Saying, saying } from "./said.ts";
+import { SentTexts, type Message, messageOf } from "./sends.ts";
 import { timed } from "./compare.ts";
 
 export const BY_HAND_TABLES = `
@@ -38,7 +38,7 @@ export async function naive(database: Database, redisUrl: string, count: number,
   const connection = connected(redisUrl, stack);
   const queue = new Queue(run, { connection });
   stack.defer(() => emptied(queue));
-  const said = new Said();
+  const sent = new SentTexts();
   let settled = 0;
   const inOrder = new Map<string, Promise<void>>();
   const worker = new Worker<Body & { readonly id: string }>(
@@ -46,7 +46,7 @@ export async function naive(database: Database, redisUrl: string, count: number,
     ({ data }) =>
       follow(inOrder, data.conversation, async () => {
         await change(database, data.id, "attempting");
-        said.add(channelOf(data.conversation), data.payload.text);
+        sent.add(channelOf(data.conversation), data.payload.text);
         await change(database, data.id, "sent");
         settled += 1;
       }),
@@ -78,7 +78,7 @@ export async function naive(database: Database, redisUrl: string, count: number,
     await posting.go();
     await until(() => settled === count, { what: "all to be sent", everyMs: 10, timeoutMs: 120_000 });
   });
-  said.check(run, count);
+  sent.check(run, count);
   return result;
 }
 
@@ -86,8 +86,8 @@ export async function bare(redisUrl: string, count: number, run: string): Promis
   await using stack = new AsyncDisposableStack();
   const queue = new Queue(run, { connection: connected(redisUrl, stack) });
   stack.defer(() => emptied(queue));
-  const said = new Said();
-  const worker = new Worker<Saying>(run, async ({ data }) => said.add(data.channel, data.text), {
+  const sent = new SentTexts();
+  const worker = new Worker<Message>(run, async ({ data }) => sent.add(data.channel, data.text), {
     connection: connected(redisUrl, stack),
     concurrency: CONCURRENCY,
   });
@@ -96,14 +96,14 @@ export async function bare(redisUrl: string, count: number, run: string): Promis
     let next = 0;
     const caller = async () => {
       while (next < count) {
-        const one = saying(run, next++);
+        const one = messageOf(run, next++);
         await queue.add("say", one, { jobId: one.key.replaceAll(":", "."), removeOnComplete: true });
       }
     };
     await Promise.all(Array.from({ length: CALLERS }, caller));
-    await until(() => said.count === count, { what: "all to be processed", everyMs: 10, timeoutMs: 120_000 });
+    await until(() => sent.count === count, { what: "all to be processed", everyMs: 10, timeoutMs: 120_000 });
   });
-  said.check(run, count);
+  sent.check(run, count);
   return result;
 }
 

@@ -1,7 +1,7 @@
 /**
  * The whole way out, from a backend's request to `sent`: 100 linked accounts in 1,000 conversations, on the embedded
  * bus and on RabbitMQ, against a service that a careful engineer would write by hand and against bare BullMQ. Who posts
- * is a process of its own, and every run checks that each text was said once and in its conversation's order.
+ * is a process of its own, and every run checks that each text was sent once and in its conversation's order.
  */
 import { randomUUID } from "node:crypto";
 import { EventEmitter } from "node:events";
@@ -25,7 +25,7 @@ import { type Contest, type Run, timed } from "./compare.ts";
 import { WORKSPACE } from "./corpus.ts";
 import { bare, BY_HAND_TABLES, naive } from "./outbound-by-hand.ts";
 import { poster } from "./publishing.ts";
-import { accountOf, IDENTITIES, Said } from "./said.ts";
+import { accountOf, IDENTITIES, SentTexts } from "./sends.ts";
 
 const CALLERS = 8;
 const MEMBERS = 50;
@@ -184,8 +184,8 @@ async function sentAll(
   const { database, platform } = world;
   await database.query("TRUNCATE intents, outbox, lanes, intent_steps");
   const run = randomUUID();
-  const said = new Said();
-  const listener = (_: string, { channel, text }: Activity) => said.add(channel, text ?? "");
+  const sent = new SentTexts();
+  const listener = (_: string, { channel, text }: Activity) => sent.add(channel, text ?? "");
   platform.on("performed", listener);
   const posting = await poster({
     url: world.url,
@@ -204,7 +204,7 @@ async function sentAll(
     });
   });
   platform.off("performed", listener);
-  said.check(run, count);
+  sent.check(run, count);
   return result;
 }
 

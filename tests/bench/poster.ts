@@ -4,13 +4,13 @@
  */
 import { once } from "node:events";
 import { Agent, request } from "node:http";
-import { refOf, saying } from "./said.ts";
+import { refOf, messageOf } from "./sends.ts";
 
 const [url = "", token = "", count = "0", run = "", callers = "1", members = "1"] = process.argv.slice(2);
 const agent = new Agent({ keepAlive: true, maxSockets: Number(callers) });
 
 function bodyOf(n: number): Record<string, unknown> {
-  const { account, channel, text } = saying(run, n);
+  const { account, channel, text } = messageOf(run, n);
   return { identity_id: account, conversation: refOf(channel), payload: { text } };
 }
 
@@ -39,10 +39,10 @@ async function caller(): Promise<void> {
     const from = next;
     next = Math.min(from + size, Number(count));
     const numbers = Array.from({ length: next - from }, (_, i) => from + i);
-    if (size === 1) await post(bodyOf(from), saying(run, from).key);
+    if (size === 1) await post(bodyOf(from), messageOf(run, from).key);
     else
       await post(
-        { intents: numbers.map((n) => ({ idempotency_key: saying(run, n).key, ...bodyOf(n) })) },
+        { intents: numbers.map((n) => ({ idempotency_key: messageOf(run, n).key, ...bodyOf(n) })) },
         undefined,
       );
   }

@@ -1,5 +1,5 @@
 /**
- * The way out as a whole: intents recorded by many callers, said by an echo identity, brought to `sent`.
+ * The way out as a whole: intents recorded by many callers, sent by an echo identity, brought to `sent`.
  *
  *   node tests/bench/way-out.ts [intents] [callers]
  *

@@ -89,7 +89,7 @@ describe("the all-in-one", () => {
   });
 });
 
-test("the demo shows a message through the whole house, and ends by itself", async () => {
+test("the demo shows a message through the whole installation, and ends by itself", async () => {
   const demo = await linkspan(["demo"]);
   expect([demo.code, demo.stderr]).toEqual([0, ""]);
   for (const sight of ["linked echo", "sent ", "hello, is anybody there?", "intent.sent", "vault.checkout"]) {

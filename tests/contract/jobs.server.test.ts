@@ -113,12 +113,12 @@ const BROKEN: readonly Broken[] = [
   },
   {
     fault: "repeats once",
-    found: "repeats a job in one schedule, however often that is said, until it is cancelled",
+    found: "repeats a job in one schedule, however often it is asked for, until it is cancelled",
     breaks: (jobs) => changed(jobs, { repeat: (job, payload) => jobs.enqueue(job, payload) }),
   },
   {
-    fault: "starts a schedule each time it is said",
-    found: "repeats a job in one schedule, however often that is said, until it is cancelled",
+    fault: "starts a schedule each time it is asked for",
+    found: "repeats a job in one schedule, however often it is asked for, until it is cancelled",
     breaks: (jobs) => {
       let n = 0;
       return changed(jobs, {

@@ -22,7 +22,7 @@ describeOnServers((world, name) => {
     };
     const identity = linkedIdentity({ port: proxy.port, nick, settings: { channels: [room] } });
     return {
-      connector: ircConnector({ privateHosts: true, retry: { firstMs: 50, maxMs: 200 } }),
+      connector: ircConnector({ privateHosts: true, retry: { minMs: 50, maxMs: 200 } }),
       identity,
       conversation: `msgr://channels/ws/bridge/irc/testnet/${encodeURIComponent(room)}`,
       peer,

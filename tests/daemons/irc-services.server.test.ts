@@ -51,7 +51,7 @@ describeWithServers(["inspircd", "atheme"], "irc with services", () => {
     };
     const identity = linkedIdentity({ port: proxy.port, nick, settings: { channels: [room] } });
     return {
-      connector: ircConnector({ privateHosts: true, retry: { firstMs: 50, maxMs: 200 } }),
+      connector: ircConnector({ privateHosts: true, retry: { minMs: 50, maxMs: 200 } }),
       identity,
       secrets,
       conversation: `msgr://channels/ws/bridge/irc/testnet/${encodeURIComponent(room)}`,

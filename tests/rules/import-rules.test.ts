@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { assertAllRead, readGraph } from "./graph.ts";
 import { checkImports, RULES } from "./import-rules.ts";
+import { LAYERS, matches } from "./layers.ts";
 import { type Scratch, scratchWorkspace } from "./scratch.ts";
 
 const LEGITIMATE: Readonly<Record<string, string>> = {
@@ -17,6 +18,18 @@ const LEGITIMATE: Readonly<Record<string, string>> = {
   "compose/src/a.ts": 'import { AmqpBus } from "@linkspan/fabric";\nnew AmqpBus();\n',
   "core/worker/src/b.ts": 'import type { AmqpBus } from "@linkspan/fabric";\nexport type B = AmqpBus;\n',
 };
+
+test("the rows are in the order of the layers: each names only rows above it", () => {
+  const directories = Object.keys(LAYERS);
+  const wrong = Object.values(LAYERS).flatMap(({ may, types = [] }, at) =>
+    [...may, ...types].flatMap((pattern) => {
+      const named = directories.filter((directory) => matches(directory, [pattern]));
+      const isAbove = named.length > 0 && named.every((directory) => directories.indexOf(directory) < at);
+      return isAbove ? [] : [`${directories[at]} names ${pattern}`];
+    }),
+  );
+  expect(wrong).toEqual([]);
+});
 
 /** The rule, the file that breaks it, and how. */
 const VIOLATIONS: readonly (readonly [rule: string, file: string, content: string])[] = [

@@ -9,7 +9,6 @@ import {
   audit,
   Database,
   insertIdentity,
-  insertIntent,
   lockReaders,
   migrate,
   quarantine,
@@ -21,6 +20,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
 import { newEvent } from "./events.ts";
+import { insertRecorded, newIntent } from "./intents.ts";
 
 describeWithServers(["postgres"], "blame of database errors", () => {
   let server: PostgresServer;
@@ -47,21 +47,7 @@ describeWithServers(["postgres"], "blame of database errors", () => {
     instance: "primary",
     settings: {},
   });
-  const intent = (over: object) => ({
-    id: randomUUID(),
-    workspaceId: "acme",
-    userId: "u",
-    identityId: "alice",
-    service: "irc",
-    action: "outbound_message",
-    conversation: undefined,
-    payload: {},
-    content: Buffer.alloc(32),
-    idempotencyKey: "k",
-    traceId: "t",
-    expiresAt: undefined,
-    ...over,
-  });
+  const record = (over: object) => insertRecorded(database.pool, [newIntent(randomUUID(), over)]);
   const refused = (over: object) => ({
     code: "envelope.schema",
     detail: "d",
@@ -81,19 +67,18 @@ describeWithServers(["postgres"], "blame of database errors", () => {
     "U+0000 in text": () => appendEvents(database.pool, [newEvent("a\0b", { account: "a\0b" })]),
     "U+0000 in the name of a contact": () =>
       upsertContacts(database.pool, "acme", "alice", [{ ref: "r", kind: "contact", name: "n\0" }]),
-    "U+0000 in JSON": () => insertIntent(database.pool, intent({ payload: { text: "\u0000" } })),
+    "U+0000 in JSON": () => record({ payload: { text: "\u0000" } }),
     "a reference that no index holds": () =>
       lockReaders(database.pool, [{ workspaceId: "acme", ref: long(), service: "irc", account: "alice" }]),
     "a contact that no index holds": () =>
       upsertContacts(database.pool, "acme", "alice", [{ ref: long(), kind: "contact", name: "n" }]),
     "a kind that the schema forbids": () =>
       upsertContacts(database.pool, "acme", "alice", [{ ref: "r", kind: "rival" as "contact", name: "n" }]),
-    "an identity that does not exist": () => insertIntent(database.pool, intent({ identityId: "nobody" })),
+    "an identity that does not exist": () => record({ identityId: "nobody" }),
     "an id that is taken": () => insertIdentity(database.pool, identity("alice")),
     "a number out of range": () =>
       database.query("UPDATE intents SET part = $1 WHERE id = 'x'", [3_000_000_000]),
-    "a date out of range": () =>
-      insertIntent(database.pool, intent({ expiresAt: "+294999-01-01T00:00:00Z" })),
+    "a date out of range": () => record({ expiresAt: "+294999-01-01T00:00:00Z" }),
   };
   test.each(Object.keys(ROWS))("a row is blamed for its own values: %s", async (what) => {
     await expect(ROWS[what]?.()).rejects.toMatchObject({ code: "store.rejected" });

@@ -6,7 +6,6 @@ import {
   claimTurns,
   Database,
   dequeue,
-  enqueue,
   mendDueTimes,
   migrate,
   msUntilDue,
@@ -16,6 +15,7 @@ import {
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
+import { insertQueued, newIntent } from "./intents.ts";
 
 interface PlanNode {
   readonly "Node Type": string;
@@ -55,20 +55,10 @@ describeWithServers(["postgres"], "outbox", () => {
        SELECT 'i' || i, 'acme', 'u', 'irc', 'p', 'p', 'linked', '{}' FROM generate_series(0, $1::int - 1) i`,
       [identities],
     );
-    await database.query(
-      `INSERT INTO intents (id, workspace_id, user_id, identity_id, service, action, payload, content, idempotency_key, trace_id, state)
-       SELECT 'm' || i, 'acme', 'u', 'i' || i % $2::int, 'irc', 'outbound_message', '{}', '\\x00', 'k', 't', 'queued'
-         FROM generate_series(1, $1::int) i`,
-      [lanes, identities],
+    const intents = Array.from({ length: lanes }, (_, at) =>
+      newIntent(`m${at + 1}`, { identityId: `i${(at + 1) % identities}`, conversation: `m${at + 1}` }),
     );
-    const { rows } = await database.query<{ id: string; identity_id: string }>(
-      "SELECT id, identity_id FROM intents",
-    );
-    const place = { service: "irc", instance: "p", bytes: 2 };
-    await enqueue(
-      database.pool,
-      rows.map(({ id, identity_id }) => ({ ...place, intentId: id, identityId: identity_id, lane: id })),
-    );
+    await insertQueued(database.pool, intents, "p");
     await database.query("ANALYZE");
   }
 
@@ -171,15 +161,8 @@ describeWithServers(["postgres"], "outbox", () => {
       for (let i = 0; i < perWriter; i++) {
         const id = `w${writer}.${i}`;
         const identityId = `i${i % identities}`;
-        await database.transaction(async (client) => {
-          await client.query(
-            `INSERT INTO intents (id, workspace_id, user_id, identity_id, service, action, payload, content, idempotency_key, trace_id, state)
-             VALUES ($1, 'acme', 'u', $2, 'irc', 'outbound_message', '{}', '\\x00', 'k', 't', 'queued')`,
-            [id, identityId],
-          );
-          const place = { service: "irc", instance: "p", bytes: 2, identityId, lane: `lane ${i % 7}` };
-          await enqueue(client, [{ ...place, intentId: id }]);
-        });
+        const intent = newIntent(id, { identityId, conversation: `lane ${i % 7}` });
+        await database.transaction((client) => insertQueued(client, [intent], "p"));
       }
     });
     const claimers = Array.from({ length: 3 }, async () => {
@@ -220,14 +203,10 @@ describeWithServers(["postgres"], "outbox", () => {
 
   test("lanes of one identity that end together, parked and not, leave no head that has ended", async () => {
     await fill(3 * CREDIT, 1);
-    const place = { service: "irc", instance: "p", identityId: "i0", bytes: 2 };
-    const next = [1, 2 * CREDIT].map((n) => ({ ...place, intentId: `next${n}`, lane: `m${n}` }));
-    await database.query(
-      `INSERT INTO intents (id, workspace_id, user_id, identity_id, service, action, payload, content, idempotency_key, trace_id, state)
-       SELECT id, 'acme', 'u', 'i0', 'irc', 'outbound_message', '{}', '\\x00', id, 't', 'queued' FROM unnest($1::text[]) id`,
-      [next.map(({ intentId }) => intentId)],
+    const next = [1, 2 * CREDIT].map((n) =>
+      newIntent(`next${n}`, { identityId: "i0", conversation: `m${n}` }),
     );
-    await enqueue(database.pool, next);
+    await insertQueued(database.pool, next, "p");
     expect(await claimTurns(database, OPTIONS)).toHaveLength(CREDIT);
     await database.transaction((client) =>
       dequeue(
@@ -240,7 +219,7 @@ describeWithServers(["postgres"], "outbox", () => {
     );
     expect(rows).toEqual(
       next
-        .map(({ intentId }) => ({ intent_id: intentId, parked: false }))
+        .map(({ id }) => ({ intent_id: id, parked: false }))
         .toSorted((a, b) => (a.intent_id < b.intent_id ? -1 : 1)),
     );
   });

@@ -84,7 +84,7 @@ describeWithServers(["postgres"], "restore", () => {
     expect(after.lines.some((line) => line.includes("sequencer.resumed"))).toBe(true);
   });
 
-  test("while the database is read-only nothing is buried, and everything goes on by itself", async () => {
+  test("while the database is read-only nothing is given up, and everything goes on by itself", async () => {
     await using server = await startPostgres();
     await using world = await openWorld({ databaseUrl: await server.createDatabase("linkspan") });
     const { core, platform } = world;

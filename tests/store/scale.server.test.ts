@@ -3,7 +3,6 @@ import {
   apiTokensOf,
   Database,
   dequeue,
-  enqueue,
   identitiesOf,
   identityById,
   keySet,
@@ -24,6 +23,7 @@ import type { KeyRecord } from "@linkspan/envelopes";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
+import { insertQueued, newIntent } from "./intents.ts";
 import { blocks, touched } from "./plan.ts";
 
 const ROWS = 60_000;
@@ -116,17 +116,18 @@ describeWithServers(["postgres"], "one tenant with most of everything", () => {
   });
 
   test("a lane moves on from where it is, also while a backup keeps what has left it from being cleaned away", async () => {
-    const ids = Array.from({ length: 4_000 }, (_, i) => `m${i + 1}`);
-    const row = { service: "irc", instance: "p", identityId: "i1", lane: "long", bytes: 1 };
-    await enqueue(
+    const ids = Array.from({ length: 4_000 }, (_, i) => `long${i + 1}`);
+    const long = { identityId: "i1", conversation: "long" };
+    await insertQueued(
       database.pool,
-      ids.map((intentId) => ({ ...row, intentId })),
+      ids.map((id) => newIntent(id, long)),
+      "p",
     );
     const backup = await database.pool.connect();
     await backup.query("BEGIN ISOLATION LEVEL REPEATABLE READ");
     await backup.query("SELECT 1");
     for (let at = 0; at < 3_500; at += 500) await dequeue(database.pool, ids.slice(at, at + 500));
-    const looked = await blocks(database, (on) => dequeue(on, ["m3501"]));
+    const looked = await blocks(database, (on) => dequeue(on, ["long3501"]));
     await backup.query("ROLLBACK");
     backup.release();
     expect(looked).toBeLessThan(30);

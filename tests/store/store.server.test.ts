@@ -13,15 +13,12 @@ import {
   Database,
   dequeue,
   dropPartitions,
-  enqueue,
   expiredIntents,
   insertEnrolment,
   insertIdentity,
-  insertIntent,
   knownContents,
   lastPosition,
   migrate,
-  moveIntent,
   type NewEvent,
   postpone,
   quarantine,
@@ -37,6 +34,7 @@ import {
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
+import { insertQueued, moveIntent, newIntent } from "./intents.ts";
 
 const digest = (text: string) => createHash("sha256").update(text).digest();
 
@@ -87,24 +85,7 @@ describeWithServers(["postgres"], "store", () => {
   const turnOptions = { limit: 100, credit: 16, overdueMs: 60_000 };
 
   async function queued(id: string, lane: string): Promise<void> {
-    const intent = await insertIntent(database.pool, {
-      id,
-      workspaceId: "acme",
-      userId: "u",
-      identityId: "alice",
-      service: "irc",
-      action: "outbound_message",
-      conversation: lane,
-      payload: { text: "hello" },
-      content: digest(id),
-      idempotencyKey: id,
-      traceId: randomUUID(),
-      expiresAt: undefined,
-    });
-    if (intent === undefined) throw new Error(`${id} was there already`);
-    await moveIntent(database.pool, id, { state: "queued" });
-    const place = { service: "irc", instance: "primary", identityId: "alice", lane, bytes: 16 };
-    await enqueue(database.pool, [{ intentId: id, ...place }]);
+    await insertQueued(database.pool, [newIntent(id, { conversation: lane })]);
   }
 
   const turns = async (over = {}) =>
@@ -312,7 +293,7 @@ describeWithServers(["postgres"], "store", () => {
   test("an intent id is recorded once, and its steps are kept", async () => {
     await identity("alice");
     await queued("a", "x");
-    await expect(queued("a", "x")).rejects.toThrow("a was there already");
+    await expect(queued("a", "x")).rejects.toThrow("a was recorded before");
     await moveIntent(database.pool, "a", { state: "failed", code: "platform.forbidden" });
     expect((await stepsOf(database.pool, "a")).map(({ state, code }) => [state, code])).toEqual([
       ["queued", null],

@@ -2,10 +2,10 @@
 import { actionsOf } from "@linkspan/envelopes";
 import { edgesOf, exampleOf } from "@linkspan/envelopes/testing";
 import type { Bus } from "@linkspan/fabric";
-import { insertIntent } from "@linkspan/store";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
+import { insertRecorded, newIntent } from "../store/intents.ts";
 import { room, SignedDaemon } from "./signed-daemon.ts";
 import { openWorld, type World, WORKSPACE } from "./world.ts";
 
@@ -30,20 +30,8 @@ describeWithServers(["postgres"], "payloads at their bounds", () => {
     daemon = await new SignedDaemon(world.core, bus, "irc", "primary", 5).enrol();
     await daemon.hold();
     await daemon.serve("alice");
-    await insertIntent(world.core.database.pool, {
-      id: INTENT,
-      workspaceId: WORKSPACE,
-      userId: "u",
-      identityId: "alice",
-      service: "irc",
-      action: "outbound_message",
-      conversation: room("a"),
-      payload: { text: "x" },
-      content: Buffer.alloc(32),
-      idempotencyKey: "k",
-      traceId: crypto.randomUUID(),
-      expiresAt: undefined,
-    });
+    const intent = newIntent(INTENT, { workspaceId: WORKSPACE, conversation: room("a") });
+    await insertRecorded(world.core.database.pool, [intent]);
   });
   afterAll(async () => {
     await bus?.[Symbol.asyncDispose]();

@@ -1,4 +1,4 @@
-/** One message through the whole house and back, on a real database. */
+/** One message through the whole installation and back, on a real database. */
 import { randomUUID } from "node:crypto";
 import { channelRef, type Envelope } from "@linkspan/envelopes";
 import { ACK, type QueueSpec } from "@linkspan/fabric";

@@ -5,12 +5,9 @@ import type { Outgoing } from "@linkspan/fabric";
 import {
   claimLease,
   Database,
-  enqueue,
   insertIdentity,
-  insertIntent,
   intentById,
   migrate,
-  moveIntent,
   saveDeclaration,
   updateIdentity,
 } from "@linkspan/store";
@@ -20,6 +17,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
 import { until } from "../servers/until.ts";
+import { insertQueued, newIntent } from "../store/intents.ts";
 import { OutboxModel } from "./outbox-model.ts";
 
 describeWithServers(["postgres"], "pump", () => {
@@ -84,23 +82,8 @@ describeWithServers(["postgres"], "pump", () => {
 
   test("what cannot be published fails alone, at once, with its code; its lane goes on", async () => {
     const id = randomUUID();
-    await insertIntent(database.pool, {
-      id,
-      workspaceId: "acme",
-      userId: "u",
-      identityId: "alice",
-      service: "irc",
-      action: "outbound_message",
-      conversation: lane("big"),
-      payload: { text: "x".repeat(1_047_700) },
-      content: new Uint8Array(32),
-      idempotencyKey: id,
-      traceId: randomUUID(),
-      expiresAt: undefined,
-    });
-    await moveIntent(database.pool, id, { state: "queued" });
-    const place = { service: "irc", instance: "primary", identityId: "alice", lane: lane("big") };
-    await enqueue(database.pool, [{ intentId: id, ...place, bytes: 1_047_712 }]);
+    const big = { conversation: lane("big"), payload: { text: "x".repeat(1_047_700) } };
+    await insertQueued(database.pool, [newIntent(id, big)]);
     const { intent: next } = await record("big", "after it");
     await using _ = pumping();
     await until(() => published.length > 0, { what: "the next of the lane" });

@@ -1,6 +1,6 @@
 /** `linkspan events`: inbound events, page by page or as they arrive. */
-import { setTimeout as pause } from "node:timers/promises";
 import { CODES, type ErrorCode, FabricError, isFabricError } from "@linkspan/envelopes";
+import { sleep, systemClock } from "@linkspan/time";
 import type { Client } from "../client.ts";
 import type { Output } from "../output.ts";
 
@@ -53,7 +53,7 @@ export async function events(
       if (isFabricError(error) && !isPassing(error)) throw error;
       out.progress(`the stream broke (${(error as Error).message}); trying again`);
     }
-    await pause(AGAIN_MS, undefined, { signal }).catch(() => undefined);
+    await sleep(systemClock, AGAIN_MS, signal);
   }
 }
 

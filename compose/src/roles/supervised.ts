@@ -6,11 +6,10 @@
  *                     └──────────────────┴──▶ stopped
  */
 import { AsyncLocalStorage } from "node:async_hooks";
-import { setTimeout as delay } from "node:timers/promises";
 import type { ReadinessCheck } from "@linkspan/api";
-import { backoffMs, type Daemon } from "@linkspan/daemon-kit";
-import { aborted, within } from "@linkspan/daemon-kit/process";
+import type { Daemon } from "@linkspan/daemon-kit";
 import { FabricError, isFabricError } from "@linkspan/envelopes";
+import { aborted, backoffMs, sleep, systemClock, within } from "@linkspan/time";
 import type { Logger } from "pino";
 
 export interface SupervisedOptions {
@@ -119,7 +118,7 @@ export class SupervisedDaemon implements AsyncDisposable {
       if (signal.aborted) return;
       if (performance.now() - since > soundRunMs) failures = 0;
       failures += 1;
-      await pause(backoffMs(failures, { firstMs: firstWaitMs, maxMs: longestWaitMs }), signal);
+      await sleep(systemClock, backoffMs({ minMs: firstWaitMs, maxMs: longestWaitMs }, failures), signal);
     }
   }
 
@@ -137,7 +136,7 @@ export class SupervisedDaemon implements AsyncDisposable {
       } catch (error) {
         this.#report("daemon.restart_failed", error);
         failures += 1;
-        await pause(backoffMs(failures, { firstMs: firstWaitMs, maxMs: longestWaitMs }), signal);
+        await sleep(systemClock, backoffMs({ minMs: firstWaitMs, maxMs: longestWaitMs }, failures), signal);
       }
     }
     return undefined;
@@ -193,8 +192,4 @@ function asError(error: unknown): Error {
   return error instanceof Error
     ? error
     : new FabricError("internal", "something else than an error was thrown");
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await delay(ms, undefined, { signal }).catch(() => undefined);
 }

@@ -1,15 +1,6 @@
-import type { Random } from "./clock.ts";
+import type { Backoff } from "@linkspan/time";
 
-export interface Backoff {
-  readonly minMs: number;
-  readonly maxMs: number;
-}
-
-/** Doubles with every failure up to the cap; the upper half of it is random, so that peers do not retry at the same time. */
-export function backoffMs({ minMs, maxMs }: Backoff, failures: number, random: Random): number {
-  const full = Math.min(maxMs, minMs * 2 ** Math.min(failures - 1, 30));
-  return full * (0.5 + random() / 2);
-}
+export { type Backoff, backoffMs } from "@linkspan/time";
 
 /** Conditions on which a message that fails alone with an unknown error is dead-lettered: see intake/proof.ts. */
 export interface Proof {

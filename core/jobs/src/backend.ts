@@ -12,6 +12,7 @@ import {
   runMigrations,
 } from "bullmq";
 import { isCausedByRow } from "@linkspan/envelopes";
+import { backoffMs } from "@linkspan/time";
 import pg from "pg";
 import { unavailable } from "./failures.ts";
 import { createEndingRedisBackend } from "./redis-disconnect.ts";
@@ -82,7 +83,7 @@ export function redisBackend(url: string): Backend<RedisQueueBackend, Connection
 }
 
 function reconnectAfterMs(times: number): number {
-  return Math.min(2_000, 25 * 2 ** times) * (0.5 + Math.random() / 2);
+  return backoffMs({ minMs: 50, maxMs: 2_000 }, times);
 }
 
 async function createSchema(url: string): Promise<void> {

@@ -3,8 +3,8 @@
  * however many jobs there are. A job that this process has no handler for is put back for a moment, so that a
  * process with a handler can take it.
  */
-import { setTimeout as delay } from "node:timers/promises";
 import { FabricError } from "@linkspan/envelopes";
+import { within } from "@linkspan/time";
 import { DelayedError, type IQueueBackend, type Job, Queue, WaitingError, Worker } from "bullmq";
 import { type Backend, LONGEST_SLEEP_SECONDS, RETRY_MS } from "./backend.ts";
 import { failureOf, nameOf, storedFailure, unavailable } from "./failures.ts";
@@ -182,19 +182,10 @@ export class BullJobs<B extends IQueueBackend, Connection> implements Jobs {
    * @returns whether it ended by itself
    */
   async #ended(ending: Promise<unknown>): Promise<boolean> {
-    const ended = ending.then(
-      () => true,
-      (error: unknown) => {
-        this.#report(error);
-        return true;
-      },
-    );
+    const ended = ending.catch((error: unknown) => this.#report(error));
     for (;;) {
       await Promise.race([ended, Promise.allSettled(this.#running)]);
-      const patience = new AbortController();
-      const late = delay(GOODBYE_MS, false, { signal: patience.signal }).catch(() => false);
-      const isEnded = await Promise.race([ended, late]);
-      patience.abort();
+      const isEnded = await within(GOODBYE_MS, ended);
       if (isEnded || this.#running.size === 0) return isEnded;
     }
   }
@@ -302,15 +293,10 @@ async function putOff(
 }
 
 async function ready(waiting: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(unavailable(new Error("timed out"))), READY_WITHIN_MS);
-  });
   try {
-    await Promise.race([waiting, late]);
+    if (await within(READY_WITHIN_MS, waiting)) return;
   } catch (error) {
     throw error instanceof FabricError ? error : unavailable(error);
-  } finally {
-    clearTimeout(timer);
   }
+  throw unavailable(new Error("timed out"));
 }

@@ -1,7 +1,7 @@
 import { CODES, FabricError, isFabricError } from "@linkspan/envelopes";
 import { UnrecoverableError } from "bullmq";
 
-/** What happens next with a run that rejected. */
+/** The next step after a run that rejected. */
 export type Failure =
   | { readonly outcome: "retry" | "give_up"; readonly code: string }
   | { readonly outcome: "later"; readonly code: string; readonly afterMs: number };

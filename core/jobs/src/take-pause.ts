@@ -1,4 +1,4 @@
-import { setTimeout as delay } from "node:timers/promises";
+import { sleep, systemClock } from "@linkspan/time";
 
 /** A time in which a process takes no job, so that one that it handed on goes to another process. */
 export class TakePause {
@@ -12,6 +12,6 @@ export class TakePause {
   /** Resolves when no pause is on. */
   async over(): Promise<void> {
     const leftMs = this.#untilMs - performance.now();
-    if (leftMs > 0) await delay(leftMs);
+    if (leftMs > 0) await sleep(systemClock, leftMs);
   }
 }

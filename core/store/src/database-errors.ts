@@ -1,4 +1,4 @@
-/** What an error of the database means: the row's own fault, or trouble that passes. */
+/** Meaning of a database error: the row's own fault, or a failure that passes. */
 import { FabricError, isCausedByRow, isFabricError } from "@linkspan/envelopes";
 import pg from "pg";
 
@@ -30,7 +30,7 @@ export function fromDatabase(error: unknown): unknown {
   if (state !== undefined && OUR_FAULT.test(state)) {
     return new FabricError("internal", "an unexpected fault", { cause: error });
   }
-  // What it says may tell addresses and names; that is for the log, where the cause is.
+  // Its text may contain addresses and names; it belongs in the log, which has the cause.
   const reason = state === RAISED ? error.message : (state ?? "connection lost");
   return new FabricError("store.unavailable", `the database did not do it (${reason})`, { cause: error });
 }

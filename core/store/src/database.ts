@@ -5,8 +5,8 @@
  * share a transaction. What the values of a row cause by themselves becomes `store.rejected`, anything else
  * `store.unavailable`. Every wait has an end (see `limits.ts`).
  */
-import { setTimeout as delay } from "node:timers/promises";
 import { FabricError } from "@linkspan/envelopes";
+import { within } from "@linkspan/time";
 import {
   type Compilable,
   DummyDriver,
@@ -74,7 +74,7 @@ const IDLE_MS = 15_000;
 /** How often a connection that listens is asked whether the other side is still there. */
 const PROBE_MS = 3_000;
 const PROBE_ANSWER_MS = 4_000;
-/** What still runs has this long to end when the pool is closed. */
+/** Time that running statements have to end when the pool is closed. */
 const CLOSE_MS = 5_000;
 
 export class Database implements AsyncDisposable {
@@ -198,16 +198,7 @@ export class Database implements AsyncDisposable {
   }
 }
 
-/** @returns false when it took longer */
-async function within(ms: number, work: Promise<unknown>): Promise<boolean> {
-  const done = new AbortController();
-  const late = delay(ms, false, { signal: done.signal }).catch(() => true);
-  const finished = await Promise.race([work.then(() => true), late]);
-  done.abort();
-  return finished;
-}
-
-/** What the URL itself sets in `options` wins. */
+/** Settings in `options` of the URL itself take precedence. */
 function withSessionOptions(url: string, limits: Limits): string {
   const parsed = new URL(url);
   const given = parsed.searchParams.get("options");

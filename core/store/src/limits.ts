@@ -13,7 +13,7 @@ export interface Limits {
   readonly answerMs: number;
 }
 
-/** What requests and messages do. */
+/** For requests and messages. */
 export const SHORT_WORK: Limits = {
   connectMs: 5_000,
   statementMs: 10_000,
@@ -34,7 +34,7 @@ export const LONG_WORK: Limits = {
   answerMs: 3_660_000,
 };
 
-/** A closed connection has this long to say goodbye. */
+/** Time that a closed connection has to end cleanly. */
 export const GOODBYE_MS = 2_000;
 /** Before the first TCP keepalive probe on an idle connection. */
 export const KEEPALIVE_MS = 10_000;

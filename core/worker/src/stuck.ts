@@ -5,7 +5,6 @@
  * message.
  */
 import { randomUUID } from "node:crypto";
-import { setTimeout as pause } from "node:timers/promises";
 import { FabricError, NAMESPACE_WORKSPACE } from "@linkspan/envelopes";
 import {
   audit,
@@ -15,6 +14,7 @@ import {
   type StuckName,
   type StuckReport,
 } from "@linkspan/store";
+import { sleep, systemClock } from "@linkspan/time";
 import type { Core } from "./core.ts";
 
 const LOOK_MS = 1_000;
@@ -36,7 +36,7 @@ export async function runStuckReports(core: Core, signal: AbortSignal): Promise<
         "stuck messages could not be reported; tried again in a second",
       );
     }
-    await pause(LOOK_MS, undefined, { signal }).catch(() => undefined);
+    await sleep(systemClock, LOOK_MS, signal);
   }
 }
 

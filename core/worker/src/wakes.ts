@@ -8,6 +8,7 @@
  */
 import { EventEmitter, once } from "node:events";
 import { type Database, execute, type Queryable } from "@linkspan/store";
+import { aborted, backoffMs, sleep, systemClock } from "@linkspan/time";
 import type { Logger } from "pino";
 
 export type Wake = "outbox" | "positions" | "flags" | "keys" | "unsequenced";
@@ -108,7 +109,7 @@ export class Wakes implements AsyncDisposable {
           "the listening connection was lost; listening again soon",
         );
       }
-      await this.#pause(Math.min(5_000, 100 * 2 ** failures));
+      await this.#pause(backoffMs({ minMs: 100, maxMs: 5_000 }, failures + 1));
     }
   }
 
@@ -133,7 +134,7 @@ export class Wakes implements AsyncDisposable {
   }
 
   async #pause(ms: number): Promise<void> {
-    await aborted(AbortSignal.any([this.#stop.signal, AbortSignal.timeout(ms)]));
+    await sleep(systemClock, ms, this.#stop.signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -142,8 +143,4 @@ export class Wakes implements AsyncDisposable {
     this.#due.clear();
     await Promise.all([this.#listening, ...this.#sending]);
   }
-}
-
-async function aborted(signal: AbortSignal): Promise<void> {
-  if (!signal.aborted) await once(signal, "abort");
 }

@@ -36,7 +36,7 @@ export interface AccountListener {
 
 interface Account {
   readonly log: Entry[];
-  readonly said: Map<string, { readonly id: string; readonly at: Date }>;
+  readonly sent: Map<string, { readonly id: string; readonly at: Date }>;
   readonly listeners: Set<AccountListener>;
   /** Echoes held back until the next one is delivered. */
   held: Activity[];
@@ -67,11 +67,11 @@ export class EchoPlatform extends EventEmitter<PlatformEvents> {
     activity: Activity,
     style: EchoStyle = {},
   ): { readonly id: string; readonly at: Date } {
-    const { said } = this.#account(account);
-    const before = said.get(key);
+    const { sent } = this.#account(account);
+    const before = sent.get(key);
     if (before !== undefined) return before;
     const done = { id: this.#newId(), at: this.#now() };
-    said.set(key, done);
+    sent.set(key, done);
     this.emit("performed", account, activity);
     this.#echo(account, activity.kind === "message" ? { ...activity, replyTo: done.id } : activity, style);
     return done;
@@ -79,12 +79,12 @@ export class EchoPlatform extends EventEmitter<PlatformEvents> {
 
   /** The activity that was performed under a key. */
   find(account: string, key: string): { readonly id: string; readonly at: Date } | undefined {
-    return this.#account(account).said.get(key);
+    return this.#account(account).sent.get(key);
   }
 
   /** How many different things an account did. */
   countOf(account: string): number {
-    return this.#account(account).said.size;
+    return this.#account(account).sent.size;
   }
 
   /** Somebody does something that the account sees. */
@@ -132,7 +132,7 @@ export class EchoPlatform extends EventEmitter<PlatformEvents> {
   #account(name: string): Account {
     const known = this.#accounts.get(name);
     if (known !== undefined) return known;
-    const account: Account = { log: [], said: new Map(), listeners: new Set(), held: [] };
+    const account: Account = { log: [], sent: new Map(), listeners: new Set(), held: [] };
     this.#accounts.set(name, account);
     return account;
   }

@@ -17,6 +17,7 @@ import type {
   Window,
 } from "@linkspan/daemon-kit";
 import { channelRef, FabricError, parseRef } from "@linkspan/envelopes";
+import { aborted } from "@linkspan/time";
 import { CAPABILITIES, DECLARATION } from "./capabilities.ts";
 import type { EchoPlatform } from "./client.ts";
 import { failureOf, uncertainty } from "./errors.ts";
@@ -76,13 +77,6 @@ function link(identity: LinkedIdentity, host: IdentityHost, service: string): Li
   return { status: "linked", remote: name, name };
 }
 
-function aborted(signal: AbortSignal): Promise<unknown> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(undefined);
-    else signal.addEventListener("abort", resolve, { once: true });
-  });
-}
-
 class EchoConnection implements Connection {
   readonly self: { readonly remote: string; readonly name: string };
   readonly #platform: EchoPlatform;
@@ -130,7 +124,7 @@ class EchoConnection implements Connection {
     const failure = failureOf(order);
     if (failure !== undefined) throw failure;
     if (window.signal.aborted)
-      throw new FabricError("platform.unavailable", "the window closed before it was said");
+      throw new FabricError("platform.unavailable", "the window closed before it was sent");
     if (!this.#up) throw new FabricError("platform.unavailable", "the echo platform is away");
     if (order.lost) throw uncertainty();
     const style = { silent: order.silent, twice: order.duplicate, late: order.reorder };

@@ -6,15 +6,15 @@ import type { Activity } from "./client.ts";
 /** Faults that the fake is to cause with one action. */
 export interface Order {
   readonly slowMs: number;
-  /** An error code to fail with, before anything is said. */
+  /** An error code to fail with, before anything is sent. */
   readonly fail?: string;
   /** Said, and the peer does not repeat it. */
   readonly silent: boolean;
   readonly duplicate: boolean;
   readonly reorder: boolean;
-  /** Cut the connection once it is said. */
+  /** Cut the connection once it is sent. */
   readonly drop: boolean;
-  /** Said, but unanswered; `lost`: unanswered and not said. */
+  /** Sent, but unanswered; `lost`: unanswered and not sent. */
   readonly uncertain: boolean;
   readonly lost: boolean;
 }

@@ -91,7 +91,7 @@ async function lobby() {
   return { world, core: world.core, platform, say, texts, statuses };
 }
 
-test("it fails with the code it is told, and says nothing", async () => {
+test("it fails with the code it is told, and sends nothing", async () => {
   const { world, platform, say, statuses } = await lobby();
   await using _ = world;
   for (const code of ["platform.forbidden", "platform.too_long", "platform.not_found"])
@@ -124,7 +124,7 @@ test("a duplicate is one message id twice, a reordered echo comes behind the nex
   expect(new Set(ids).size).toBe(3);
 });
 
-test("a dropped connection comes back, and what was said while it was away is read", async () => {
+test("a dropped connection comes back, and what was sent while it was away is read", async () => {
   const { world, core, say, texts } = await lobby();
   await using _ = world;
   await say("!drop goodbye");
@@ -134,13 +134,13 @@ test("a dropped connection comes back, and what was said while it was away is re
   expect(states.slice(states.indexOf("transient_disconnect"))).toEqual(["transient_disconnect", "connected"]);
 });
 
-test("an unanswered part is found when it was said, and put off when it was not", async () => {
+test("an unanswered part is found when it was sent, and put off when it was not", async () => {
   const { world, core, platform, say, statuses } = await lobby();
   await using _ = world;
   core.decide = () => ({ decision: "go", window_ms: 500 });
-  await say("!uncertain but said");
+  await say("!uncertain but sent");
   expect(statuses()).toEqual(["sent"]);
-  await say("!lost and not said");
+  await say("!lost and not sent");
   expect(core.payloads("deferred")).toHaveLength(1);
   expect(platform.countOf("id-1")).toBe(1);
 });
@@ -161,7 +161,7 @@ test("a killed daemon's successor reads on where the acks ended, and loses nothi
   const world = await World.make();
   await using _ = world;
   const { core } = world;
-  core.leaseTtlMs = 600;
+  core.lease.ttlMs = 600;
   const platform = new EchoPlatform();
   core.link("id-1");
   const first = await world.up(echoConnector({ platform }));

@@ -30,7 +30,7 @@ export interface ClientHandlers {
   readonly onLine: (line: Line) => void;
   /** SASL, or the mechanism, is not offered; `why` is for people. The connection is still there. */
   readonly onLoginMissing: (why: string) => void;
-  /** The connection is not encrypted, and the server asks for that (`sts`); nothing more is said on it. */
+  /** The connection is not encrypted, and the server asks for that (`sts`); nothing more is sent on it. */
   readonly onTlsWanted: (port: number | undefined) => void;
   /** A line that could not be read, or that the library failed on; it is skipped. */
   readonly onOdd: (command: string, error: unknown) => void;
@@ -216,7 +216,7 @@ export class IrcClient {
 }
 
 /**
- * One line of a server; undefined for one that says nothing.
+ * One line of a server; undefined for one without a meaning.
  *
  * @param serverName who speaks without being a person, though its name has no dot, such as `localhost`
  */

@@ -14,7 +14,7 @@ test("a server that is silent for a minute is asked, and given up half a minute 
     port: server.port,
     // Nothing is joined: an answer to it would come in real time, and count as heard at any time of the clock.
     settings: { channels: [] },
-    connector: { clock: fromBusClock(clock, START), retry: { firstMs: 10_000, maxMs: 10_000 } },
+    connector: { clock: fromBusClock(clock, START), retry: { minMs: 10_000, maxMs: 10_000 } },
   });
   await kept.becomes("connected");
   const asked = () => server.client.lines.filter((line) => line.startsWith("PING"));

@@ -36,7 +36,7 @@ import { Session } from "./session/session.ts";
 import type { Endpoint } from "./wire/line-socket.ts";
 
 /** After a ban or a refusal for too many connections. */
-const LATE = { firstMs: 600_000, maxMs: 21_600_000 } as const;
+const LATE = { minMs: 600_000, maxMs: 21_600_000 } as const;
 /** A connection that lived this long was a good one. */
 const GOOD_MS = 60_000;
 
@@ -49,7 +49,7 @@ export interface ConnectionContext {
   readonly hosts: Hosts;
   readonly networks: Networks;
   /** Waiting time before another try, milliseconds. */
-  readonly retry: { readonly firstMs: number; readonly maxMs: number };
+  readonly retry: { readonly minMs: number; readonly maxMs: number };
   /** Only the login is tried; nothing is joined. */
   readonly linking?: boolean;
   readonly onLinked?: (nick: string) => void;
@@ -208,7 +208,7 @@ export class IrcConnection implements Connection {
       return false;
     }
     const { clock } = this.#context;
-    const waitMs = backoffMs(failures, retry === "late" ? LATE : this.#context.retry);
+    const waitMs = backoffMs(retry === "late" ? LATE : this.#context.retry, failures);
     this.#host.state({ state, message, code, retryAt: new Date(clock.now().getTime() + waitMs) });
     if (flooded === true || code === "platform.rate_limited") {
       this.#host.throttle({ reason: message, retryAfterMs: waitMs });

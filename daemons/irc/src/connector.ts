@@ -25,7 +25,7 @@ export interface IrcConnectorOptions {
   readonly attemptsPerHost?: number;
   readonly patience?: Partial<Patience>;
   /** Waiting time before another try, milliseconds. Default 2,000 doubling to 300,000. */
-  readonly retry?: { readonly firstMs: number; readonly maxMs: number };
+  readonly retry?: { readonly minMs: number; readonly maxMs: number };
   /** Time of every connection, but for the socket's own deadline. Default the system's. */
   readonly clock?: Clock;
 }
@@ -42,7 +42,7 @@ const PATIENCE: Patience = {
   askNickMs: 60_000,
   identifyAgainMs: 60_000,
 };
-const RETRY = { firstMs: 2_000, maxMs: 300_000 } as const;
+const RETRY = { minMs: 2_000, maxMs: 300_000 } as const;
 export function ircConnector(options: IrcConnectorOptions = {}): Connector {
   const { connectionsPerHost = 100, attemptsPerHost = 2, privateHosts = false, retry = RETRY } = options;
   const hosts = new Hosts({ connections: connectionsPerHost, attempts: attemptsPerHost });

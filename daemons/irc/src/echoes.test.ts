@@ -1,4 +1,4 @@
-/** What is ours and what another client of the account said: told apart by content and order, now and after a crash. */
+/** Own messages and those of another client of the account are distinguished by content and order, now and after a crash. */
 import { UncertainSend } from "@linkspan/daemon-kit";
 import { until } from "@linkspan/daemon-kit/contract";
 import { expect, test } from "vitest";
@@ -134,7 +134,7 @@ test("a line of another client that came before the connection broke is not lost
   });
   await using kept = await Kept.open({
     port: server.port,
-    connector: { retry: { firstMs: 60_000, maxMs: 60_000 } },
+    connector: { retry: { minMs: 60_000, maxMs: 60_000 } },
   });
   await kept.becomes("connected");
   await expect(kept.say("mine")).rejects.toBeInstanceOf(UncertainSend);

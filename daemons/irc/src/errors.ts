@@ -119,7 +119,7 @@ export function nickRefused(nick: string, why: string): Ending {
   };
 }
 
-/** The server refuses to be spoken to in clear. */
+/** The server refuses connections without encryption. */
 export function tlsWanted(host: string, port: number | undefined): Ending {
   const where = port === undefined ? "" : ` on port ${port}`;
   return {

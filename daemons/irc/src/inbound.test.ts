@@ -22,7 +22,7 @@ function line(raw: string): Line {
 
 const seen = (number: number): Seen => ({ connection: "conn", line: number, receivedAt: RECEIVED });
 
-/** What a fixture's lines become, a line each: conversation, sender, kind, text, id. */
+/** The events of a fixture's lines, a line each: conversation, sender, kind, text, id. */
 function told(server: string, caseMapping: CaseMapping): string[] {
   const lines = readFileSync(join(import.meta.dirname, `../fixtures/${server}.txt`), "utf8").split("\n");
   return lines.filter(Boolean).flatMap((raw, index) =>

@@ -12,7 +12,7 @@ import { readFormatting } from "./wire/formatting.ts";
 export interface Line {
   readonly tags: Readonly<Record<string, string>>;
   readonly prefix: string;
-  /** Empty where a server speaks. */
+  /** Empty where the sender is a server. */
   readonly nick: string;
   readonly user: string;
   readonly host: string;

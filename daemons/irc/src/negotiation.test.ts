@@ -1,4 +1,4 @@
-/** What a server offers, takes back and bounds: capabilities, channels in a line, places in a history, its clock. */
+/** Offers and limits of a server: capabilities, channels in a line, places in a history, its clock. */
 import { until } from "@linkspan/daemon-kit/contract";
 import { expect, test } from "vitest";
 import { Kept } from "./testing/kept.ts";
@@ -91,7 +91,7 @@ test("a server that takes one channel in a line is joined one by one", async () 
   await using server = await ScriptedServer.listen({
     tokens: ["TARGMAX=JOIN:1,PART:1"],
     on: (line, client) => {
-      // What is behind the first is dropped without a word.
+      // Channels after the first are dropped without an answer.
       if (!line.startsWith("JOIN ")) return false;
       client.send(`:${client.mask} JOIN ${(line.split(" ")[1] ?? "").split(",")[0]}`);
       return true;

@@ -41,7 +41,7 @@ const ROWS: readonly Row[] = [
   ["401", "sm", "message", NOT_FOUND, "there is no such nickname or channel"],
   ["402", "s", "message", NOT_FOUND, "there is no such server"],
   ["403", "sjp", "channel", NOT_FOUND, "there is no such channel", "there is no such channel"],
-  ["404", "s", "message", FORBIDDEN, "the channel does not let this account speak"],
+  ["404", "s", "message", FORBIDDEN, "the channel does not let this account send"],
   [
     "405",
     "sj",
@@ -141,7 +141,7 @@ const ROWS: readonly Row[] = [
     "js",
     "channel",
     FORBIDDEN,
-    "only registered nicknames may speak there",
+    "only registered nicknames may send there",
     "it is for registered nicknames only",
   ],
   ["478", "o", "channel", FORBIDDEN, "a list of the channel is full"],
@@ -195,7 +195,7 @@ const ROWS: readonly Row[] = [
     "js",
     "channel",
     FORBIDDEN,
-    "only who has a voice may speak there",
+    "only members with voice (mode +v) may send there",
     "it is for TLS connections only",
   ],
   [

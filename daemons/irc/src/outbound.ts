@@ -106,7 +106,7 @@ function commandOf(named: string | undefined): Spoken["command"] {
   if (command === "PRIVMSG" || command === "NOTICE" || command === "ACTION") return command;
   throw new FabricError(
     "platform.unsupported",
-    `only PRIVMSG, NOTICE and ACTION are said, not ${command.slice(0, 20)}`,
+    `only PRIVMSG, NOTICE and ACTION can be sent, not ${command.slice(0, 20)}`,
   );
 }
 
@@ -139,7 +139,7 @@ function say(spoken: Spoken, place: Place, self: Self, maxParts: number): Write[
   const maxBytes = textBytes(command, place.name) - (emote ? ACTION_BYTES : 0);
   const { text, entities } = spelledOut(spoken.text, spoken.entities);
   const lines = splitText(text, entities, maxBytes);
-  if (lines.length === 0) throw new FabricError("platform.unsupported", "there is no text to say");
+  if (lines.length === 0) throw new FabricError("platform.unsupported", "there is no text to send");
   if (lines.length > maxParts) {
     const detail = `it would be ${lines.length} lines, and ${maxParts} are allowed; send it as an address`;
     throw new FabricError("platform.too_long", detail);

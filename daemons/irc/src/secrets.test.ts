@@ -1,4 +1,4 @@
-/** What a tenant gives may fail its own identity and nothing else, and is refused by name before anything connects. */
+/** A tenant's settings may fail its own identity and nothing else, and are refused by name before anything connects. */
 import { generateKeyPairSync } from "node:crypto";
 import { RecordingHost } from "@linkspan/daemon-kit/contract";
 import { isFabricError } from "@linkspan/envelopes";

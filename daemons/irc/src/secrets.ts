@@ -62,7 +62,7 @@ export function identifying(
   return ["IDENTIFY", account, password].filter(Boolean).join(" ");
 }
 
-/** Why a password cannot be said to the nickname service; undefined when it can. The server would cut a longer line. */
+/** Why a password cannot be sent to the nickname service; undefined when it can. The server would cut a longer line. */
 export function nickservFault(
   settings: Pick<Settings, "sasl" | "nickserv">,
   password: string | undefined,

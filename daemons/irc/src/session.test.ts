@@ -359,7 +359,7 @@ test("the waits between tries grow", async () => {
       return true;
     },
   });
-  const kept = await Kept.open({ port: server.port, connector: { retry: { firstMs: 8, maxMs: 60_000 } } });
+  const kept = await Kept.open({ port: server.port, connector: { retry: { minMs: 8, maxMs: 60_000 } } });
   const retries = () =>
     kept.host.states.flatMap(({ retryAt }) => (retryAt === undefined ? [] : [retryAt.getTime()]));
   await until("seven tries", () => retries().length >= 7);

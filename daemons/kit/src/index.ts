@@ -1,4 +1,4 @@
-export { type BackoffOptions, backoffMs } from "./shared/backoff.ts";
+export { type Backoff, backoffMs } from "@linkspan/time";
 export { type Clock, fromBusClock, pause, systemClock } from "./shared/clock.ts";
 export { type DaemonConfig, DaemonConfigSchema, parseConfig } from "./config.ts";
 export * from "./connector.ts";

@@ -1,4 +1,4 @@
-/** Steps 8 and 9 of the contract's order: where it arrived, who may say it, and when. */
+/** Steps 8 and 9 of the contract's order: where it arrived, who may send it, and when. */
 import { type ActionDef, isEvent } from "../names/actions.ts";
 import { isReply } from "./check.ts";
 import { type Envelope, NAMESPACE_WORKSPACE } from "./envelope.ts";
@@ -34,13 +34,13 @@ export function checkRoute(envelope: Envelope, route: Route, partitions: number)
 
 /**
  * The key covers issuer, service and workspace. The fabric's own services and namespace-level envelopes
- * are open to every key: a daemon must be able to say hello.
+ * are open to every key: a daemon must be able to send `hello`.
  *
  * @throws FabricError `envelope.wrong_issuer`
  */
 export function checkKeyScope({ service, metadata }: Envelope, key: KeyRecord): void {
   const { issuer, workspace_id } = metadata;
-  if (!key.issuers.includes(issuer)) throw wrong("the key may not speak for this issuer");
+  if (!key.issuers.includes(issuer)) throw wrong("the key may not sign for this issuer");
   if (!isReserved(service) && !covers(key.services, service))
     throw wrong("the key does not cover this service");
   if (workspace_id !== NAMESPACE_WORKSPACE && !covers(key.workspaces, workspace_id)) {
@@ -49,7 +49,7 @@ export function checkKeyScope({ service, metadata }: Envelope, key: KeyRecord): 
 }
 
 /**
- * A daemon speaks for its own instance only; what goes to daemons comes from the core.
+ * A daemon sends for its own instance only; envelopes to daemons come from the core.
  *
  * @throws FabricError `envelope.wrong_issuer`
  */

@@ -4,7 +4,7 @@ import { expect, test, vi } from "vitest";
 import { canonical, canonicalText, isCanonicalText } from "./canonical.ts";
 import { codeOf } from "../sample.ts";
 
-/** What both encoders take: no lone surrogates, no -0, names of every kind. */
+/** Values that both encoders accept: no lone surrogates, no -0, names of every kind. */
 const json = fc
   .jsonValue({ stringUnit: "binary", maxDepth: 5 })
   .map((value) => JSON.parse(JSON.stringify(value)) as unknown);

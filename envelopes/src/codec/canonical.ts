@@ -7,7 +7,7 @@ import { FabricError } from "../errors/errors.ts";
 /** Also ends a cycle. Far above what an envelope may nest; JSON from files may go deeper than that. */
 const MAX_DEPTH = 512;
 
-/** What a JSON string must escape, and surrogates, which must come in pairs. */
+/** Characters that a JSON string must escape, and surrogates, which must come in pairs. */
 const NEEDS_CARE = /["\\\u0000-\u001f\ud800-\udfff]/;
 
 /**

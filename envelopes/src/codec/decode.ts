@@ -68,7 +68,7 @@ export function decodeBatch(
       if (next === batch.length && inFlight === 0) resolve(results);
     }
 
-    /** What needs no proof, or can have none, is settled at once. */
+    /** Results that need no proof, or can have none, are settled at once. */
     function start(index: number): void {
       const received = batch[index] as Received;
       const begun = attempt(() => begin(received, options));

@@ -1,4 +1,4 @@
-/** What no schema says: the limits that hold at every place of an envelope (contract section 2). */
+/** Limits that no schema contains: they hold at every place of an envelope (contract section 2). */
 import { FabricError } from "../errors/errors.ts";
 import type { Parsed } from "./strict-json.ts";
 

@@ -1,4 +1,4 @@
-/** What a mapping of a foreign event needs beyond the payload, and what it makes of it. */
+/** Input of a mapping of a foreign event beyond the payload, and its result. */
 import type { InboundEvent } from "../payloads/events.ts";
 
 export interface EventContext {
@@ -15,7 +15,7 @@ export interface EventContext {
 }
 
 export interface CanonicalEvent {
-  /** Undefined where neither envelope nor payload tells. */
+  /** Undefined where neither envelope nor payload has it. */
   readonly conversation: string | undefined;
   readonly payload: InboundEvent;
 }

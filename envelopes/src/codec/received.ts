@@ -1,8 +1,8 @@
-/** What decoding starts from: the bytes as a transport hands them over, and what they are held against. */
+/** Input of decoding: the bytes as a transport hands them over, and what they are compared with. */
 import type { KeyRing } from "../proofs/keys.ts";
 import type { Route, Topic } from "../names/topics.ts";
 
-/** What a transport hands over. `body` is kept, never copied or changed. */
+/** Handed over by a transport. `body` is kept, never copied or changed. */
 export interface Received {
   readonly body: Uint8Array;
   readonly kid: string | undefined;
@@ -22,6 +22,6 @@ export interface DecodeOptions {
   readonly signatures?: "required" | "optional";
   /** Workspace of a foreign daemon's envelopes that name none, default `_`. */
   readonly foreignWorkspace?: string;
-  /** What a foreign daemon's envelope answers where it does not say so itself: the transport's word. */
+  /** The message that a foreign daemon's envelope answers, from the transport, where the envelope does not name it. */
   readonly foreignInReplyTo?: string;
 }

@@ -2,7 +2,7 @@
 
 const FORM = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$/;
 
-/** Shape of {@link isTimestamp} for JSON Schema, where the calendar cannot be told. */
+/** Shape of {@link isTimestamp} for JSON Schema, where the calendar cannot be expressed. */
 export const TIMESTAMP_PATTERN = FORM.source;
 
 const DAYS = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] as const;

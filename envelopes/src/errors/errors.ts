@@ -5,8 +5,11 @@
  * time that came with it (`retryAfterMs`).
  *
  * `blame` says what causes the error. `message`: the content of the message, so that the same message fails
- * everywhere and always; only such an error may end a message. `surroundings`: anything else (an outage, a
- * missing queue, a lost lease, a switched-off feature); it is waited out, however long.
+ * everywhere and always. `surroundings`: anything else (an outage, a missing queue, a lost lease, a switched-off
+ * feature). When handling a message fails, the bus gives the message up only for an error of the first kind, and
+ * retries it after any other, however long. A decision about a message is not such a failure: an intent also ends
+ * with codes of the second kind (`flag.disabled`, `platform.auth_expired`), and an event goes to quarantine with
+ * `flag.disabled`.
  */
 export const CODES = {
   "topic.malformed": {
@@ -320,7 +323,7 @@ export function isErrorCode(text: string): text is ErrorCode {
 }
 
 /**
- * What caused a failure, for everything that decides whether a message may be given up.
+ * The cause of a failure, for everything that decides whether a message may be given up.
  *
  * @returns `unknown` for anything but a FabricError: it is waited out like the surroundings, and reported
  */

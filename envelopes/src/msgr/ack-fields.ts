@@ -15,7 +15,7 @@ export interface AckedEvent {
 
 type Fields = Readonly<Record<string, string | number>>;
 
-/** What the sender gave of the event, cursor first. */
+/** The event as its sender gave it, cursor first. */
 type Given = (name: string) => string | number | undefined;
 
 const FIELDS: Readonly<Record<string, (event: AckedEvent, given: Given, receivedAt: string) => Fields>> = {
@@ -72,7 +72,7 @@ function placeOf(conversation: string | undefined): [network?: string, channel?:
   return channel === undefined || channel.startsWith("~") ? [network] : [network, channel];
 }
 
-/** What was refused for its reference is acknowledged as well, without what the reference would have told. */
+/** An event that was refused for its reference is acknowledged as well, without the fields that come from the reference. */
 function readRef(conversation: string): Ref | undefined {
   try {
     return parseRef(conversation);

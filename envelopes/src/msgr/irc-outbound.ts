@@ -1,4 +1,4 @@
-/** IRC's two outbound forms: a command with its arguments, and a body. Only what is said has a canonical form. */
+/** IRC's two outbound forms: a command with its arguments, and a body. Only messages have a canonical form. */
 import { type Members, textOf } from "../payloads/members.ts";
 import { nameOf, requireNoMedia, type Translation, without } from "./translation.ts";
 

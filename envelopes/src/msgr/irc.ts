@@ -37,7 +37,7 @@ function nickOf(sender: string): string {
   return end > 0 ? sender.slice(0, end) : sender;
 }
 
-/** CASEMAPPING is not told here; `rfc1459` is what servers have that do not say. */
+/** CASEMAPPING is not known here; `rfc1459` applies to servers that do not announce one. */
 function fold(name: string): string {
   return name.replace(/[A-Z[\]\\^]/g, (character) => String.fromCharCode(character.charCodeAt(0) + 32));
 }

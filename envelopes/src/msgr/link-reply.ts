@@ -1,5 +1,5 @@
 /**
- * What a daemon answers to a link request, in Msgr's words or ours, as one form: the canonical answer, and beside it
+ * A daemon's answer to a link request, in Msgr's form or ours, as one form: the canonical answer, and beside it
  * what has a place of its own: the session (a secret), the people and chats of the account (its roster), and what the
  * next request carries on.
  */
@@ -18,7 +18,7 @@ type Reply = CanonicalLinked | Canonical<"awaiting"> | Canonical<"failed">;
 
 export interface LinkOutcome {
   readonly reply: Reply;
-  /** What the platform's login gave; for the vault. */
+  /** The result of the platform's login; for the vault. */
   readonly session?: Members;
   readonly roster: RosterSnapshot["entries"];
   /** Settings of the identity while it is being linked, not declared by anybody. */
@@ -124,7 +124,7 @@ function entryOf(
   if (id === undefined) return [];
   const ref =
     kind === "contact" ? identityRef(service, [id]) : channelRef(workspaceId, service, placeOf(id, context));
-  // What no index could hold is left out; it comes with the first event of that conversation.
+  // A reference that no index could hold is left out; it comes with the first event of that conversation.
   if (Buffer.byteLength(ref) > LIMITS.refBytes) return [];
   return [{ ref, kind, name: shortened(nameOf(given) ?? id, LIMITS.nameBytes) }];
 }

@@ -82,7 +82,7 @@ function formOf({ name, form }: ServedAction, canonical: string): Form {
   return form ?? (name === canonical ? "canonical" : "msgr");
 }
 
-/** A name that both have takes both forms; the payload tells. */
+/** A name that both have takes both forms; the payload shows which. */
 function writtenForm(canonical: string, name: string, payload: Members): Form {
   if (name !== canonical) return "msgr";
   const schema = CANONICAL[canonical as keyof typeof CANONICAL] as

@@ -1,4 +1,4 @@
-// What Msgr's SDKs put on the wire and read from it, unmodified: every form of the contract's table of fields.
+// The forms that Msgr's SDKs write and read, unmodified: every form of the contract's table of fields.
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { acceptsOf } from "../codec/accepts.ts";

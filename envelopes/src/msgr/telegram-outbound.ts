@@ -82,7 +82,7 @@ function fullId(id: unknown, { name = "" }: Place): string {
   return name.startsWith("channel:") && !text.includes("/") ? `${name}/${text}` : text;
 }
 
-/** What is a safe integer in its one spelling; anything else stays text. */
+/** A safe integer in its one spelling as a number; anything else stays text. */
 function numberOf(text: string): string | number {
   const number = Number(text);
   return Number.isSafeInteger(number) && String(number) === text ? number : text;

@@ -1,8 +1,8 @@
-/** What a translation of an outbound action is made of. */
+/** The members of a translation of an outbound action. */
 import { FabricError } from "../errors/errors.ts";
 import type { Members } from "../payloads/members.ts";
 
-/** Where it is said, and the key that the platform may know it by. */
+/** Where it is sent, and the key that the platform may know it by. */
 export interface Place {
   readonly messageId: string;
   /** The conversation's last segment; undefined for an action without a conversation. */

@@ -15,7 +15,7 @@ import * as sync from "../payloads/sync.ts";
 import * as vault from "../payloads/vault.ts";
 import { isReserved } from "./topics.ts";
 
-/** `request` is asked by the core of a daemon; `core` is asked of, or told by, the fabric itself. */
+/** `request` is asked by the core of a daemon; `core` is a request to the fabric itself, or a note of it. */
 export type Direction = "to_daemon" | "to_core" | "request" | "core";
 export type Capability = "send" | "admin" | "sync";
 
@@ -25,7 +25,7 @@ export interface ActionDef {
   /** The action whose handler serves it; equal to `name` unless it is Msgr's name. */
   readonly canonical: string;
   readonly direction: Direction;
-  /** What a ticket must grant. */
+  /** The capability that a ticket must grant. */
   readonly capability: Capability | undefined;
   readonly payload: z.ZodType;
   /** Schema of the answer; undefined on what is not a request. */
@@ -45,7 +45,7 @@ const toDaemon = (name: string, capability: Capability | undefined, payload: z.Z
   reply: undefined,
   unasked: false,
 });
-/** A daemon may answer what it was given to say; most report by `delivery_status` instead. */
+/** A daemon may answer an intent; most report by `delivery_status` instead. */
 const toSay = (name: string, payload: z.ZodType): Row => ({
   ...toDaemon(name, "send", payload),
   reply: link.orError(out.OutboundReplySchema),
@@ -206,7 +206,7 @@ const REGISTRY: ReadonlyMap<string, ReadonlyMap<string, ActionDef>> = new Map(
   ]),
 );
 
-/** What any other service answers: a connector may be for a platform that nobody here has heard of. */
+/** Actions of any other service: a connector may be for a platform that is unknown here. */
 const CANONICAL: ReadonlyMap<string, Row> = new Map(CHAT.map((row) => [row.name, row]));
 
 /** Every service that the contract names, in its order. */

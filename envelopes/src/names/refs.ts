@@ -20,7 +20,7 @@ export type Ref =
 
 /**
  * One percent-encoded segment: unreserved characters bare, the rest as `%XX` in upper case, no NUL. That bytes
- * beyond ASCII form UTF-8 is not told by it.
+ * beyond ASCII form UTF-8 is not checked by it.
  */
 const SEGMENT = String.raw`(?:[A-Za-z0-9._~-]|%(?:0[1-9A-F]|1[0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF]|[89A-F][0-9A-F]))+`;
 const BEYOND_ASCII = /%[89A-F]/;

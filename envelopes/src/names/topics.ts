@@ -87,7 +87,7 @@ function headOfDigest(key: string): number {
   return head;
 }
 
-/** What keeps envelopes in order: equal keys share a partition. */
+/** The key by which envelopes keep their order: equal keys share a partition. */
 export function orderingKey(envelope: Envelope): string | undefined {
   if (isReserved(envelope.service)) return undefined;
   const { conversation, identity_id, in_reply_to } = envelope.metadata;

@@ -1,6 +1,6 @@
 /**
- * What a connector declares of linking: which fields are settings, which are secret, and what each may hold. The
- * core refuses everything else before it is stored, and tells nobody a secret but the vault.
+ * A connector's declaration for linking: which fields are settings, which are secret, and what each may hold. The
+ * core refuses everything else before it is stored, and gives a secret to nobody but the vault.
  */
 import { z } from "zod";
 import { limited, type PayloadOf, Positive } from "./values.ts";
@@ -9,12 +9,12 @@ import { limited, type PayloadOf, Positive } from "./values.ts";
 export const FIELD_NAME = /^[a-z][A-Za-z0-9_]{0,63}(?:\.[a-z][A-Za-z0-9_]{0,63}){0,3}(?::\*)?$/;
 
 /**
- * What a value may be. `word`: text without blanks and controls; `line`: text without controls; `text`: any text
+ * The syntax of a value. `word`: text without blanks and controls; `line`: text without controls; `text`: any text
  * without NUL; `list`: lines, as an array or as one line with commas. A form gives all of them as text.
  */
 export const FIELD_SYNTAX = ["word", "line", "text", "integer", "boolean", "list"] as const;
 
-/** What forms and terminals show: text without control characters. */
+/** A text for forms and terminals, without control characters. */
 const Shown = (maxBytes: number, minLength = 0) =>
   limited(maxBytes, minLength).refine((text) => !CONTROLS.test(text), "holds control characters");
 const CONTROLS = /\p{Cc}|\p{Zl}|\p{Zp}/u;

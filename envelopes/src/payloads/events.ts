@@ -1,4 +1,4 @@
-/** What a daemon saw on the platform (contract section 6, `inbound_event`). */
+/** An event on the platform (contract section 6, `inbound_event`). */
 import { z } from "zod";
 import { Instant } from "../codec/envelope.ts";
 import { LIMITS } from "./limits.ts";

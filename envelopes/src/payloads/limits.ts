@@ -19,7 +19,7 @@ export const LIMITS = {
   ticketBytes: 8_192,
   /** A link or the address of a file, also a signed one. */
   urlBytes: 8_192,
-  /** What somebody wrote, or a stanza: the envelope's own size bounds it. */
+  /** A message's text, or a stanza: the envelope's own size bounds it. */
   textBytes: 1_048_576,
   /** Sealed credentials, base64url: 384 KiB of them. */
   sealedChars: 524_288,
@@ -28,11 +28,11 @@ export const LIMITS = {
   cursorBytes: 16_384,
   /** Settings of an identity; `resume` gives them beside the cursor. */
   settingsBytes: 16_384,
-  /** What a backend's client says of itself when it links; each link request carries it. */
+  /** The description that a backend's client gives of itself when it links; each link request carries it. */
   contextBytes: 4_096,
   /** A login's answer as Msgr's platforms give it; it goes to the vault. */
   sessionBytes: 262_144,
-  /** What a connector says of itself; a row of its instance holds it. */
+  /** A connector's announcement; a row of its instance holds it. */
   capabilitiesBytes: 65_536,
   /** An open object that no column holds by itself. */
   objectBytes: 524_288,
@@ -72,6 +72,6 @@ export const LIMITS = {
   actions: 256,
   /** Arguments of a command: IRC has 15. */
   arguments: 100,
-  /** What a foreign answer lists: contacts, chats, receipts, target instances. */
+  /** Lists of a foreign answer: contacts, chats, receipts, target instances. */
   listed: 10_000,
 } as const;

@@ -1,4 +1,4 @@
-/** What a user wants to send or do on the platform. The conversation is the envelope's. */
+/** A message or an action of a user on the platform. The conversation is the envelope's. */
 import { z } from "zod";
 import { EntitySchema, MediaSchema } from "./events.ts";
 import { LIMITS } from "./limits.ts";

@@ -1,4 +1,4 @@
-/** What a daemon reports of its sends, its connections and itself. */
+/** A daemon's reports about its sends, its connections and itself. */
 import { z } from "zod";
 import { Digest, Instant } from "../codec/envelope.ts";
 import { LIMITS } from "./limits.ts";
@@ -34,7 +34,7 @@ const STATUS = {
 
 export const DeliveryStatusSchema = z.strictObject(STATUS).refine(hasPart, "part is not less than parts");
 
-/** One of many statuses: what the metadata of a single one says stands beside it. */
+/** One of many statuses, with the members that a single one has in its metadata. */
 export const ReportedStatusSchema = z
   .strictObject({
     ...STATUS,

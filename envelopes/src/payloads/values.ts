@@ -56,7 +56,7 @@ export const Name = limited(LIMITS.nameBytes);
 export const Sentence = limited(LIMITS.sentenceBytes);
 export const Url = limited(LIMITS.urlBytes, 1);
 export const Ticket = limited(LIMITS.ticketBytes, 1);
-/** What somebody wrote. */
+/** The text of a message. */
 export const Text = limited(LIMITS.textBytes);
 export const Cursor = openObject(LIMITS.cursorBytes);
 export const Count = z.int().min(0);
@@ -83,7 +83,7 @@ export const Code = z.enum(Object.keys(CODES) as [ErrorCode, ...ErrorCode[]]);
 /** Msgr writes platform ids as numbers while they are safe, and qualified ids as strings. */
 export const PlatformId = z.union([z.int(), RemoteId]);
 
-/** What a cross-check of two members needs: the part lies within its message. */
+/** A cross-check of two members: the part lies within its message. */
 export function hasPart({ part, parts }: { readonly part: number; readonly parts: number }): boolean {
   return part < parts;
 }

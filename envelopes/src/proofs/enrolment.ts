@@ -1,5 +1,5 @@
 /**
- * What the first contact of a daemon with its core rests on (contract section 11). The one-time token names the
+ * The first contact of a daemon with its core (contract section 11). The one-time token names the
  * core's key, and the core signs its answer with that key: whoever else answers, or changes the answer on its
  * way, is found out, also where the connection itself proves nothing.
  */
@@ -10,7 +10,7 @@ import { ENROLMENT_TYPE, pae } from "../codec/pae.ts";
 import { prove } from "./proof.ts";
 import type { Signer } from "../codec/sign.ts";
 
-/** What the core tells a daemon that it has enrolled. */
+/** The core's answer to a daemon that it has enrolled. */
 export interface EnrolmentAnswer {
   /** The key that was registered. */
   readonly kid: string;

@@ -10,7 +10,7 @@ const SIGNATURE = /^[A-Za-z0-9_-]{85}[AQgw]$/;
 /** A claim that is well formed and made with a key in force; only the curve has not been asked yet. */
 export interface Claim {
   readonly key: Key;
-  /** What was signed. */
+  /** The signed bytes. */
   readonly message: Uint8Array;
   readonly signature: Uint8Array;
 }

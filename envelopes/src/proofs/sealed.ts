@@ -1,6 +1,6 @@
 /**
  * Sealed delivery of credentials (contract section 8): HPKE base mode (RFC 9180), DHKEM(X25519, HKDF-SHA256),
- * HKDF-SHA256, AES-256-GCM. Base mode does not tell who sealed: the envelope around it is signed.
+ * HKDF-SHA256, AES-256-GCM. Base mode does not prove who sealed: the envelope around it is signed.
  *
  * The plaintext is a map of named byte fields in one length-prefixed, padded form, so that neither the
  * ciphertext's length nor a string in memory tells more than it must.
@@ -21,7 +21,7 @@ export interface SealKeys {
   readonly privateKey: Uint8Array;
 }
 
-/** What a sealed credential is bound to; open it with other values and it does not open. */
+/** Values to which a sealed credential is bound; it does not open with others. */
 export interface SealContext {
   readonly leaseId: string;
   /** Issuer string of the daemon that holds the lease, for both directions. */

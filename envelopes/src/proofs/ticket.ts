@@ -116,7 +116,7 @@ function compactOf(body: Uint8Array, { kid }: Signer, signature: string): string
   return `${kid}.${toBase64url(body)}.${signature}`;
 }
 
-/** What stands for a ticket where it must not be repeated: SHA-256 of the compact form, base64url. */
+/** Stands for a ticket where it must not be repeated: SHA-256 of the compact form, base64url. */
 export function ticketHash(compact: string): string {
   return hash("sha256", compact, "base64url");
 }
@@ -183,7 +183,7 @@ function claimsOf({ body, key }: SignedTicket, expect: TicketExpectation): Ticke
   return claims;
 }
 
-/** What is about to be done. A member that is present must match; `conversation: undefined` means none. */
+/** The action that is about to be done. A member that is present must match; `conversation: undefined` means none. */
 export interface TicketUse {
   readonly workspaceId: string;
   readonly identityId: string;

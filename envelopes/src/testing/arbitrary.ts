@@ -102,7 +102,7 @@ function largest(checks: readonly z.core.$ZodCheck<never>[]): number {
   );
 }
 
-/** What an object's own refinements say of it. */
+/** The refinements of an object. */
 function refined(value: unknown, checks: readonly z.core.$ZodCheck<never>[]): boolean {
   return checks.every((check) => {
     const { fn } = check._zod.def as unknown as { fn?: (value: unknown) => unknown };

@@ -63,7 +63,7 @@ export class Linked implements AsyncDisposable {
   static async open(options: LinkedOptions): Promise<Linked> {
     const identity = linkedIdentity(options);
     const host = new RecordingHost(options.secrets);
-    const retry = { firstMs: 50, maxMs: 200 };
+    const retry = { minMs: 50, maxMs: 200 };
     const connector = options.through ?? ircConnector({ privateHosts: true, retry, ...options.connector });
     return new Linked(identity, host, await connector.open(identity, host));
   }

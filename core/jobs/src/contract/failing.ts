@@ -49,7 +49,7 @@ export const failures: Readonly<Record<string, Case>> = {
     expect(tries).toBe(1);
   },
 
-  "comes back when it was told to, and that is no attempt": async (bench) => {
+  "comes back at the time that it asked for, and that is no attempt": async (bench) => {
     const jobs = await bench.open();
     const tries: { attempt: number; at: number }[] = [];
     await jobs.work(flaky, async (_, { attempt }) => {
@@ -65,7 +65,7 @@ export const failures: Readonly<Record<string, Case>> = {
   "logs a failure without what it was about": async (bench) => {
     const jobs = await bench.open();
     await jobs.work(flaky, async ({ text }) => {
-      throw new Error(`cannot say ${text}`);
+      throw new Error(`cannot send ${text}`);
     });
     await jobs.enqueue(flaky, { text: "canary-7c1f" }, { attempts: 1 });
     await bench.settles(() => expect(bench.events.map(({ event }) => event)).toContain("job.failed"));

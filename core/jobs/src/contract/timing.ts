@@ -34,7 +34,7 @@ export const timing: Readonly<Record<string, Case>> = {
     expect((seen[1]?.at ?? 0) - from).toBeGreaterThanOrEqual(400);
   },
 
-  "repeats a job in one schedule, however often that is said, until it is cancelled": async (bench) => {
+  "repeats a job in one schedule, however often it is asked for, until it is cancelled": async (bench) => {
     const jobs = await bench.open();
     const again = await bench.open();
     const runs: number[] = [];

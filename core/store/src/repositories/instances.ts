@@ -25,7 +25,7 @@ export interface Declared extends InstanceKey {
   readonly declaration: Record<string, unknown>;
 }
 
-/** What an instance's daemon announced last; undefined when it never did. */
+/** The last announcement of an instance's daemon; undefined when there is none. */
 export async function declarationOf(
   on: Queryable,
   { service, instance }: InstanceKey,
@@ -39,7 +39,7 @@ export async function declarationOf(
   return rows[0]?.declaration ?? undefined;
 }
 
-/** What each of these announced; those that announced nothing are left out. */
+/** The announcement of each of these; those without one are left out. */
 export async function declarationsOf(on: Queryable, keys: readonly InstanceKey[]): Promise<Declared[]> {
   if (keys.length === 0) return [];
   const { rows } = await execute<Declared>(
@@ -68,7 +68,7 @@ export async function declarations(on: Queryable, preferred: string): Promise<De
   return rows;
 }
 
-/** Whether a daemon of this service was ever heard of, or holds an instance. */
+/** Whether a daemon of this service ever announced itself, or holds an instance. */
 export async function isServiceKnown(on: Queryable, service: string): Promise<boolean> {
   const { rows } = await execute<{ known: boolean }>(
     on,
@@ -109,7 +109,7 @@ export interface StuckInstance extends InstanceKey {
   readonly detail: string | null;
 }
 
-/** Instances that somebody holds and whose daemon says that it cannot serve them; at most `limit`. */
+/** Instances that are held and whose daemon reports that it cannot serve them; at most `limit`. */
 export async function stuckInstances(on: Queryable, limit: number): Promise<StuckInstance[]> {
   const { rows } = await execute<StuckInstance>(
     on,

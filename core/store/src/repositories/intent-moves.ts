@@ -1,10 +1,9 @@
 /** Moves many intents in one statement: writes the new rows, and one step for each move. */
-import { FabricError } from "@linkspan/envelopes";
 import { type Queryable, execute } from "../database.ts";
 import type { IntentState } from "../tables.ts";
-import { type Intent, intentById } from "./intents.ts";
+import type { Intent } from "./intents.ts";
 
-/** What a move needs to know of an intent: all columns but its content. */
+/** The columns of an intent that a move needs: all but its content. */
 export type StandingIntent = Omit<Intent, "payload" | "content">;
 
 const STANDING =
@@ -60,10 +59,10 @@ export interface IntentMove {
   readonly change: IntentChange;
 }
 
-/** Columns that can be set to null; one bit each says whether the change names it. */
+/** Columns that can be set to null; one bit each tells whether the change names it. */
 const NULLABLE = ["code", "detail", "parts", "askId", "askEpoch", "goUntil"] as const;
 
-// Steps of one intent are told by their times, so those of one statement are a microsecond apart.
+// Steps of one intent are ordered by their times, so those of one statement are a microsecond apart.
 const MOVE = `
 WITH given AS (
   SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::int[], $7::text[], $8::text[],
@@ -138,18 +137,4 @@ export async function moveIntents(
     "intents.move",
   );
   return new Map(moved.map(({ id, updated_at }) => [id, updated_at]));
-}
-
-/**
- * Moves one.
- *
- * @returns the intent as it stands now
- * @throws FabricError `request.not_found`
- */
-export async function moveIntent(on: Queryable, id: string, change: IntentChange): Promise<Intent> {
-  const before = await intentById(on, id);
-  await moveIntents(on, [{ id, change, partBefore: before?.part ?? 0 }]);
-  const moved = await intentById(on, id);
-  if (moved === undefined) throw new FabricError("request.not_found", "the intent is gone");
-  return moved;
 }

@@ -1,5 +1,5 @@
 /**
- * Intents: one thing to say each. The row holds where it stands; `intent_steps` how it got there.
+ * Intents: one message or action to send each. The row has the current state; `intent_steps` the states before.
  */
 import { sql } from "kysely";
 import { type Queryable, execute, run, runFirst, sqlFor } from "../database.ts";
@@ -20,7 +20,7 @@ export interface Intent {
   readonly state: IntentState;
   readonly code: string | null;
   readonly detail: string | null;
-  /** Publishes so far; the number a daemon must name to be heard. */
+  /** Publishes so far; a daemon's report counts only if it names this number. */
   readonly attempt: number;
   /** First part never confirmed. */
   readonly part: number;
@@ -48,32 +48,6 @@ export interface NewIntent {
   readonly idempotencyKey: string;
   readonly traceId: string;
   readonly expiresAt: Date | undefined;
-}
-
-/** @returns the new row, or undefined when this id was recorded before */
-export function insertIntent(on: Queryable, intent: NewIntent): Promise<Intent | undefined> {
-  return runFirst(
-    on,
-    sqlFor
-      .insertInto("intents")
-      .values({
-        id: intent.id,
-        workspace_id: intent.workspaceId,
-        user_id: intent.userId,
-        identity_id: intent.identityId,
-        service: intent.service,
-        action: intent.action,
-        conversation: intent.conversation ?? null,
-        payload: JSON.stringify(intent.payload),
-        content: Buffer.from(intent.content),
-        idempotency_key: intent.idempotencyKey,
-        trace_id: intent.traceId,
-        state: "recorded",
-        expires_at: intent.expiresAt ?? null,
-      })
-      .onConflict((conflict) => conflict.column("id").doNothing())
-      .returningAll(),
-  );
 }
 
 export type IntentOwner = Pick<Intent, "id" | "workspace_id" | "identity_id" | "service">;
@@ -134,11 +108,11 @@ export function listIntents(
   return run(on, query);
 }
 
-/** Steps of an intent that are told: one that is put off again and again has one for each time. */
-const STEPS_TOLD = 1_000;
+/** Steps of an intent that are returned: one that is put off again and again has one for each time. */
+const MAX_STEPS = 1_000;
 
 /** The newest steps of an intent, oldest first. */
-export async function stepsOf(on: Queryable, intentId: string, limit = STEPS_TOLD) {
+export async function stepsOf(on: Queryable, intentId: string, limit = MAX_STEPS) {
   const steps = await run(
     on,
     sqlFor

@@ -22,7 +22,7 @@ export async function keyRecords(on: Queryable): Promise<KeyRecord[]> {
   return (await keySet(on)).records;
 }
 
-/** What every process compares before it reads all records. It costs one row, however many keys there are. */
+/** Processes compare this before they read all records. It costs one row, however many keys there are. */
 export async function keysVersion(on: Queryable): Promise<number> {
   const { rows } = await execute<{ version: string }>(
     on,

@@ -69,7 +69,7 @@ export const UNSIGNED_KID = "A".repeat(43);
 const UNSIGNED_HOLDER = "unsigned";
 
 /**
- * On a development namespace: an unsigned daemon that was heard holds its instance, unless somebody with a key does.
+ * On a development namespace: an unsigned daemon that has sent something holds its instance, unless somebody with a key does.
  * Whoever asks with a key takes it over at once.
  *
  * @returns whether it has just begun to

@@ -12,6 +12,7 @@
  */
 import { type Queryable, execute } from "../database.ts";
 
+/** The place of an intent; `insertDecided` appends it to its lane. */
 export interface OutboxRow {
   readonly intentId: string;
   readonly service: string;
@@ -23,41 +24,6 @@ export interface OutboxRow {
   readonly bytes: number;
 }
 
-/**
- * Appends intents to their lanes, in the given order. The lanes stay locked until the transaction ends, so call it
- * last.
- */
-export async function enqueue(on: Queryable, rows: readonly OutboxRow[]): Promise<void> {
-  if (rows.length === 0) return;
-  // The conflict's update changes nothing; it locks the lane, so that its end waits for what is appended here.
-  // The places in the lane are drawn after that.
-  await execute(
-    on,
-    `WITH given AS (
-       SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[])
-         WITH ORDINALITY AS t (intent_id, service, instance, identity_id, lane, bytes, n)
-     ), locked AS (
-       INSERT INTO lanes (identity_id, lane, service, instance, intent_id, bytes)
-       SELECT DISTINCT ON (identity_id, lane) identity_id, lane, service, instance, intent_id, bytes
-         FROM given ORDER BY identity_id, lane, n
-       ON CONFLICT (identity_id, lane) DO UPDATE SET lane = excluded.lane WHERE false
-       RETURNING 1
-     )
-     INSERT INTO outbox (intent_id, service, instance, identity_id, lane, bytes)
-     SELECT intent_id, service, instance, identity_id, lane, bytes FROM given
-      WHERE (SELECT count(*) FROM locked) >= 0 ORDER BY n`,
-    [
-      rows.map((row) => row.intentId),
-      rows.map((row) => row.service),
-      rows.map((row) => row.instance),
-      rows.map((row) => row.identityId),
-      rows.map((row) => row.lane),
-      rows.map((row) => row.bytes),
-    ],
-    "outbox.enqueue",
-  );
-}
-
 /** An intent that must wait: its lane is due again after so long, by the database's clock. */
 export interface Postponed {
   readonly intentId: string;
@@ -65,7 +31,7 @@ export interface Postponed {
 }
 
 /**
- * What came of intents that were out. Those that ended leave their lanes, which move on; those that are put off keep
+ * Applies the results of intents that were out. Those that ended leave their lanes, which move on; those that are put off keep
  * their lanes waiting and free their identities' credit meanwhile. What is not in the outbox is ignored. All the
  * lanes are locked first, in one order.
  */

@@ -17,14 +17,14 @@ export interface Refused {
   readonly body: Uint8Array;
 }
 
-/** What a text column keeps of words that came with a refused envelope, characters. */
+/** Characters of a text from a refused envelope that a column keeps. */
 const MAX_DETAIL = 2_048;
-/** The same for what the transport said of it: ids, keys, routes. */
+/** The same for the transport's properties: ids, keys, routes. */
 const MAX_NAME = 512;
 /** A signature with its inclusion proof, as long as the bus carries one: cut, it could never be retried. */
 const MAX_SIGNATURE = 4_096;
 const MAX_SEEN = 2_147_483_647;
-/** What these bytes are refused for never changes, so a row needs only as much of them as a person looks at. */
+/** Codes that are final for the same bytes, so a row needs only as much of them as a person looks at. */
 const FOR_GOOD: ReadonlySet<string> = new Set<ErrorCode>([
   "envelope.too_large",
   "envelope.malformed",
@@ -75,7 +75,7 @@ export async function quarantineAll(on: Queryable, refused: readonly Refused[]):
   });
 }
 
-/** What one statement takes, one row at least. */
+/** The rows of one statement, at least one. */
 function leading(rows: ReturnType<typeof rowOf>[], from: number): ReturnType<typeof rowOf>[] {
   let to = from;
   for (let bytes = 0; to < rows.length && to - from < ROWS_AT_ONCE; to++) {

@@ -108,10 +108,10 @@ export interface Hearing extends ConversationKey {
   readonly absentSince: Date | undefined;
 }
 
-/** States in which an account receives what is said. */
+/** States in which an account receives messages. */
 const UP = ["connected", "backfilling", "running"];
 
-/** Whether accounts can hear a conversation; one row for each that is known. */
+/** Whether accounts receive a conversation; one row for each that is known. */
 export async function hearingOf(
   on: Queryable,
   asked: readonly (ConversationKey & { readonly account: string })[],

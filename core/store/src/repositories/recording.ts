@@ -4,7 +4,7 @@
  *
  * Whoever records many at once holds many lanes at once, and others (a settlement, an unlinking) take lanes in an order
  * of their own. So that none of them can wait for the other in a circle, the statement does not wait for a lane that
- * somebody holds: intents of such a lane are left out and told as busy, to be recorded with the lane alone, where
+ * somebody holds: intents of such a lane are left out and returned as busy, to be recorded with the lane alone, where
  * waiting is safe. What it waits for besides, ids and new lanes, it takes in one order.
  */
 import { type Queryable, execute } from "../database.ts";

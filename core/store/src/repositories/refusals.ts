@@ -1,4 +1,4 @@
-/** What was refused, counted: one row per minute, kind, workspace, subject and code. */
+/** Counts of refusals: one row per minute, kind, workspace, subject and code. */
 import { type Queryable, execute, run, sqlFor } from "../database.ts";
 
 export interface Refusal {

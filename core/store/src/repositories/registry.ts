@@ -1,4 +1,4 @@
-/** What a namespace knows of its participants: its declaration, API tokens, connector flags. */
+/** A namespace's declaration, its API tokens and connector flags. */
 import { sql } from "kysely";
 import { type Queryable, execute, run, runFirst, sqlFor } from "../database.ts";
 import type { Role } from "../tables.ts";
@@ -94,14 +94,14 @@ export async function revokeApiTokens(on: Queryable, workspaceId: string, name: 
   return rows.length;
 }
 
-/** A row for workspace `*` speaks for all of them. */
+/** A row for workspace `*` applies to all of them. */
 export interface ConnectorFlag {
   readonly workspace_id: string;
   readonly service: string;
   readonly enabled: boolean;
 }
 
-/** What is set for any of the workspaces, and for all of them. */
+/** Flags that are set for any of the workspaces, and for all of them. */
 export async function flagsFor(on: Queryable, workspaceIds: readonly string[]): Promise<ConnectorFlag[]> {
   const { rows } = await execute<ConnectorFlag & Record<string, unknown>>(
     on,

@@ -1,5 +1,5 @@
 /**
- * What is not split by month and still must not grow for ever: deleted when it is older than the retention, in
+ * Tables that are not split by month and still must not grow for ever: rows older than the retention are deleted, in
  * bounded batches, each a transaction of its own. Inbox keys are kept for good.
  */
 import { type Database, execute } from "../database.ts";

@@ -12,7 +12,7 @@ export interface AuthSession {
   readonly identity_id: string;
   readonly state: AuthSessionState;
   readonly step: Record<string, unknown>;
-  /** What the backend's client said of itself. */
+  /** The backend's client's description of itself. */
   readonly client_context: Record<string, unknown>;
   readonly created_at: Date;
   /** When it entered its state. */

@@ -66,7 +66,7 @@ interface SharedEventRow {
   waiting: boolean;
 }
 
-/** A row to be kept; `held` says where a copy lies that is released after `holdMs`. */
+/** A row to be kept; `held` is the place of a copy that is released after `holdMs`. */
 export interface SharedEventChange {
   readonly event: SharedEvent;
   readonly held: EventPlace | undefined;

@@ -14,7 +14,7 @@ export interface StuckReport extends StuckName {
   readonly code: string;
 }
 
-/** A row that its process did not report again for this long tells nothing any more. */
+/** A row that its process did not report again for this long no longer counts. */
 const STALE = sql<Date>`now() - interval '15 seconds'`;
 const MAX_FAILURES = 2_147_483_647;
 
@@ -60,7 +60,7 @@ export async function reportStuck(
     .map(({ queue, message_id }) => ({ queue, messageId: message_id }));
 }
 
-/** What some live process reports now, the longest first. */
+/** Messages that a live process reports as stuck now, the longest first. */
 export function stuckMessages(on: Queryable, namespace: string, limit: number) {
   return run(
     on,

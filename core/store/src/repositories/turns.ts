@@ -25,7 +25,7 @@ export interface ClaimOptions {
   readonly limit: number;
   /** Heads of one identity that may be out together. */
   readonly credit: number;
-  /** A head that is out is claimed again when nobody spoke of it for this long. */
+  /** A head that is out is claimed again when there was no report of it for this long. */
   readonly overdueMs: number;
   /** Payloads at once; the first is claimed whatever its size. Default 16 MiB. */
   readonly maxBytes?: number;
@@ -84,7 +84,7 @@ export async function claimAlone(on: Queryable): Promise<boolean> {
 
 const NOT_IN = "l.service || ' ' || l.instance <> ALL";
 
-/** What was heard of so far ahead was heard of before the database's clock was set back. */
+/** A report that is so far ahead was made before the database's clock was set back. */
 const CLOCK_WENT_BACK = "interval '10 seconds'";
 
 /**

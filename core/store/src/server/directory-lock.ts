@@ -1,11 +1,11 @@
 /**
- * One process per directory, told apart by the kernel.
+ * One process per directory, as the kernel enforces.
  *
  * The holder listens on a socket in the directory for as long as it lives: a SIGKILL closes it at once, a
  * process id that was given to somebody else cannot fake it, and it is seen from another PID namespace that
  * shares the directory. A pid file can promise none of these, and Node has no flock.
  *
- * `lock.<n>` says who holds it. The highest number counts; it is held while its socket is answered. To take
+ * `lock.<n>` names its holder. The highest number counts; it is held while its socket is answered. To take
  * a dead one, a process listens first and then creates `lock.<n+1>` whole, by a hard link, which only one
  * can do. The highest is never deleted, and whoever finds a higher one after creating its own withdraws, so
  * a slow starter that read an old number cannot hold beside a newer one.
@@ -21,7 +21,7 @@ export interface LockHolder {
   readonly pid: number;
   /** RFC 3339. */
   readonly since: string;
-  /** Where it answers, when it said so. */
+  /** Where it answers, if it gave an address. */
   readonly url?: string;
 }
 

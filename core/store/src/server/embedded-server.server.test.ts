@@ -247,7 +247,7 @@ async function startInChild(dataDir: string, mode = "") {
   return { child, ...(facts as { url: string; pid: number; watcher: number }) };
 }
 
-/** What belongs to a running process only: sockets, lock files of a server, drafts. */
+/** Files of a running process only: sockets, lock files of a server, drafts. */
 async function passing(dataDir: string): Promise<string[]> {
   const names = await readdir(join(dataDir, "postgres"), { recursive: true });
   return names.filter((name) => /claim\.|\.s\.PGSQL|\.pid$|\.new-/.test(name));

@@ -25,7 +25,7 @@ export interface EmbeddedServerOptions {
   readonly log: ServerLog;
   /** Aborts the start. Once started, only disposal stops it: the database must be the last to go. */
   readonly signal?: AbortSignal;
-  /** Where this process answers, told to whoever is refused because of it. */
+  /** Where this process answers; processes that are refused because of it are shown this. */
   readonly ownerUrl?: string;
   /** The data directory is removed at the end, whatever ends this process. */
   readonly temporary?: boolean;

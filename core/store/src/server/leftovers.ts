@@ -1,5 +1,5 @@
 /**
- * What an earlier run may have left: a postmaster that outlived its parent's SIGKILL, backends that outlived
+ * Leftovers of an earlier run: a postmaster that outlived its parent's SIGKILL, backends that outlived
  * their postmaster's, lock files and sockets that name a process number which now is somebody else's.
  *
  * An orphaned postmaster is stopped, not adopted: its own restart takes tens of milliseconds, and afterwards
@@ -47,21 +47,21 @@ async function stopServer(cluster: string, pid: number): Promise<void> {
   ] as const) {
     if (await gone()) return;
     signalTo(pid, signal);
-    if (await within(waitMs, gone)) return;
+    if (await endsWithin(waitMs, gone)) return;
   }
 }
 
 /** They end by themselves when their postmaster is gone; one that hangs would keep the next from starting. */
 async function endBackends(cluster: string, log: ServerLog): Promise<void> {
   const gone = async () => (await serversOf(cluster)).length === 0;
-  if (await within(IMMEDIATE_STOP_MS, gone)) return;
+  if (await endsWithin(IMMEDIATE_STOP_MS, gone)) return;
   const pids = await serversOf(cluster);
   log.warn({ event: "store.server.backends_killed", pids });
   for (const pid of pids) signalTo(pid, "SIGKILL");
-  await within(IMMEDIATE_STOP_MS, gone);
+  await endsWithin(IMMEDIATE_STOP_MS, gone);
 }
 
-async function within(ms: number, holds: () => Promise<boolean>): Promise<boolean> {
+async function endsWithin(ms: number, holds: () => Promise<boolean>): Promise<boolean> {
   const deadline = performance.now() + ms;
   while (!(await holds())) {
     if (performance.now() > deadline) return false;

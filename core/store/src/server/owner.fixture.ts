@@ -1,4 +1,4 @@
-/** Owns a server until it is told to end, or its test has ended; its test kills it. */
+/** Owns a server until it is asked to end, or its test has ended; its test kills it. */
 import { EmbeddedServer } from "./embedded-server.ts";
 
 const nothing = () => undefined;

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { FabricError } from "@linkspan/envelopes";
+import { within } from "@linkspan/time";
 import type { Account } from "./account.ts";
 import type { ServerLog } from "./log.ts";
 import { identityOf, serverEnvironment } from "./environment.ts";
@@ -105,12 +106,7 @@ export class Postmaster {
     for (const [signal, seconds] of STOP_STEPS) {
       if (!this.#running) return;
       this.#child.kill(signal);
-      const abandon = new AbortController();
-      await Promise.race([
-        this.exited,
-        delay(seconds * 1_000, undefined, { signal: abandon.signal }).catch(() => undefined),
-      ]);
-      abandon.abort();
+      await within(seconds * 1_000, this.exited);
     }
     await this.exited;
   }

@@ -1,4 +1,4 @@
-/** What the tests of this directory share: a data directory of their own and a log that can be asked. */
+/** For the tests of this directory: a data directory of their own and a log that can be read. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -8,7 +8,7 @@ const MAX_SOCKET_PATH_BYTES = 103;
 
 const DEAD = new Set(["ECONNREFUSED", "ENOENT"]);
 
-/** What cannot be asked (another account's) counts as alive. */
+/** A process that cannot be asked (another account's) counts as alive. */
 export async function answers(directory: string, name: string): Promise<boolean> {
   await using address = await SocketAddress.of(directory, name);
   return await new Promise((resolve) => {

@@ -6,7 +6,7 @@
  *
  * Each run has the same socket, so that clients come back by themselves.
  */
-import { setTimeout as delay } from "node:timers/promises";
+import { backoffMs, sleep, systemClock } from "@linkspan/time";
 import type { ServerLog } from "./log.ts";
 import type { Postmaster, ServerExit } from "./postmaster.ts";
 
@@ -20,8 +20,7 @@ export interface Supervised {
   readonly onReady: () => void;
 }
 
-const FIRST_WAIT_MS = 50;
-const LONGEST_WAIT_MS = 5_000;
+const RESTART = { minMs: 50, maxMs: 5_000 };
 /** A run this long was a good one: the next wait is short again. */
 const SOUND_RUN_MS = 3_000;
 
@@ -77,8 +76,7 @@ export class Supervisor {
   async #bringBack(failures: number): Promise<number> {
     const { signal } = this.#stopping;
     for (let count = failures + 1; ; count += 1) {
-      const ceiling = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** (count - 1));
-      await delay(ceiling * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => undefined);
+      await sleep(systemClock, backoffMs(RESTART, count), signal);
       if (signal.aborted) return count;
       try {
         this.#current = await this.#with.launch(signal);

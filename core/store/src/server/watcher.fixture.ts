@@ -1,4 +1,4 @@
-/** Starts what its test names, says the numbers, and waits to be killed. */
+/** Starts the processes that its test names, prints their ids, and waits to be killed. */
 import { spawn } from "node:child_process";
 import { GO, gated, Watcher } from "./watcher.ts";
 

@@ -76,7 +76,7 @@ for one in $paths; do eval "rm -rf -- \\"\\$path_$one\\""; done
 
 export class Watcher implements AsyncDisposable {
   readonly #log: ServerLog;
-  /** What it was told and still counts, by a key. */
+  /** Lines that it was sent and that still apply, by a key. */
   readonly #told = new Map<string, string>();
   #child: ChildProcess | undefined;
   #paths = 0;
@@ -170,5 +170,5 @@ export function gated(program: string, args: readonly string[]): [string, ...str
   return [SHELL, "-c", 'read -r go && exec "$@"', "linkspan-gate", program, ...args];
 }
 
-/** What opens the gate. */
+/** The line that opens the gate. */
 export const GO = "go\n";

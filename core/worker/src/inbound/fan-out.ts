@@ -3,10 +3,10 @@
  * positions. Delivery is not guaranteed: a note is not mandatory and expires after a minute. A subscriber
  * that missed one reads on by cursor or asks for a replay.
  */
-import { once } from "node:events";
 import { isFabricError, noteId, PRIMARY } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
 import { readEventsBetween, type StoredEvent } from "@linkspan/store";
+import { within } from "@linkspan/time";
 import type { Core } from "../core.ts";
 import { CORE, outgoing } from "../send.ts";
 
@@ -78,9 +78,7 @@ export class FanOut {
 
   /** @returns whether the broker confirmed all of them in time */
   async #publish(page: readonly StoredEvent[]): Promise<boolean> {
-    const late = once(AbortSignal.timeout(CONFIRM_MS), "abort").then(() => false);
-    const published = Promise.all(page.map((event) => publishNote(this.#core, event))).then(() => true);
-    return Promise.race([published, late]);
+    return within(CONFIRM_MS, Promise.all(page.map((event) => publishNote(this.#core, event))));
   }
 }
 

@@ -1,8 +1,8 @@
 /**
  * Fans out held copies whose reader did not deliver its own in time (see readers.ts), and deletes old copies.
  */
-import { setTimeout as pause } from "node:timers/promises";
 import { dueCopies, pruneSharedEvents, releaseCopies } from "@linkspan/store";
+import { sleep, systemClock } from "@linkspan/time";
 import type { Core } from "../core.ts";
 
 const LOOK_MS = 1_000;
@@ -29,7 +29,7 @@ export async function runReleases(core: Core, signal: AbortSignal): Promise<void
         "held events could not be checked; tried again soon",
       );
     }
-    if (!more) await pause(LOOK_MS, undefined, { signal }).catch(() => undefined);
+    if (!more) await sleep(systemClock, LOOK_MS, signal);
   }
 }
 

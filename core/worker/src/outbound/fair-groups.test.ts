@@ -32,10 +32,11 @@ function recorder(commit: Commit = done, limits: Partial<GroupLimits> = {}) {
     },
     limits,
     {
-      nowMs: () => clock.nowMs,
-      pause: (ms) => {
+      now: () => clock.nowMs,
+      after: (ms, run) => {
         clock.nowMs += ms;
-        return new Promise((resolve) => setImmediate(resolve));
+        const next = setImmediate(run);
+        return () => clearImmediate(next);
       },
     },
   );

@@ -15,7 +15,8 @@
  */
 import { FabricError, isFabricError } from "@linkspan/envelopes";
 import type { LockMode } from "@linkspan/store";
-import { GROUP_LIMITS, type GroupClock, type GroupLimits, REAL_CLOCK } from "./group-limits.ts";
+import { type Clock, sleep, systemClock } from "@linkspan/time";
+import { GROUP_LIMITS, type GroupLimits } from "./group-limits.ts";
 
 export interface Grouped {
   /** Two members of one id are never in one group. */
@@ -52,7 +53,7 @@ const AGAIN_MS = 5;
 export class FairGroups<T extends Grouped, R> {
   readonly #commit: CommitGroup<T, R>;
   readonly #limits: GroupLimits;
-  readonly #clock: GroupClock;
+  readonly #clock: Clock;
   /** By workspace; the first one is served first. */
   readonly #waiting = new Map<string, Waiting<T, R>[]>();
   /** By lane. */
@@ -65,7 +66,7 @@ export class FairGroups<T extends Grouped, R> {
   readonly #rejected = new WeakSet<Waiting<T, R>>();
   #running = false;
 
-  constructor(commit: CommitGroup<T, R>, limits: Partial<GroupLimits> = {}, clock = REAL_CLOCK) {
+  constructor(commit: CommitGroup<T, R>, limits: Partial<GroupLimits> = {}, clock = systemClock) {
     this.#commit = commit;
     this.#limits = { ...GROUP_LIMITS, ...limits };
     this.#clock = clock;
@@ -143,7 +144,7 @@ export class FairGroups<T extends Grouped, R> {
     gathered: readonly Waiting<T, R>[],
     mode: LockMode,
     busy: Map<string, Waiting<T, R>[]>,
-    untilMs = this.#clock.nowMs() + this.#limits.takingApartMs,
+    untilMs = this.#clock.now() + this.#limits.takingApartMs,
   ): Promise<void> {
     // Of a lane that was held for one half of a group, the other half waits too.
     for (const one of gathered) busy.get(one.member.lane)?.push(one);
@@ -154,7 +155,7 @@ export class FairGroups<T extends Grouped, R> {
       this.#answer(group, await this.#commit(members, mode), busy);
     } catch (error) {
       const isOver =
-        this.#clock.nowMs() > untilMs && !(isFabricError(error) && error.code === "store.rejected");
+        this.#clock.now() > untilMs && !(isFabricError(error) && error.code === "store.rejected");
       if (group.length === 1 || isOver) {
         for (const { reject } of group) reject(error);
         if (isFabricError(error) && error.code === "store.unavailable") this.#rejectBehind(group, error);
@@ -206,7 +207,7 @@ export class FairGroups<T extends Grouped, R> {
     if (rest.length > 0) this.#waiting.set(workspaceId, rest);
     else this.#waiting.delete(workspaceId);
     this.#apart.set(lane, {
-      sinceMs: this.#clock.nowMs(),
+      sinceMs: this.#clock.now(),
       members: [...members, ...behind],
       isWaitedFor: false,
     });
@@ -216,7 +217,7 @@ export class FairGroups<T extends Grouped, R> {
   async #tryAgain(): Promise<void> {
     this.#isTryingAgain = true;
     while (this.#apart.size > 0) {
-      await this.#clock.pause(AGAIN_MS);
+      await sleep(this.#clock, AGAIN_MS);
       this.#waitForOldest();
       const group = this.#takeApart();
       const busy = new Map<string, Waiting<T, R>[]>();
@@ -247,7 +248,7 @@ export class FairGroups<T extends Grouped, R> {
   #waitForOldest(): void {
     if (this.#isWaitingForLane) return;
     for (const [lane, apart] of this.#apart) {
-      if (this.#clock.nowMs() - apart.sinceMs < this.#limits.patienceMs) continue;
+      if (this.#clock.now() - apart.sinceMs < this.#limits.patienceMs) continue;
       this.#isWaitingForLane = true;
       apart.isWaitedFor = true;
       void this.#waitFor(lane, apart);

@@ -1,5 +1,4 @@
-/** Bounds of the groups in which intents are recorded, and the clock that they are measured with. */
-import { setTimeout as pauseMs } from "node:timers/promises";
+/** Bounds of the groups in which intents are recorded. */
 
 export interface GroupLimits {
   readonly members: number;
@@ -19,11 +18,3 @@ export const GROUP_LIMITS: GroupLimits = {
   patienceMs: 300,
   takingApartMs: 3_000,
 };
-
-export interface GroupClock {
-  /** Never goes back. */
-  readonly nowMs: () => number;
-  readonly pause: (ms: number) => Promise<unknown>;
-}
-
-export const REAL_CLOCK: GroupClock = { nowMs: () => performance.now(), pause: (ms) => pauseMs(ms) };

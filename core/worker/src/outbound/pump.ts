@@ -5,7 +5,6 @@
  * daemon died, or that nobody spoke of for a while, is published again as the next attempt; the `attempt`
  * question keeps that from saying anything twice. What cannot be published at all fails alone, at once.
  */
-import { setTimeout as pause } from "node:timers/promises";
 import { type FabricError, isFabricError } from "@linkspan/envelopes";
 import {
   claimTurns,
@@ -17,6 +16,7 @@ import {
   type Turn,
   unparkStranded,
 } from "@linkspan/store";
+import { backoffMs, sleep, systemClock, within } from "@linkspan/time";
 import { committed } from "../after-commit.ts";
 import type { Core } from "../core.ts";
 import { outgoingLater } from "../send.ts";
@@ -45,7 +45,7 @@ const TURNS_AT_ONCE = 200;
 /** Intents that wait for the broker's confirmation. */
 const MAX_IN_FLIGHT = 2_000;
 const UNPARK_EVERY_MS = 10_000;
-const LONGEST_BACKOFF_MS = 5_000;
+const AFTER_FAILURE = { minMs: 200, maxMs: 5_000 };
 /** How long a stop waits for confirmations. */
 const STOP_MS = 5_000;
 
@@ -63,11 +63,10 @@ export async function runPump(core: Core, options: PumpOptions, signal: AbortSig
     } catch (error) {
       failures += 1;
       core.log.warn({ event: "pump.waiting", failures, err: error }, "the outbox is looked at again soon");
-      const backoffMs = Math.min(LONGEST_BACKOFF_MS, 100 * 2 ** Math.min(failures, 10));
-      await pause(backoffMs, undefined, { signal }).catch(() => undefined);
+      await sleep(systemClock, backoffMs(AFTER_FAILURE, failures), signal);
     }
   }
-  await Promise.race([pump.idle(), pause(STOP_MS, undefined, { ref: false })]);
+  await within(STOP_MS, pump.idle());
 }
 
 class Pump {

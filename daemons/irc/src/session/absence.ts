@@ -29,8 +29,8 @@ export class Absence {
     if (from === undefined) return "";
     const since = from.toISOString();
     return hasHistory()
-      ? `what was said since ${since} is fetched from the server's history`
-      : `this server keeps no history, so what was said between ${since} and ${timers.now().toISOString()} is missing`;
+      ? `messages since ${since} are fetched from the server's history`
+      : `this server keeps no history, so messages between ${since} and ${timers.now().toISOString()} are missing`;
   }
 
   /** Asks which people wrote to us; each is then {@link mend}ed. */
@@ -46,7 +46,7 @@ export class Absence {
     const { from, hasHistory, backfill, onLost } = this.#options;
     if (from === undefined || !hasHistory()) return;
     backfill.since(target, from, MAX_MESSAGES).catch((error: unknown) => {
-      onLost(`what was said in ${target} since ${from.toISOString()} could not be fetched`, error);
+      onLost(`messages in ${target} since ${from.toISOString()} could not be fetched`, error);
     });
   }
 }

@@ -63,7 +63,7 @@ export class Backfill {
     this.#options = { timeoutMs: 30_000, ...options };
   }
 
-  /** Everything that was said in `target` after a moment. Resolves when it has been handed over. */
+  /** All messages in `target` after a moment. Resolves when they have been handed over. */
   since(target: string, moment: Date, limit: number): Promise<void> {
     const from = this.#selectorOf({ server_time: new Date(moment.getTime() - OVERLAP_MS).toISOString() });
     // Where no moment can be named, the latest page; what of it is known is known by its id.

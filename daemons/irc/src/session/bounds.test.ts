@@ -71,7 +71,7 @@ test("members that a server names, and names it takes away again", () => {
   expect(channels.members.length).toBe(99_999); // one is in both channels
   channels.see(line("353", ["alice", "=", "#b", "one two"]));
   expect(channels.of("one")).toEqual([]);
-  // What leaves makes room: by QUIT, by KICK, with its channel, and a new nickname takes the place of the old one.
+  // A member that leaves makes room: by QUIT, by KICK, with its channel, and a new nickname takes the place of the old one.
   channels.see(line("QUIT", [""], "n1"));
   channels.see(line("KICK", ["#a", "n2", ""]));
   channels.see(line("NICK", ["renamed"], "n3"));
@@ -226,7 +226,7 @@ test("lines of histories that are never ended, and histories that are asked for 
   for (let i = 0; i < 1_000; i++) backfill.collect(`#t${i % 10}`, long, seen);
   for (let i = 0; i < 10; i++) backfill.end(`#t${i}`);
   expect(emitted.length).toBeLessThan(300);
-  // What has ended makes room.
+  // A wave that has ended makes room.
   backfill.collect("#t0", long, seen);
   backfill.end("#t0");
   expect(emitted.length).toBeGreaterThan(200);

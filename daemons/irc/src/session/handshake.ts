@@ -25,7 +25,7 @@ export interface HandshakeOptions {
   /** The login did not succeed; the connection must end. */
   readonly onLoginFailed: (failure: LoginFailure) => void;
   readonly onLoggedIn: () => void;
-  /** The server refuses us and will say why and close. */
+  /** The server refuses us and will send the reason and close. */
   readonly onRefused: (ending: Ending) => void;
   /** For a link: services that do not answer are a failure, too. */
   readonly mustProve: boolean;

@@ -1,4 +1,4 @@
-/** Lines of our own that become no event: what was said from here and is shown again, and what only services may read. */
+/** Lines of our own that become no event: messages that were sent from here and are shown again, and those that only services may read. */
 import { type Line, serverTime } from "../inbound.ts";
 import type { Names } from "./names.ts";
 import type { NickServ } from "./nickserv.ts";
@@ -24,7 +24,7 @@ export class HiddenLines {
     return this.#isOwnSend(line) || (names.isSelf(line.nick) && nickserv.isLogin(line));
   }
 
-  /** Something that we said ourselves, shown again: marked, or replayed and remembered. */
+  /** A message of our own, shown again: marked, or replayed and remembered. */
   #isOwnSend(line: Line): boolean {
     const { names, ownSends, began } = this.#options;
     const { command, params, nick } = line;

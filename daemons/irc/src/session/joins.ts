@@ -98,7 +98,7 @@ export class Joins implements Disposable {
   }
 
   /**
-   * A promise to wait for before something is said in a channel; undefined when there is nothing to wait for. A channel
+   * A promise to wait for before something is sent to a channel; undefined when there is nothing to wait for. A channel
    * that is wanted and has refused us is asked anew: it may not refuse us any more.
    */
   ready(name: string): Promise<void> | undefined {
@@ -184,7 +184,7 @@ export class Joins implements Disposable {
   /** From now on the other channel is wanted instead. */
   #follow(from: string, to: string): void {
     const { names, memory, onNotice } = this.#options;
-    const error = new Refusal("channel", "platform.forbidden", `${from} forwards to ${to}: speak there`);
+    const error = new Refusal("channel", "platform.forbidden", `${from} forwards to ${to}: send there`);
     this.#pending.get(names.fold(from))?.reject(error);
     this.#pending.delete(names.fold(from));
     memory.forget(from);

@@ -17,7 +17,7 @@ export interface LinesOptions {
   readonly timers: Timers;
   /** Id of the connection. */
   readonly connection: string;
-  /** The server says why it is about to close the connection. */
+  /** The server's reason for closing the connection. */
   readonly onError: (words: string) => void;
 }
 

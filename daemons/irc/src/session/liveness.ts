@@ -7,7 +7,7 @@ export interface LivenessOptions {
   readonly ask: () => void;
   readonly onUnanswered: () => void;
   readonly timers: Timers;
-  /** True while we do not read ourselves; then silence says nothing. */
+  /** True while we do not read ourselves; then silence has no meaning. */
   readonly isPaused: () => boolean;
 }
 

@@ -20,7 +20,7 @@ export interface Drift {
   readonly left?: readonly string[];
   /** Names that cannot be written as their references fold them. */
   readonly spelled?: readonly string[];
-  /** Digests of what was said here last. */
+  /** Digests of the messages that were sent from here last. */
   readonly said?: readonly string[];
 }
 

@@ -57,7 +57,7 @@ export class Nickname {
       : `${names.nick}, as ${wanted} is taken and asked back`;
   }
 
-  /** The server says what it is: at registration. */
+  /** The server's answer at registration. */
   is(nick: string): void {
     this.#options.names.nick = nick;
     if (this.isWanted) this.#stop();

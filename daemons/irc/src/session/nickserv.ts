@@ -37,7 +37,7 @@ export class NickServ {
     return this.#options.settings.nickserv?.service ?? "NickServ";
   }
 
-  /** Whether there is a password to say and leave to say it. */
+  /** Whether there is a password to send and leave to send it. */
   get isConfigured(): boolean {
     return this.#options.settings.nickserv !== undefined && this.#options.password() !== undefined;
   }
@@ -47,7 +47,7 @@ export class NickServ {
     return this.#options.names.same(nick, this.service.split("@")[0] ?? this.service);
   }
 
-  /** Why the login cannot be said; undefined when it can. */
+  /** Why the login cannot be sent; undefined when it can. */
   get fault(): string | undefined {
     const { settings, password } = this.#options;
     return nickservFault(settings, password());

@@ -19,7 +19,7 @@ import { type Parts, partsOf } from "./parts.ts";
 import { Timers } from "./timers.ts";
 
 const QUIT_REASON = "Linkspan";
-/** How long a server that refused us may take to say why. */
+/** Time that a server which refused us has to send the reason. */
 const REASON_MS = 3_000;
 
 export class Session {
@@ -91,7 +91,7 @@ export class Session {
       if (write.do === "leave") await this.#keepKey(write.channel, undefined);
       return said;
     } catch (error) {
-      // What only one channel or person does not take now slows nothing else down.
+      // A refusal that concerns one channel or person slows nothing else down.
       const isWide = !(error instanceof Refusal) || error.scope === "identity";
       if (isFabricError(error) && error.code === "platform.rate_limited" && isWide) {
         host.throttle({ reason: error.message, retryAfterMs: error.retryAfterMs ?? 0 });

@@ -85,7 +85,7 @@ export class Speaker {
     if (ready !== undefined)
       await inside(window, timers, ready, () => notNow(`${target} has not been joined yet`));
     await writer.turn(this.#confirming().linesPerText, window);
-    if (!isWelcome() || !isOpen(window, timers)) throw notNow("the time to say it is over");
+    if (!isWelcome() || !isOpen(window, timers)) throw notNow("the time to send it is over");
     if (!source.carries(`${command} ${target} :${text}`)) {
       throw new FabricError("platform.too_long", "the server would cut it: our address there is too long");
     }

@@ -30,7 +30,7 @@ export class Writer {
     timers.over.addEventListener("abort", () => this.#reading.resolve(), { once: true });
   }
 
-  /** Stops reading, and with it saying: no confirmation could be read. */
+  /** Stops reading, and with it sending: no confirmation could be read. */
   pause(): void {
     this.#reading = Promise.withResolvers();
     this.#client.pause();
@@ -71,7 +71,7 @@ export class Writer {
     const timers = this.#timers;
     for (;;) {
       if (timers.over.aborted) throw notNow("there is no connection");
-      if (!isOpen(window, timers)) throw notNow("the time to say it is over");
+      if (!isOpen(window, timers)) throw notNow("the time to send it is over");
       if (this.#client.paused) {
         await inside(window, timers, this.#reading.promise, () => notNow("too much is coming in"));
       } else if (this.#client.pendingBytes > 0) {
@@ -85,7 +85,7 @@ export class Writer {
           const detail = "the network's limit of lines is reached";
           throw new FabricError("platform.rate_limited", detail, { retryAfterMs: waitMs });
         }
-        await inside(window, timers, timers.sleep(waitMs), () => notNow("the time to say it is over"));
+        await inside(window, timers, timers.sleep(waitMs), () => notNow("the time to send it is over"));
       }
     }
   }

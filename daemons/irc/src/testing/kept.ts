@@ -110,7 +110,7 @@ export class Kept implements AsyncDisposable {
 function made({ port, settings, secrets = {}, checkpoint, connector }: KeptOptions) {
   const bytes = Object.entries(secrets).map(([name, text]) => [name, Buffer.from(text)] as const);
   const host = new KeepingHost(Object.fromEntries(bytes));
-  const retry = { firstMs: 20, maxMs: 50 };
+  const retry = { minMs: 20, maxMs: 50 };
   const irc = ircConnector({ privateHosts: true, retry, ...connector });
   const pace = { perSecond: 10_000, burst: 10_000 };
   const identity: LinkedIdentity = {

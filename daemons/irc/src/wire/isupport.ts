@@ -5,7 +5,7 @@
 import { type CaseMapping, caseMappingOf } from "./casemapping.ts";
 
 const MAX_TOKENS = 300;
-/** Before a server has said which it has. */
+/** Before a server has announced its own. */
 const USUAL_PREFIXES = "~&@%+";
 const USUAL_MODES = "qaohv";
 

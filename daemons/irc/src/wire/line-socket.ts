@@ -217,7 +217,7 @@ function tlsOptions(tls: NonNullable<Endpoint["tls"]>, host: string) {
   const name = serverName ?? host;
   return {
     minVersion: "TLSv1.2" as const,
-    // The fingerprint is checked when the handshake is done, before anything is said.
+    // The fingerprint is checked when the handshake is done, before anything is sent.
     rejectUnauthorized: fingerprint === undefined,
     ...(isIP(name) === 0 && { servername: name }),
     ...(ca !== undefined && { ca }),

@@ -20,7 +20,7 @@ const entities = fc.array(
 ) as fc.Arbitrary<readonly Entity[]>;
 const limit = fc.integer({ min: 32, max: 500 });
 
-/** What a text says on IRC: lines without controls, without blanks at their end, none of them empty. */
+/** The lines of a text on IRC: without controls, without blanks at their end, none of them empty. */
 function spoken(raw: string): string {
   return raw
     .split(/\r\n|[\r\n]/)

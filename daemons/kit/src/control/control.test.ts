@@ -1,6 +1,6 @@
 import { FabricError } from "@linkspan/envelopes";
+import { aborted } from "@linkspan/time";
 import { expect, test } from "vitest";
-import { aborted } from "../shared/signals.ts";
 import { eventOf, lobby, StubConnector } from "../testing/stub-connector.ts";
 import { eventually, World } from "../testing/world.ts";
 
@@ -14,7 +14,7 @@ async function worldWith(connector = new StubConnector()) {
 test("credentials are leased sealed, shown to the connector alone, and wiped when it is closed", async () => {
   await using world = await World.make();
   world.core.link("id-1");
-  world.core.credentials.set("id-1", { fields: { password: Buffer.from("hunter2") }, version: 3 });
+  world.core.vault.credentials.set("id-1", { fields: { password: Buffer.from("hunter2") }, version: 3 });
   const connector = new StubConnector();
   const running = await world.up(connector);
   const { secrets } = connector.host("id-1");
@@ -31,17 +31,17 @@ test("credentials are leased sealed, shown to the connector alone, and wiped whe
 test("a lease is renewed in time; one that ended is taken anew, and the connection does not notice", async () => {
   await using world = await World.make();
   world.core.link("id-1");
-  world.core.credentialTtlMs = 100;
-  world.core.credentials.set("id-1", { fields: { password: Buffer.from("old") }, version: 1 });
+  world.core.vault.ttlMs = 100;
+  world.core.vault.credentials.set("id-1", { fields: { password: Buffer.from("old") }, version: 1 });
   const connector = new StubConnector();
   await world.up(connector);
   const count = (wanted: string) => world.core.asked.filter(({ action }) => action === wanted).length;
   await eventually(() => count("renew") > 2);
   expect(count("checkout")).toBe(1);
-  world.core.credentials.set("id-1", { fields: { password: Buffer.from("new") }, version: 2 });
-  world.core.renewal = new FabricError("vault.lease_expired", "its longest term is over");
+  world.core.vault.credentials.set("id-1", { fields: { password: Buffer.from("new") }, version: 2 });
+  world.core.vault.renewal = new FabricError("vault.lease_expired", "its longest term is over");
   await eventually(() => count("checkout") > 1);
-  world.core.renewal = undefined;
+  world.core.vault.renewal = undefined;
   await eventually(
     () => Buffer.from(connector.host("id-1").secrets.get("password") ?? []).toString() === "new",
   );
@@ -51,12 +51,12 @@ test("a lease is renewed in time; one that ended is taken anew, and the connecti
 test("a revoked credential ends the connection at once, and says what to do", async () => {
   await using world = await World.make();
   world.core.link("id-1");
-  world.core.credentialTtlMs = 100;
-  world.core.credentials.set("id-1", { fields: { password: Buffer.from("hunter2") }, version: 1 });
+  world.core.vault.ttlMs = 100;
+  world.core.vault.credentials.set("id-1", { fields: { password: Buffer.from("hunter2") }, version: 1 });
   const connector = new StubConnector();
   await world.up(connector);
   const { secrets } = connector.host("id-1");
-  world.core.renewal = new FabricError("vault.revoked", "somebody revoked it");
+  world.core.vault.renewal = new FabricError("vault.revoked", "somebody revoked it");
   await eventually(() => connector.closed.includes("id-1"));
   expect(secrets.names).toEqual([]);
   await eventually(() => world.core.payloads("bridge_state").at(-1)?.state === "bad_credentials");
@@ -66,32 +66,32 @@ test("a revoked credential ends the connection at once, and says what to do", as
 test("a vault that does not answer costs the connection only when the term is over", async () => {
   await using world = await World.make();
   world.core.link("id-1");
-  world.core.credentialTtlMs = 1_500;
-  world.core.credentials.set("id-1", { fields: { password: Buffer.from("hunter2") }, version: 1 });
+  world.core.vault.ttlMs = 1_500;
+  world.core.vault.credentials.set("id-1", { fields: { password: Buffer.from("hunter2") }, version: 1 });
   const connector = new StubConnector();
   await world.up(connector);
-  world.core.renewal = new FabricError("vault.sealed", "an operator must unseal it");
+  world.core.vault.renewal = new FabricError("vault.sealed", "an operator must unseal it");
   await eventually(() => world.core.asked.some(({ action }) => action === "renew"));
   expect(connector.closed).toEqual([]);
   await eventually(() => connector.closed.includes("id-1"));
   await eventually(() => world.core.payloads("bridge_state").some(({ code }) => code === "vault.sealed"));
-  world.core.renewal = undefined;
+  world.core.vault.renewal = undefined;
   await eventually(() => world.core.payloads("bridge_state").at(-1)?.state === "connected");
 });
 
 test("a refreshed credential goes back by compare-and-swap", async () => {
   await using world = await World.make();
   world.core.link("id-1");
-  world.core.credentials.set("id-1", { fields: { token: Buffer.from("old") }, version: 3 });
+  world.core.vault.credentials.set("id-1", { fields: { token: Buffer.from("old") }, version: 3 });
   const connector = new StubConnector();
   await world.up(connector);
   const host = connector.host("id-1");
   await host.writeBack({ token: Buffer.from("new") });
   await host.writeBack({ token: Buffer.from("newer") });
-  expect(world.core.credentials.get("id-1")?.version).toBe(5);
-  expect(Buffer.from(world.core.credentials.get("id-1")?.fields.token ?? []).toString()).toBe("newer");
+  expect(world.core.vault.credentials.get("id-1")?.version).toBe(5);
+  expect(Buffer.from(world.core.vault.credentials.get("id-1")?.fields.token ?? []).toString()).toBe("newer");
   expect(Buffer.from(host.secrets.get("token") ?? []).toString()).toBe("newer");
-  world.core.credentials.set("id-1", { fields: { token: Buffer.from("theirs") }, version: 9 });
+  world.core.vault.credentials.set("id-1", { fields: { token: Buffer.from("theirs") }, version: 9 });
   await expect(host.writeBack({ token: Buffer.from("ours") })).rejects.toMatchObject({
     code: "vault.conflict",
   });
@@ -100,7 +100,7 @@ test("a refreshed credential goes back by compare-and-swap", async () => {
 test("a link request is tried with the credentials that its ticket leases", async () => {
   const { world, core, connector } = await worldWith();
   await using _ = world;
-  core.credentials.set("id-9", { fields: { password: Buffer.from("hunter2") }, version: 1 });
+  core.vault.credentials.set("id-9", { fields: { password: Buffer.from("hunter2") }, version: 1 });
   connector.link = async (identity, host) => ({
     status: "linked",
     remote: `ada@${String(identity.settings.network)}`,
@@ -213,7 +213,7 @@ test("a stopping daemon finishes what it is saying and keeps its last checkpoint
   expect(world.core.identities.get("id-1")?.checkpoint).toEqual({ seq: 5 });
 });
 
-test("an envelope that is not the core's is refused and buried, whatever it says", async () => {
+test("an envelope that is not the core's is refused and dead-lettered, whatever it contains", async () => {
   const { world, core, connector } = await worldWith();
   await using _ = world;
   const dead: string[] = [];

@@ -15,6 +15,7 @@ import {
   type LinkRequest,
   type SealKeys,
 } from "@linkspan/envelopes";
+import { aborted, childOf } from "@linkspan/time";
 import type { Logger } from "pino";
 import type { Author } from "../bus/author.ts";
 import type { Clock } from "../shared/clock.ts";
@@ -26,7 +27,6 @@ import { Credentials } from "../identity/credentials.ts";
 import { failureOf } from "../identity/failure.ts";
 import { hostOf } from "../identity/host.ts";
 import { checkDeclared, closeConnection, openConnection } from "../identity/opening.ts";
-import { aborted, childOf } from "../shared/signals.ts";
 
 export interface LinkContext {
   readonly connector: Connector;

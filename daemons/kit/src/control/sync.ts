@@ -1,11 +1,11 @@
 /** Histories and rosters, fetched when the core asks for them. */
 import { CODES, FabricError, isFabricError, type Opened, type RequestHistory } from "@linkspan/envelopes";
-import { ACK, type Outgoing, type Decision } from "@linkspan/fabric";
+import { ACK, type Decision, type Outgoing } from "@linkspan/fabric";
+import { within } from "@linkspan/time";
 import type { Logger } from "pino";
 import type { Author } from "../bus/author.ts";
 import type { RosterEntry } from "../connector.ts";
 import type { GuardedConnection, ConnectionSupervisor } from "../identity/connection-supervisor.ts";
-import { within } from "../shared/signals.ts";
 
 export interface SyncContext {
   readonly author: Author;
@@ -114,14 +114,6 @@ function* pagesOf(entries: readonly RosterEntry[]): Generator<readonly RosterEnt
 
 /** @throws FabricError `platform.unavailable` when the platform takes too long */
 async function inTime<T>(work: Promise<T>): Promise<T> {
-  let answer: { readonly value: T } | undefined;
-  await within(
-    FETCH_WITHIN_MS,
-    work.then((value) => {
-      answer = { value };
-    }),
-  );
-  if (answer === undefined)
-    throw new FabricError("platform.unavailable", "the platform did not answer in time");
-  return answer.value;
+  if (await within(FETCH_WITHIN_MS, work)) return work;
+  throw new FabricError("platform.unavailable", "the platform did not answer in time");
 }

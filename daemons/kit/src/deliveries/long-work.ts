@@ -9,8 +9,8 @@
  * run. One that is repeated while its job runs gets the decision of that job.
  */
 import type { Decision, Delivery, Prepared, Verdict } from "@linkspan/fabric";
+import { backoffMs } from "@linkspan/time";
 import type { Logger } from "pino";
-import { backoffMs } from "../shared/backoff.ts";
 
 export interface JobsOptions {
   /** Aborted when the term ends; jobs must end with it. */
@@ -89,7 +89,7 @@ export class Jobs {
     const { decision } = job;
     if (decision !== undefined && decision.do !== "retry") return decision;
     if (!signal.aborted && this.#jobs.get(key) === job) this.#jobs.delete(key);
-    return decision ?? { do: "retry", afterMs: backoffMs(attempt, { firstMs: 100, maxMs: 5_000 }) };
+    return decision ?? { do: "retry", afterMs: backoffMs({ minMs: 100, maxMs: 5_000 }, attempt) };
   }
 
   #start(work: Work): Job {

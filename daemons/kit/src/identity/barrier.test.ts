@@ -25,7 +25,7 @@ async function worldWith(connector: StubConnector): Promise<World> {
   world = await World.make();
   world.core.link("good");
   world.core.link("bad");
-  await world.start(connector, { reopen: { firstMs: 5, maxMs: 20 } });
+  await world.start(connector, { reopen: { minMs: 5, maxMs: 20 } });
   return world;
 }
 

@@ -10,14 +10,13 @@
  */
 import type { FabricError, SealKeys } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
+import { aborted, backoffMs, childOf, within } from "@linkspan/time";
 import type { Logger } from "pino";
 import type { Author } from "../bus/author.ts";
-import { backoffMs } from "../shared/backoff.ts";
 import { type Clock, pause } from "../shared/clock.ts";
 import type { BridgeState, Connection, Connector, LinkedIdentity } from "../connector.ts";
 import type { CoreCalls } from "../bus/core-calls.ts";
 import { Pace } from "../outbound/pace.ts";
-import { aborted, childOf, within } from "../shared/signals.ts";
 import { Semaphore } from "../shared/semaphore.ts";
 import { Barrier } from "./barrier.ts";
 import type { Carried } from "../inbound/carried.ts";
@@ -45,7 +44,7 @@ export interface SupervisorContext {
   readonly signal: AbortSignal;
   readonly spacing: Spacing;
   readonly checkpointEveryMs: number;
-  readonly reopen: { readonly firstMs: number; readonly maxMs: number };
+  readonly reopen: { readonly minMs: number; readonly maxMs: number };
   readonly carried: Carried;
   /** Called when a state has changed, because the health may have changed, too. */
   readonly onChange: () => void;
@@ -67,7 +66,7 @@ export class ConnectionSupervisor {
   readonly stream: EventStream;
   readonly pace: Pace;
   /** Conversations of this identity in which a send is in progress. */
-  readonly voices = new Semaphore(SENDS_AT_ONCE);
+  readonly sendSlots = new Semaphore(SENDS_AT_ONCE);
   readonly #context: SupervisorContext;
   readonly #log: Logger;
   readonly #reporter: Reporter;
@@ -283,7 +282,7 @@ export class ConnectionSupervisor {
       await aborted(this.#turn.signal);
       return;
     }
-    const pauseMs = failure.retryAfterMs ?? backoffMs(failures, reopen);
+    const pauseMs = failure.retryAfterMs ?? backoffMs(reopen, failures);
     this.report({ state, message, code, retryAt: new Date(clock.now().getTime() + pauseMs) });
     await pause(clock, pauseMs, this.#turn.signal);
     this.#turn.abort(new Restart());

@@ -16,8 +16,8 @@ import {
   type SealKeys,
   ticketHash,
 } from "@linkspan/envelopes";
+import { backoffMs } from "@linkspan/time";
 import type { Logger } from "pino";
-import { backoffMs } from "../shared/backoff.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { CoreCalls } from "../bus/core-calls.ts";
 import type { Secrets } from "../secrets.ts";
@@ -157,7 +157,7 @@ export class Credentials implements Secrets, AsyncDisposable {
           this.#end(error);
           return;
         }
-        waitMs = Math.min(leftMs, backoffMs(failures, { firstMs: 500, maxMs: 30_000 }));
+        waitMs = Math.min(leftMs, backoffMs({ minMs: 500, maxMs: 30_000 }, failures));
       }
     }
   }

@@ -38,7 +38,7 @@ describe("a stored secret that holds", () => {
       const { core } = world;
       core.link("bad");
       core.link("good");
-      core.credentials.set("bad", { fields: { [name]: Buffer.from(value) }, version: 1 });
+      core.vault.credentials.set("bad", { fields: { [name]: Buffer.from(value) }, version: 1 });
       const connector = new DeclaringConnector();
       await world.start(connector);
       await eventually(() =>
@@ -63,7 +63,7 @@ describe("a stored secret that holds", () => {
     await using world = await World.make();
     const { core } = world;
     core.link("good");
-    core.credentials.set("new", { fields: { [name]: Buffer.from(value) }, version: 1 });
+    core.vault.credentials.set("new", { fields: { [name]: Buffer.from(value) }, version: 1 });
     const connector = new DeclaringConnector();
     let linked = 0;
     connector.link = async () => {

@@ -1,7 +1,7 @@
 /** The identities of a held instance: opened, closed and refreshed to match the answer of `resume`. */
 import { type Ack, FabricError, type ResumedIdentity } from "@linkspan/envelopes";
+import { aborted } from "@linkspan/time";
 import type { BridgeState, LinkedIdentity } from "../connector.ts";
-import { aborted } from "../shared/signals.ts";
 import { ConnectionSupervisor, type SupervisorContext } from "./connection-supervisor.ts";
 
 /** Session tickets are valid for an hour; one of this age is replaced before it is used. */
@@ -62,7 +62,9 @@ export class Identities {
   }
 
   /**
-   * The result for an event: the core has it. An ack that names no known account may belong to any of them.
+   * The core has these events, stored or in quarantine. Whatever the code, a refused event is not sent again: the
+   * core keeps its bytes, only an operator can retry it, and waiting for it would hold the checkpoint back for ever.
+   * An ack that names no known account may belong to any of them.
    */
   acknowledged(account: string, acked: Ack["acked"]): void {
     const named = [this.#supervisors.get(account), this.#leaving.get(account)?.supervisor].filter(
@@ -71,8 +73,6 @@ export class Identities {
     const supervisors = named.length > 0 ? named : [...this.all, ...this.#leavers()];
     for (const { message_id, status, code } of acked) {
       if (status === "quarantined") this.#context.log.warn({ event: "event.quarantined", message_id, code });
-      // Refused for its epoch only: it has been, or will be, published again under the present one.
-      if (code === "envelope.wrong_issuer") continue;
       for (const { stream } of supervisors) stream.acknowledged(message_id);
     }
   }

@@ -2,11 +2,11 @@
  * Opens and closes a connector's connection, each with a timeout. A connection that opens too late is closed.
  */
 import { checkField, FabricError, fieldOf } from "@linkspan/envelopes";
+import { childOf, within } from "@linkspan/time";
 import type { Logger } from "pino";
 import { type Clock, pause } from "../shared/clock.ts";
 import type { Connection, Connector, IdentityHost, LinkedIdentity } from "../connector.ts";
 import type { Secrets } from "../secrets.ts";
-import { childOf, within } from "../shared/signals.ts";
 import type { Barrier } from "./barrier.ts";
 
 export interface OpeningOptions {

@@ -73,7 +73,7 @@ const daemon = runDaemon(
     log: pino({ level: "warn" }, { write: (line) => void lines.push(line) }),
     bootId: randomUUID(),
     tuning: { openEveryMs: 0 },
-    reopen: { firstMs: 1, maxMs: 5 },
+    reopen: { minMs: 1, maxMs: 5 },
   },
   new AbortController().signal,
 );

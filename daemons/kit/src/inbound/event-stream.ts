@@ -17,8 +17,8 @@
  * others follow.
  */
 import type { Outgoing } from "@linkspan/fabric";
+import { backoffMs } from "@linkspan/time";
 import type { Logger } from "pino";
-import { backoffMs } from "../shared/backoff.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { PlatformEvent } from "../connector.ts";
 
@@ -205,7 +205,7 @@ export class EventStream {
     for (const entry of this.#pending.filter((each) => each.state === "failed")) {
       while (!signal.aborted && !entry.acknowledged && entry.state === "failed") {
         try {
-          await clock.sleep(backoffMs(failures + 1, { firstMs: 100, maxMs: 10_000 }), signal);
+          await clock.sleep(backoffMs({ minMs: 100, maxMs: 10_000 }, failures + 1), signal);
           await publish(entry.message);
           entry.state = "confirmed";
           entry.sentAtMs = clock.monotonicMs();

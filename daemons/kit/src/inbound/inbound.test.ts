@@ -1,4 +1,4 @@
-import { eventId, traceIdOf } from "@linkspan/envelopes";
+import { CODES, type ErrorCode, eventId, traceIdOf } from "@linkspan/envelopes";
 import { expect, test } from "vitest";
 import { eventOf, lobby, StubConnector } from "../testing/stub-connector.ts";
 import { eventually, World } from "../testing/world.ts";
@@ -33,7 +33,7 @@ test("an event is signed under the id that it implies, and its ack becomes a che
 
 test("a thousand events arrive in order and the last cursor is kept", async () => {
   await using world = await World.make();
-  world.core.leaseTtlMs = 60_000; // a slow machine takes seconds for them
+  world.core.lease.ttlMs = 60_000; // a slow machine takes seconds for them
   world.core.link("id-1");
   const connector = new StubConnector();
   await world.up(connector);
@@ -46,9 +46,27 @@ test("a thousand events arrive in order and the last cursor is kept", async () =
   expect(world.core.payloads("checkpoint").length).toBeLessThan(1_000);
 });
 
+test("an event that the core refused holds nothing back, whatever the code", async () => {
+  await using world = await World.make();
+  world.core.lease.ttlMs = 60_000;
+  world.core.acking = false;
+  world.core.link("id-1");
+  const connector = new StubConnector();
+  await world.up(connector);
+  const host = connector.host("id-1");
+  const codes = Object.keys(CODES) as ErrorCode[];
+  for (const [at, code] of codes.entries())
+    await host.event(eventOf({ identityId: "id-1" }, code, { seq: at + 1 }));
+  const events = () => world.core.heard.filter(({ action }) => action === "inbound_event");
+  await eventually(() => events().length === codes.length);
+  for (const { metadata, payload } of events())
+    await world.core.acknowledge("id-1", [metadata.message_id], payload.remote_id as ErrorCode);
+  await eventually(() => world.core.identities.get("id-1")?.checkpoint?.seq === codes.length);
+});
+
 test("without acks there is no checkpoint; whoever comes next starts where the acks ended", async () => {
   await using world = await World.make();
-  world.core.leaseTtlMs = 600;
+  world.core.lease.ttlMs = 600;
   world.core.link("id-1");
   const connector = new StubConnector();
   const first = await world.up(connector);
@@ -67,7 +85,7 @@ test("without acks there is no checkpoint; whoever comes next starts where the a
 
 test("what was read and not acknowledged when the lease was lost goes first in the next term", async () => {
   await using world = await World.make();
-  world.core.leaseTtlMs = 600;
+  world.core.lease.ttlMs = 600;
   world.core.link("id-1");
   const connector = new StubConnector();
   await world.up(connector);
@@ -77,7 +95,7 @@ test("what was read and not acknowledged when the lease was lost goes first in t
   world.core.acking = false;
   for (const seq of [2, 3]) await host.event(eventOf({ identityId: "id-1" }, `m-${seq}`, { seq }));
   await eventually(() => world.core.payloads("inbound_event").length === 3);
-  world.core.seize();
+  world.core.lease.seize();
   await eventually(() => host.signal.aborted);
   world.core.acking = true;
   await eventually(() => connector.host("id-1") !== host);

@@ -28,7 +28,7 @@ export interface DaemonOptions {
   /**
    * Waiting time before a failed connection is opened again, milliseconds. Default 1,000 doubling to 300,000.
    */
-  readonly reopen?: { readonly firstMs: number; readonly maxMs: number };
+  readonly reopen?: { readonly minMs: number; readonly maxMs: number };
 }
 
 export interface Tuning {

@@ -78,7 +78,7 @@ test("assignments that change are followed: what is new is opened, what is gone 
 
 test("of two processes one holds the instance; the other follows when it is killed, and only then", async () => {
   await using world = await World.make();
-  world.core.leaseTtlMs = 600;
+  world.core.lease.ttlMs = 600;
   world.core.link("id-1");
   const [first, second] = [new StubConnector(), new StubConnector()];
   const holder = await world.up(first);
@@ -96,12 +96,12 @@ test("of two processes one holds the instance; the other follows when it is kill
 
 test("a lease that is lost stops everything at once, and is waited for again", async () => {
   await using world = await World.make();
-  world.core.leaseTtlMs = 600;
+  world.core.lease.ttlMs = 600;
   world.core.link("id-1");
   const connector = new StubConnector();
   const { daemon } = await world.up(connector);
   const host = connector.host("id-1");
-  world.core.seize();
+  world.core.lease.seize();
   await eventually(() => host.signal.aborted);
   const heard = world.core.heard.length;
   await expect(host.event({} as never)).rejects.toMatchObject({ code: "lease.lost" });

@@ -102,7 +102,7 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
   };
 
   const daemon: DaemonContext = {
-    reopen: { firstMs: 1_000, maxMs: 300_000 },
+    reopen: { minMs: 1_000, maxMs: 300_000 },
     ...options,
     clock,
     log,

@@ -1,10 +1,10 @@
 import type { LeaseAnswer } from "@linkspan/fabric";
 import { FabricError } from "@linkspan/envelopes";
+import { aborted } from "@linkspan/time";
 import pino from "pino";
 import { expect, test, vi } from "vitest";
 import { systemClock } from "../shared/clock.ts";
 import { RefuseToRun, serveTerms } from "./lease.ts";
-import { aborted } from "../shared/signals.ts";
 
 const options = { clock: systemClock, log: pino({ level: "silent" }) };
 const held = (epoch: number, ttlMs: number): LeaseAnswer => ({ state: "held", epoch, ttlMs });

@@ -7,8 +7,8 @@
  */
 import { FabricError, isFabricError } from "@linkspan/envelopes";
 import { holdLease, type LeaseAnswer, type Tenure } from "@linkspan/fabric";
+import { backoffMs } from "@linkspan/time";
 import type { Logger } from "pino";
-import { backoffMs } from "../shared/backoff.ts";
 import { asBusClock, type Clock, pause } from "../shared/clock.ts";
 
 export interface TermsOptions {
@@ -39,7 +39,7 @@ export async function serveTerms(options: TermsOptions, stop: AbortSignal): Prom
     } catch (error) {
       if (error instanceof RefuseToRun) throw error;
       log.error({ event: "term.failed", code: codeOf(error), err: error });
-      await pause(clock, backoffMs(++failures, { firstMs: 500, maxMs: 10_000 }), stop);
+      await pause(clock, backoffMs({ minMs: 500, maxMs: 10_000 }, ++failures), stop);
     }
   }
 }

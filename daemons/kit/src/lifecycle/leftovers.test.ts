@@ -65,7 +65,7 @@ test("connections that fail to open leave neither a credential lease nor a liste
   await using world = await World.make();
   const { core } = world;
   core.link("id-1");
-  core.credentials.set("id-1", { fields: { password: Buffer.from("x") }, version: 1 });
+  core.vault.credentials.set("id-1", { fields: { password: Buffer.from("x") }, version: 1 });
   const connector = new StubConnector();
   let failures = 0;
   const { onOpen } = connector;
@@ -74,7 +74,7 @@ test("connections that fail to open leave neither a credential lease nor a liste
     await onOpen(identity, host);
   };
   const clock = new CountingClock();
-  await world.up(connector, { clock, reopen: { firstMs: 1, maxMs: 2 } });
+  await world.up(connector, { clock, reopen: { minMs: 1, maxMs: 2 } });
   const count = (action: string) => core.asked.filter((asked) => asked.action === action).length;
   await eventually(() => count("release") === 20);
   expect(count("checkout")).toBe(21);
@@ -86,9 +86,9 @@ test("credentials that cannot be opened are given back", async () => {
   await using world = await World.make();
   const { core } = world;
   core.link("id-1");
-  core.credentials.set("id-1", { fields: { password: Buffer.from("x") }, version: 1 });
-  core.sealsWrongly = true;
-  await world.start(new StubConnector(), { reopen: { firstMs: 1, maxMs: 2 } });
+  core.vault.credentials.set("id-1", { fields: { password: Buffer.from("x") }, version: 1 });
+  core.vault.sealsWrongly = true;
+  await world.start(new StubConnector(), { reopen: { minMs: 1, maxMs: 2 } });
   await eventually(() => core.asked.some(({ action }) => action === "release"));
 });
 

@@ -9,8 +9,8 @@ import { eventually, World } from "../testing/world.ts";
 test("in an outage a daemon is mute and stays; afterwards it goes on in the same epoch, and nothing is lost", async () => {
   await using world = await World.make();
   const { core } = world;
-  core.leaseTtlMs = 600;
-  core.leaseStayMs = 60_000;
+  core.lease.ttlMs = 600;
+  core.lease.stayMs = 60_000;
   core.link("id-1");
   const connector = new StubConnector();
   const { daemon } = await world.up(connector);
@@ -45,8 +45,8 @@ test("in an outage a daemon is mute and stays; afterwards it goes on in the same
 test("when the outage outlasts the second end the daemon leaves, and comes back when it is heard again", async () => {
   await using world = await World.make();
   const { core } = world;
-  core.leaseTtlMs = 600;
-  core.leaseStayMs = 1_500;
+  core.lease.ttlMs = 600;
+  core.lease.stayMs = 1_500;
   core.link("id-1");
   const connector = new StubConnector();
   const { daemon } = await world.up(connector);
@@ -61,8 +61,8 @@ test("when the outage outlasts the second end the daemon leaves, and comes back 
 test("a part whose window outlasts the lease is not written on: its window closes when the lease runs out", async () => {
   await using world = await World.make();
   const { core } = world;
-  core.leaseTtlMs = 600;
-  core.leaseStayMs = 60_000;
+  core.lease.ttlMs = 600;
+  core.lease.stayMs = 60_000;
   core.link("id-1");
   const connector = new StubConnector();
   const { daemon } = await world.up(connector);
@@ -85,7 +85,7 @@ test("a part whose window outlasts the lease is not written on: its window close
 test("with a core that knows one end only, a daemon leaves at it as before", async () => {
   await using world = await World.make();
   const { core } = world;
-  core.leaseTtlMs = 600;
+  core.lease.ttlMs = 600;
   core.link("id-1");
   const connector = new StubConnector();
   await world.up(connector);
@@ -98,8 +98,8 @@ test.each(["declare", "publish", "subscribe"] as const)(
   async (method) => {
     await using world = await World.make();
     const { core } = world;
-    core.leaseTtlMs = 600;
-    core.leaseStayMs = 60_000;
+    core.lease.ttlMs = 600;
+    core.lease.stayMs = 60_000;
     core.link("id-1");
     const bootId = "a-boot";
     await using bus = world.broker.connect({ service: core.service, instance: core.instance, bootId });

@@ -25,6 +25,7 @@ import type {
   Tenure,
   Verdict,
 } from "@linkspan/fabric";
+import { aborted, childOf, within } from "@linkspan/time";
 import { Author } from "../bus/author.ts";
 import { clip } from "../shared/clip.ts";
 import { pause } from "../shared/clock.ts";
@@ -37,7 +38,6 @@ import { Spacing } from "../shared/spacing.ts";
 import { Dispatcher } from "../deliveries/dispatcher.ts";
 import { laneOf, type Verified, verify } from "../deliveries/verify.ts";
 import { Latest } from "../shared/latest.ts";
-import { aborted, childOf, within } from "../shared/signals.ts";
 
 const FINISH_WITHIN_MS = 10_000;
 const TELL_WITHIN_MS = 2_000;

@@ -7,9 +7,9 @@ import {
   timestamp,
 } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
+import { backoffMs } from "@linkspan/time";
 import type { Logger } from "pino";
 import type { Author } from "../bus/author.ts";
-import { backoffMs } from "../shared/backoff.ts";
 import { clip } from "../shared/clip.ts";
 import { type Clock, pause } from "../shared/clock.ts";
 import type { Said } from "../connector.ts";
@@ -75,7 +75,7 @@ export class Answers {
         return;
       } catch (error) {
         log.warn({ event: "answer.unpublished", action, failures, err: error });
-        await pause(clock, backoffMs(failures, { firstMs: 100, maxMs: 5_000 }), signal);
+        await pause(clock, backoffMs({ minMs: 100, maxMs: 5_000 }, failures), signal);
       }
     }
   }

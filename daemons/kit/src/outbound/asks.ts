@@ -11,7 +11,7 @@ import {
   isFabricError,
   LIMITS,
 } from "@linkspan/envelopes";
-import { backoffMs } from "../shared/backoff.ts";
+import { backoffMs } from "@linkspan/time";
 import type { Clock } from "../shared/clock.ts";
 import type { CoreCalls } from "../bus/core-calls.ts";
 import { Together } from "./together.ts";
@@ -125,7 +125,7 @@ export class Asks {
         if (!isFabricError(error) || !mayHeal(error)) throw error;
         if (clock.monotonicMs() - askedMs > ASK_FOR_MS) return { answer: undefined, askedMs };
         underWay();
-        await clock.sleep(backoffMs(failures, { firstMs: 100, maxMs: 2_000 }), signal);
+        await clock.sleep(backoffMs({ minMs: 100, maxMs: 2_000 }, failures), signal);
       }
     }
   }

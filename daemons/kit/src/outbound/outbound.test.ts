@@ -364,7 +364,7 @@ test("a lease lost in the middle of a send says nothing of it; the next holder a
   const connector = new StubConnector();
   const { world, core } = await worldWith(connector);
   await using _ = world;
-  core.leaseTtlMs = 600;
+  core.lease.ttlMs = 600;
   const granted = new Set<string>();
   core.decide = ({ intent_id, part }: AttemptRequest) => {
     const key = `${intent_id}.${part}`;
@@ -382,7 +382,7 @@ test("a lease lost in the middle of a send says nothing of it; the next holder a
     });
   const saying = core.say("id-1", { text: "hello" }, { conversation: lobby() });
   await eventually(() => connector.performed.length === 1);
-  core.seize();
+  core.lease.seize();
   await eventually(() => windowClosed);
   await saying;
   expect(connector.performed).toHaveLength(1);

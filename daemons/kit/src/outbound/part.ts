@@ -11,11 +11,10 @@
  * proves its absence only once the window is over. A part that this process touched is never touched again.
  */
 import { type AttemptReply, CODES, FabricError, isFabricError } from "@linkspan/envelopes";
-import { backoffMs } from "../shared/backoff.ts";
+import { backoffMs, childOf, end } from "@linkspan/time";
 import { type Clock, pause } from "../shared/clock.ts";
 import type { Part, Said } from "../connector.ts";
 import type { GuardedConnection } from "../identity/connection-supervisor.ts";
-import { childOf, end } from "../shared/signals.ts";
 import { soundMs, soundSaid } from "../shared/checks.ts";
 import type { Asks } from "./asks.ts";
 import type { Memory, Outcome } from "./memory.ts";
@@ -59,7 +58,7 @@ const FIND_WITHIN_MS = 60_000;
 export async function sayPart(part: Part, context: PartContext): Promise<PartEnd> {
   const { pace, memory, key, clock, signal } = context;
   if (context.connection() === undefined)
-    return later("platform.unavailable", backoffMs(context.attempt, LATER));
+    return later("platform.unavailable", backoffMs(LATER, context.attempt));
   const waitMs = pace.delayMs(part.cost);
   if (waitMs > LONGEST_WAIT_MS) return { kind: "later", afterMs: waitMs, code: "platform.rate_limited" };
   pace.take(part.cost);
@@ -76,7 +75,7 @@ export async function sayPart(part: Part, context: PartContext): Promise<PartEnd
   pace.giveBack(part.cost);
   if (answer === undefined) {
     if (known?.kind === "said") return known;
-    const end = later("bus.timeout", backoffMs(context.attempt, LATER));
+    const end = later("bus.timeout", backoffMs(LATER, context.attempt));
     // What is known of it stays known: the core may grant it again.
     if (known === undefined) remember(context, end);
     return end;
@@ -98,14 +97,14 @@ async function insideWindow(part: Part, untilMs: number, context: PartContext): 
     const live = connection();
     if (!context.isHeld()) throw new FabricError("lease.lost", "the instance is not held any more");
     if (clock.monotonicMs() >= untilMs) return later("bus.timeout", 0);
-    if (live === undefined) return later("platform.unavailable", backoffMs(context.attempt, LATER));
+    if (live === undefined) return later("platform.unavailable", backoffMs(LATER, context.attempt));
     try {
       return { kind: "said", said: await perform(live, part, untilMs, context) };
     } catch (error) {
       signal.throwIfAborted();
       if (!isFabricError(error)) return searched(part, live, untilMs, context);
       if (CODES[error.code].retry === "never") return { kind: "failed", error };
-      const waitMs = soundMs(error.retryAfterMs) ?? backoffMs(tries, { firstMs: 250, maxMs: 4_000 });
+      const waitMs = soundMs(error.retryAfterMs) ?? backoffMs({ minMs: 250, maxMs: 4_000 }, tries);
       if (clock.monotonicMs() + waitMs >= untilMs) return later(error.code, waitMs);
       await clock.sleep(waitMs, signal);
     }
@@ -140,7 +139,7 @@ async function searched(
   const restMs = untilMs + MARGIN_MS + GRACE_MS - clock.monotonicMs();
   if (restMs > 0) await clock.sleep(restMs, signal);
   const late = await find(open, part, context);
-  return late.kind === "absent" ? later("platform.unavailable", backoffMs(context.attempt, LATER)) : late;
+  return late.kind === "absent" ? later("platform.unavailable", backoffMs(LATER, context.attempt)) : late;
 }
 
 /** The core does not know how a granted part ended. */
@@ -155,7 +154,7 @@ async function inDoubt(
   if (known?.kind === "refused")
     return { kind: "failed", error: new FabricError(known.code, "the platform refused it before") };
   // The core heard nothing of it yet: put off it stays, so that the core queues it again.
-  if (known?.kind === "unsaid") return later(known.code, backoffMs(context.attempt, LATER));
+  if (known?.kind === "unsaid") return later(known.code, backoffMs(LATER, context.attempt));
   const open = context.connection();
   if (open?.connection.find === undefined) return { kind: "uncertain" };
   const untilMs = askedMs + (answer.window_ms ?? 0);
@@ -189,7 +188,7 @@ async function find(
   }
 }
 
-const LATER = { firstMs: 1_000, maxMs: 15_000 } as const;
+const LATER = { minMs: 1_000, maxMs: 15_000 } as const;
 
 function later(code: FabricError["code"], afterMs: number): PartEnd {
   return { kind: "later", afterMs, code };

@@ -11,9 +11,9 @@ import {
   type ReportedStatus,
 } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
+import { backoffMs } from "@linkspan/time";
 import type { Logger } from "pino";
 import type { Author } from "../bus/author.ts";
-import { backoffMs } from "../shared/backoff.ts";
 import { type Clock, pause } from "../shared/clock.ts";
 import { Together } from "./together.ts";
 
@@ -106,7 +106,7 @@ export class Reports {
         return;
       } catch (error) {
         log.warn({ event: "answer.unpublished", action: message.route.action, failures, err: error });
-        await pause(clock, backoffMs(failures, { firstMs: 100, maxMs: 5_000 }), signal);
+        await pause(clock, backoffMs({ minMs: 100, maxMs: 5_000 }, failures), signal);
       }
     }
   }

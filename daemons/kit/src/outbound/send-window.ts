@@ -2,9 +2,9 @@
  * The time in which one part may be sent. It closes by itself when its time is over, or the lease runs out before: who
  * does not hold the instance sends nothing.
  */
+import { end } from "@linkspan/time";
 import type { Clock } from "../shared/clock.ts";
 import { UncertainSend, type Window } from "../connector.ts";
-import { end } from "../shared/signals.ts";
 
 /** How long a connector may take to notice that its window closed, milliseconds. */
 export const GRACE_MS = 2_000;

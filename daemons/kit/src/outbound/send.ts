@@ -6,10 +6,10 @@
  * conversation and publishes again. Nothing is kept here but what this process said (memory.ts).
  */
 import { CODES, FabricError, isFabricError, type KeyRing, type Opened } from "@linkspan/envelopes";
-import { ACK, type Outgoing, type Decision } from "@linkspan/fabric";
+import { ACK, type Decision, type Outgoing } from "@linkspan/fabric";
+import { backoffMs } from "@linkspan/time";
 import type { Logger } from "pino";
 import type { Author } from "../bus/author.ts";
-import { backoffMs } from "../shared/backoff.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { Part } from "../connector.ts";
 import type { GuardedConnection, ConnectionSupervisor } from "../identity/connection-supervisor.ts";
@@ -78,11 +78,11 @@ export async function sendIntent(opened: Opened, attempt: number, context: SendC
     const error = new FabricError("request.invalid", "there is nothing in it that the platform could carry");
     return settleEnd({ kind: "failed", error }, 0, 1, answers, context);
   }
-  await supervisor.voices.enter(context.signal);
+  await supervisor.sendSlots.enter(context.signal);
   try {
     return await sayAll(opened, attempt, parts, supervisor, answers, context);
   } finally {
-    supervisor.voices.leave();
+    supervisor.sendSlots.leave();
   }
 }
 
@@ -172,7 +172,7 @@ function absence(
     return { kind: "failed", error };
   }
   const untilRetryMs = (retryAt?.getTime() ?? 0) - clock.now().getTime();
-  const afterMs = Math.max(untilRetryMs, backoffMs(attempt, { firstMs: 1_000, maxMs: 15_000 }));
+  const afterMs = Math.max(untilRetryMs, backoffMs({ minMs: 1_000, maxMs: 15_000 }, attempt));
   return { kind: "later", afterMs, code: "platform.unavailable" };
 }
 

@@ -2,8 +2,8 @@
  * Collects calls that are made at the same moment. The first call starts a round at once; calls that are made during a
  * round share the next one. A round that takes long delays nobody: after a while the next one starts beside it.
  */
+import { childOf, end } from "@linkspan/time";
 import { type Clock, pause } from "../shared/clock.ts";
-import { childOf, end } from "../shared/signals.ts";
 
 /** Time after which the next round may start beside this one, milliseconds. */
 const ROUND_MS = 500;

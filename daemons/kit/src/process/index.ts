@@ -3,4 +3,3 @@ export { type FaultKind, type FaultOptions, watchFaults } from "./faults.ts";
 export { logDestination } from "./log-destination.ts";
 export { LOG_OPTIONS } from "./log-options.ts";
 export { type StopOptions, type StopRequest, stopOnSignals } from "./stop-request.ts";
-export { aborted, within } from "../shared/signals.ts";

@@ -1,6 +1,6 @@
-import { type Clock as BusClock, sleep, suspendedMs, systemClock as busClock } from "@linkspan/fabric";
+import { type Clock as Timing, sleep, suspendedMs, systemClock as systemTiming } from "@linkspan/time";
 
-/** The kit's source of time; the simulation provides a virtual one. */
+/** A clock that also knows the time of day; the simulation provides a virtual one. */
 export interface Clock {
   now(): Date;
   /** Monotonic milliseconds; only differences have a meaning. */
@@ -13,8 +13,6 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
-export const systemClock: Clock = onBusClock(busClock, () => new Date());
-
 /** Sleeps for the given time, or until aborted; the abort does not make it reject. */
 export async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
   try {
@@ -24,8 +22,8 @@ export async function pause(clock: Clock, ms: number, signal: AbortSignal): Prom
   }
 }
 
-/** The bus's clock interface on the kit's clock. */
-export function asBusClock(clock: Clock): BusClock {
+/** The timers of the kit's clock, for what knows no time of day. */
+export function asBusClock(clock: Clock): Timing {
   return {
     now: () => clock.monotonicMs(),
     suspendedMs: () => clock.suspendedMs?.() ?? 0,
@@ -33,19 +31,21 @@ export function asBusClock(clock: Clock): BusClock {
   };
 }
 
-/** The kit's clock on the bus's, such as the simulator's; `start` is the wall time at its zero. */
-export function fromBusClock(clock: BusClock, start: Date): Clock {
-  return onBusClock(clock, () => new Date(start.getTime() + clock.now()));
+/** The kit's clock on a simulator's; `start` is the wall time at its zero. */
+export function fromBusClock(clock: Timing, start: Date): Clock {
+  return withDates(clock, () => new Date(start.getTime() + clock.now()));
 }
 
-function onBusClock(clock: BusClock, now: () => Date): Clock {
+export const systemClock: Clock = withDates(systemTiming, () => new Date());
+
+function withDates(timing: Timing, now: () => Date): Clock {
   return {
     now,
-    monotonicMs: () => clock.now(),
-    suspendedMs: () => suspendedMs(clock),
-    after: (ms, run) => clock.after(ms, run),
+    monotonicMs: () => timing.now(),
+    suspendedMs: () => suspendedMs(timing),
+    after: (ms, run) => timing.after(ms, run),
     sleep: async (ms, signal) => {
-      await sleep(clock, ms, signal);
+      await sleep(timing, ms, signal);
       signal?.throwIfAborted();
     },
   };

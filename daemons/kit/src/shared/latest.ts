@@ -6,7 +6,7 @@
  * with the newest value.
  */
 import { isFabricError } from "@linkspan/envelopes";
-import { backoffMs } from "./backoff.ts";
+import { backoffMs } from "@linkspan/time";
 import { type Clock, pause } from "./clock.ts";
 
 export interface LatestOptions<T> {
@@ -62,7 +62,7 @@ export class Latest<T> {
         // A value that does not fit an envelope will not fit the next time either; a newer value may.
         if (isFabricError(error) && error.code.startsWith("envelope.")) continue;
         this.#next ??= { value };
-        await pause(clock, backoffMs(++failures, { firstMs: 100, maxMs: 5_000 }), signal);
+        await pause(clock, backoffMs({ minMs: 100, maxMs: 5_000 }, ++failures), signal);
       }
     }
   }

@@ -1,12 +1,12 @@
-/** What the benches of the way out have said, and whether each text was said once and in its order. */
+/** The messages of the outbound benches, and a check that each was sent once and in its order. */
 import { channelRef } from "@linkspan/envelopes";
 import { WORKSPACE } from "./corpus.ts";
 
 export const IDENTITIES = 100;
 export const CONVERSATIONS = 1_000;
 
-/** One thing to say, by its number within a run. */
-export interface Saying {
+/** One message to send, by its number within a run. */
+export interface Message {
   readonly key: string;
   readonly account: string;
   /** Name of the channel. */
@@ -16,7 +16,7 @@ export interface Saying {
 
 export const accountOf = (conversation: number): string => `bench-${conversation % IDENTITIES}`;
 
-export function saying(run: string, n: number): Saying {
+export function messageOf(run: string, n: number): Message {
   const conversation = n % CONVERSATIONS;
   return {
     key: `${run}.${n}`,
@@ -28,8 +28,8 @@ export function saying(run: string, n: number): Saying {
 
 export const refOf = (channel: string): string => channelRef(WORKSPACE, "echo", [channel]);
 
-/** Keeps what was said. @throws Error from `check` when a text is missing, came twice or out of its order */
-export class Said {
+/** Keeps the texts that were sent. @throws Error from `check` when a text is missing, came twice or out of its order */
+export class SentTexts {
   readonly #byChannel = new Map<string, string[]>();
   #count = 0;
 
@@ -44,13 +44,13 @@ export class Said {
 
   check(run: string, count: number): void {
     const wanted = Map.groupBy(
-      Array.from({ length: count }, (_, n) => saying(run, n)),
+      Array.from({ length: count }, (_, n) => messageOf(run, n)),
       ({ channel }) => channel,
     );
     for (const [channel, all] of wanted) {
-      const said = this.#byChannel.get(channel)?.join("|");
-      if (said !== all.map(({ text }) => text).join("|")) throw new Error(`${channel} heard: ${said}`);
+      const sent = this.#byChannel.get(channel)?.join("|");
+      if (sent !== all.map(({ text }) => text).join("|")) throw new Error(`${channel} received: ${sent}`);
     }
-    if (this.#count !== count) throw new Error(`${this.#count} were said instead of ${count}`);
+    if (this.#count !== count) throw new Error(`${this.#count} were sent instead of ${count}`);
   }
 }

@@ -1,4 +1,4 @@
-import { setTimeout as delay } from "node:timers/promises";
+import { type Clock, systemClock } from "./clock.ts";
 
 /** Resolves when the signal is aborted. */
 export function aborted(signal: AbortSignal): Promise<void> {
@@ -28,9 +28,16 @@ export function childOf(...signals: readonly AbortSignal[]): AbortController {
   return child;
 }
 
-/** Waits for `work`, at most `ms`; a later result or error is ignored. Rejects when `work` does in time. */
-export async function within(ms: number, work: PromiseLike<unknown>): Promise<void> {
-  const timer = new AbortController();
-  const late = delay(ms, undefined, { signal: timer.signal }).catch(() => undefined);
-  await Promise.race([Promise.resolve(work).finally(() => timer.abort()), late]);
+/**
+ * Waits for `work`, at most `ms`. Rejects when `work` does in time; a later result or error is ignored.
+ *
+ * @returns false when it took longer
+ */
+export function within(ms: number, work: PromiseLike<unknown>, clock: Clock = systemClock): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const cancel = clock.after(ms, () => resolve(false));
+    Promise.resolve(work)
+      .then(() => resolve(true), reject)
+      .finally(cancel);
+  });
 }

@@ -1,0 +1,60 @@
+import { uptime } from "node:os";
+
+/** Time and random numbers; both come in from outside where a simulation controls them. */
+export interface Clock {
+  /** Monotonic milliseconds from an arbitrary start. */
+  now(): number;
+  /**
+   * How long the machine has been suspended, milliseconds from an arbitrary start. `now` and every timer stand still
+   * meanwhile, and the clocks of other machines do not. Absent: it never is.
+   */
+  suspendedMs?(): number;
+  /** Runs once, at least that much later and never at once. @returns cancels it */
+  after(afterMs: number, run: () => void): () => void;
+}
+
+/** Uniform in [0, 1). */
+export type Random = () => number;
+
+/** Node fires timers beyond this at once; everything that waits looks at `now` again when it wakes. */
+const LONGEST_TIMER_MS = 2_147_483_647;
+
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  // The system's uptime includes the time in which it was suspended; it is exact to 10 ms.
+  suspendedMs: () => uptime() * 1_000 - performance.now(),
+  after(afterMs, run) {
+    if (afterMs <= 0) {
+      const soon = setImmediate(run);
+      return () => clearImmediate(soon);
+    }
+    const timer = setTimeout(run, Math.min(afterMs, LONGEST_TIMER_MS));
+    return () => clearTimeout(timer);
+  },
+};
+
+/** Milliseconds that have passed for everybody, from an arbitrary start: those in which the machine was suspended, too. */
+export function passedMs(clock: Clock): number {
+  return clock.now() + suspendedMs(clock);
+}
+
+export function suspendedMs(clock: Clock): number {
+  return clock.suspendedMs?.() ?? 0;
+}
+
+/** Resolves at least that much later; at once when the signal is aborted. */
+export function sleep(clock: Clock, afterMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) {
+      resolve();
+      return;
+    }
+    const done = (): void => {
+      cancel();
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
+    const cancel = clock.after(afterMs, done);
+    signal?.addEventListener("abort", done, { once: true });
+  });
+}

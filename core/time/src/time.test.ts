@@ -1,0 +1,70 @@
+import { expect, test } from "vitest";
+import { aborted, backoffMs, childOf, type Clock, sleep, systemClock, within } from "./index.ts";
+
+/** Time that passes when the test says so. */
+function manual() {
+  const timers = new Map<() => void, number>();
+  let nowMs = 0;
+  const clock: Clock = {
+    now: () => nowMs,
+    after(afterMs, run) {
+      timers.set(run, nowMs + afterMs);
+      return () => timers.delete(run);
+    },
+  };
+  return {
+    clock,
+    timers,
+    pass: (ms: number): void => {
+      nowMs += ms;
+      for (const [run, atMs] of timers) if (atMs <= nowMs && timers.delete(run)) run();
+    },
+  };
+}
+
+test("a wait doubles from its first to its longest, and only its upper half is random", () => {
+  const backoff = { minMs: 100, maxMs: 1_000 };
+  expect([1, 2, 3, 4, 5, 99].map((failures) => backoffMs(backoff, failures, () => 0))).toEqual([
+    50, 100, 200, 400, 500, 500,
+  ]);
+  expect(backoffMs(backoff, 1, () => 1)).toBe(100);
+  const drawn = backoffMs(backoff, 2);
+  expect(drawn).toBeGreaterThanOrEqual(100);
+  expect(drawn).toBeLessThanOrEqual(200);
+});
+
+test("a sleep ends in time or with its signal, and leaves no timer", async () => {
+  const { clock, timers, pass } = manual();
+  const slept = sleep(clock, 10);
+  pass(10);
+  await slept;
+  const stop = new AbortController();
+  const cut = sleep(clock, 10, stop.signal);
+  stop.abort();
+  await cut;
+  await sleep(clock, 10, stop.signal);
+  expect(timers.size).toBe(0);
+});
+
+test("work is waited for until its time is over, and its error is passed on", async () => {
+  const { clock, timers, pass } = manual();
+  expect(await within(10, Promise.resolve(1), clock)).toBe(true);
+  await expect(within(10, Promise.reject(new Error("no")), clock)).rejects.toThrow("no");
+  expect(timers.size).toBe(0);
+  const work = Promise.withResolvers<void>();
+  const late = within(10, work.promise, clock);
+  pass(10);
+  expect(await late).toBe(false);
+  // Nobody waits for it any more: it must not become an unhandled rejection.
+  work.reject(new Error("later"));
+  expect(await within(1_000, sleep(systemClock, 0))).toBe(true);
+});
+
+test("a signal is aborted with each of those that it belongs to", async () => {
+  const [one, two] = [new AbortController(), new AbortController()];
+  const child = childOf(one.signal, two.signal);
+  two.abort("why");
+  await aborted(child.signal);
+  expect(child.signal.reason).toBe("why");
+  await aborted(childOf(two.signal).signal);
+});
