@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { type Config, parseConfig } from "../src/config.ts";
 import { rightsOf } from "./definitions.ts";
@@ -145,8 +145,13 @@ test("the image gets every package that the workspace has, and no secret", () =>
 });
 
 describe("the secrets", () => {
-  const directory = join(mkdtempSync(join(tmpdir(), "linkspan-stack-")), "secrets");
-  afterAll(() => rmSync(directory, { recursive: true }));
+  let parent: string;
+  let directory: string;
+  beforeEach(() => {
+    parent = mkdtempSync(join(tmpdir(), "linkspan-stack-"));
+    directory = join(parent, "secrets");
+  });
+  afterEach(() => rmSync(parent, { recursive: true }));
 
   test("are drawn once, into a directory that is closed to others", () => {
     expect(prepare(directory)).toBe(true);
@@ -158,6 +163,7 @@ describe("the secrets", () => {
   });
 
   test("after an upgrade the broker's definitions have the new rights and the same passwords", () => {
+    prepare(directory);
     const path = join(directory, "rabbitmq_definitions.json");
     const before = JSON.parse(readFileSync(path, "utf8")) as Definitions;
     const old = { ...before, permissions: before.permissions.map((one) => ({ ...one, configure: ".*" })) };
@@ -176,6 +182,7 @@ describe("the secrets", () => {
   });
 
   test("the broker's definitions hold hashes, no passwords", () => {
+    prepare(directory);
     const definitions = readFileSync(join(directory, "rabbitmq_definitions.json"), "utf8");
     const url = new URL(readFileSync(join(directory, "amqp_core_url"), "utf8").trim());
     expect(url.password).not.toBe("");
