@@ -19,10 +19,29 @@ export type Random = () => number;
 /** Node fires timers beyond this at once; everything that waits looks at `now` again when it wakes. */
 const LONGEST_TIMER_MS = 2_147_483_647;
 
+/** The system's uptime is exact to 10 ms, and read at another moment: what differs by less is no suspension. */
+const SUSPENSION_MS = 50;
+
+/**
+ * The system's uptime counts while the machine is suspended, and `performance.now` does not.
+ *
+ * @returns constant while the machine is not suspended, so that two clocks which it is added to agree
+ */
+export function suspensions(
+  uptimeMs = () => uptime() * 1_000,
+  monotonicMs = () => performance.now(),
+): () => number {
+  let knownMs = uptimeMs() - monotonicMs();
+  return () => {
+    const nowMs = uptimeMs() - monotonicMs();
+    if (nowMs - knownMs > SUSPENSION_MS) knownMs = nowMs;
+    return knownMs;
+  };
+}
+
 export const systemClock: Clock = {
   now: () => performance.now(),
-  // The system's uptime includes the time in which it was suspended; it is exact to 10 ms.
-  suspendedMs: () => uptime() * 1_000 - performance.now(),
+  suspendedMs: suspensions(),
   after(afterMs, run) {
     if (afterMs <= 0) {
       const soon = setImmediate(run);

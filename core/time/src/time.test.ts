@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { suspensions } from "./clock.ts";
 import { aborted, backoffMs, childOf, type Clock, sleep, systemClock, within } from "./index.ts";
 
 /** Time that passes when the test says so. */
@@ -44,6 +45,26 @@ test("a sleep ends in time or with its signal, and leaves no timer", async () =>
   await cut;
   await sleep(clock, 10, stop.signal);
   expect(timers.size).toBe(0);
+});
+
+test("only a suspension changes how long the machine was suspended, not how exact its clocks are", () => {
+  const time = { uptimeMs: 100_000, monotonicMs: 40_000.3 };
+  const suspendedMs = suspensions(
+    () => time.uptimeMs,
+    () => time.monotonicMs,
+  );
+  const before = suspendedMs();
+  for (const [uptimeMs, monotonicMs] of [
+    [100_000, 40_009.9],
+    [100_010, 40_009.91],
+    [100_010, 40_030],
+    [100_040, 40_030.1],
+  ] as const) {
+    Object.assign(time, { uptimeMs, monotonicMs });
+    expect(suspendedMs()).toBe(before);
+  }
+  Object.assign(time, { uptimeMs: 700_000, monotonicMs: 40_031 });
+  expect(suspendedMs() - before).toBeCloseTo(599_969, -2);
 });
 
 test("work is waited for until its time is over, and its error is passed on", async () => {
