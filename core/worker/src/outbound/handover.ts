@@ -8,31 +8,16 @@
  *
  * Only what no queue took is published again: nobody can have said it.
  */
-import { setTimeout as pause } from "node:timers/promises";
-import {
-  decode,
-  FabricError,
-  formatTopic,
-  isFabricError,
-  type Opened,
-  type OutboundReply,
-  PRIMARY,
-} from "@linkspan/envelopes";
-import type { Delivery, Outgoing } from "@linkspan/fabric";
-import {
-  type IntentState,
-  lockIntent,
-  lockIntents,
-  mayBeCommitted,
-  postpone,
-  type Turn,
-} from "@linkspan/store";
+import { type FabricError, formatTopic, isFabricError, PRIMARY } from "@linkspan/envelopes";
+import type { Outgoing } from "@linkspan/fabric";
+import { lockIntent, lockIntents, mayBeCommitted, postpone, type Turn } from "@linkspan/store";
+import { backoffMs, sleep, systemClock } from "@linkspan/time";
 import { committed } from "../after-commit.ts";
-import { isUnsigned } from "../authority.ts";
 import type { Core } from "../core.ts";
 import { objectionTo } from "../policy/decide.ts";
 import { CORE, outgoingLater } from "../send.ts";
 import { isOver, windowEnd } from "./attempt.ts";
+import { type End, endOf, UNREPORTED } from "./handover-end.ts";
 import { InFlight } from "./in-flight.ts";
 import { type Knowledge, nameOf } from "./knowledge.ts";
 import { draftOf } from "./publishable.ts";
@@ -43,26 +28,11 @@ const ANSWER_MS = 20_000;
 const UNROUTABLE_PAUSE_MS = 1_000;
 /** How long something that only this process knows is tried to be stored. */
 const STORE_WITHIN_MS = 600_000;
-const LONGEST_PAUSE_MS = 2_000;
+const AFTER_FAILURE = { minMs: 100, maxMs: 2_000 };
 const NO_ROOM_PAUSE_MS = 1_000;
 /** Intents that wait for their answer; beyond that, they are given later. */
 const MAX_WAITING = 1_000;
 const MAX_WAITING_BYTES = 16 * 1_048_576;
-
-interface End {
-  readonly to: IntentState;
-  readonly actor: string;
-  readonly code?: FabricError["code"];
-  readonly detail?: string;
-  readonly remoteId?: string;
-}
-
-const UNREPORTED: End = {
-  to: "uncertain",
-  actor: CORE,
-  code: "send.uncertain",
-  detail: "the daemon was given it, and does not tell what becomes of it",
-};
 
 function ownerOf({ intent, instance }: Turn): string {
   return nameOf({ service: intent.service, instance });
@@ -221,7 +191,7 @@ export class Handover {
       } catch (error) {
         this.#core.log.warn({ event: "intent.unstored", intent_id: intent.id, failures, err: error });
         if (this.#stop.aborted) return;
-        await pause(Math.min(LONGEST_PAUSE_MS, 50 * 2 ** Math.min(failures, 10)), undefined, { ref: false });
+        await sleep(systemClock, backoffMs(AFTER_FAILURE, failures), this.#stop);
       }
     }
   }
@@ -280,50 +250,4 @@ export class Handover {
       });
     });
   }
-}
-
-/** What the answer says; one that nobody can believe says nothing. */
-function endOf(core: Core, { intent, instance, kid }: Turn, action: string, answer: Delivery): End {
-  const actor = `daemon:${intent.service}:${instance}`;
-  try {
-    const { envelope, kid: signer } = openAnswer(core, { intent, instance, kid }, action, answer);
-    const { issuer, in_reply_to, workspace_id } = envelope.metadata;
-    const isIts =
-      (signer === kid || signer === undefined) &&
-      issuer === actor &&
-      in_reply_to === intent.id &&
-      workspace_id === intent.workspace_id;
-    if (!isIts) throw new FabricError("envelope.wrong_issuer", "the answer is not the daemon's");
-    return outcomeOf(envelope.payload, actor);
-  } catch (error) {
-    if (!isFabricError(error)) throw error;
-    return { ...UNREPORTED, detail: `its answer is refused: ${error.code}` };
-  }
-}
-
-/** Msgr's SDKs write neither workspace nor message id; the transport tells whom they answer. */
-function openAnswer(
-  core: Core,
-  { intent, instance, kid }: Pick<Turn, "intent" | "instance" | "kid">,
-  action: string,
-  { body, kid: signer, sig }: Delivery,
-): Opened {
-  const received = { body, kid: signer, sig };
-  const options = { keys: core.keys, now: core.now() };
-  if (!isUnsigned(core, kid)) return decode(received, { ...options, signatures: "required" });
-  const topic = { service: intent.service, instance, action };
-  const workspace = { foreignWorkspace: intent.workspace_id, foreignInReplyTo: intent.id };
-  return decode({ ...received, topic }, { ...options, ...workspace, signatures: "optional" });
-}
-
-function outcomeOf(payload: Readonly<Record<string, unknown>>, actor: string): End {
-  const { error } = payload;
-  if (typeof error === "object" && error !== null && "code" in error) {
-    const { code, detail } = error as { readonly code: FabricError["code"]; readonly detail?: string };
-    return { to: "failed", actor, code, ...(detail !== undefined && { detail }) };
-  }
-  const { status, remote_id, event_id, message_id } = payload as OutboundReply;
-  if (status === "failed" || status === "error") return { to: "failed", actor, code: "platform.unavailable" };
-  const id = remote_id ?? event_id ?? message_id;
-  return { to: "sent", actor, ...(id !== undefined && { remoteId: String(id) }) };
 }
