@@ -105,7 +105,7 @@ export class CoreForger implements AsyncDisposable {
         intent_hash: toBase64url(new Uint8Array(32)),
       }),
       { ...ticket("a ticket that ran out", "ticket.expired", minutesAgo(10)), dies: false },
-      ticket("a ticket of the future", "ticket.invalid", minutesAgo(-10)),
+      { ...ticket("a ticket of the future", "ticket.invalid", minutesAgo(-10)), dies: false },
     ];
   }
 
