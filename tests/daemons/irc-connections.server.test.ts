@@ -61,7 +61,7 @@ describeOnServers((world) => {
     await linked.becomes("transient_disconnect");
     proxy.pass();
     await linked.becomes("connected");
-    expect(linked.state?.message).toContain("is missing");
+    expect(linked.state?.message).toContain("are missing");
     await linked.say(conversation, "after");
     await peer.until(() => peer.heardFrom(nick, room).includes("after"));
     expect(peer.heardFrom(nick, room)).toEqual(["before", "in doubt", "after"]);
@@ -132,7 +132,7 @@ describeOnServers((world) => {
     expect(lost.retryAt).toBeInstanceOf(Date);
     await world.server.start();
     await linked.becomes("connected");
-    expect(linked.state?.message).toMatch(/keeps no history, so what was said between .* is missing/);
+    expect(linked.state?.message).toMatch(/keeps no history, so messages between .* are missing/);
     await using again = await IrcPeer.connect({ port: world.server.port, nick: `${nick}p` });
     await again.join(room);
     await again.sees(nick, room);
