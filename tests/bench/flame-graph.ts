@@ -10,7 +10,7 @@ export interface CallNode {
 const WIDTH = 1_200;
 const ROW = 16;
 /** Boxes narrower than this are left out. */
-const MIN_WIDTH = 3;
+const MIN_WIDTH = 6;
 const CHARACTER = 6.2;
 
 interface Box {
