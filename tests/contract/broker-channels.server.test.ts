@@ -1,5 +1,6 @@
 /** Connections that are lost while a channel is being replaced: afterwards there is one channel of each kind. */
-import { type BusEvent, type Clock, systemClock } from "@linkspan/fabric";
+import type { BusEvent } from "@linkspan/fabric";
+import { type Clock, systemClock } from "@linkspan/time";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { startFaultProxy } from "../servers/fault-proxy.ts";

@@ -12,7 +12,7 @@ import {
   type Signer,
   timestamp,
 } from "@linkspan/envelopes";
-import type { Random } from "@linkspan/fabric";
+import type { Random } from "@linkspan/time";
 import { connect } from "amqplib";
 import { below, hostileNumber, hostileText, hostileValue, mutated, pick } from "./values.ts";
 

@@ -1,6 +1,6 @@
 /** An IRC server that a tenant runs: it lets clients in and then sends generated lines, floods, and silence. */
 import { type AddressInfo, createServer, type Socket } from "node:net";
-import type { Random } from "@linkspan/fabric";
+import type { Random } from "@linkspan/time";
 import { below, hostileText, pick } from "./values.ts";
 
 const COMMANDS = [

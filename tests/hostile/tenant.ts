@@ -3,7 +3,7 @@
  * floods, connections that are opened and left, event streams that are never read.
  */
 import { connect, type Socket } from "node:net";
-import type { Random } from "@linkspan/fabric";
+import type { Random } from "@linkspan/time";
 import { below, hostileNumber, hostileText, hostileValue, mutated, pick } from "./values.ts";
 
 export interface TenantOptions {

@@ -1,5 +1,5 @@
 /** Values that are wrong in generated ways: for schemas, columns, parsers, protocols and terminals. */
-import type { Random } from "@linkspan/fabric";
+import type { Random } from "@linkspan/time";
 
 export function pick<T>(random: Random, from: readonly T[]): T {
   return from[Math.floor(random() * from.length)] as T;

@@ -1,6 +1,5 @@
 export * from "./bus.ts";
-export { type Backoff, backoffMs, DEFAULT_PATIENCE, type Patience, type Proof } from "./backoff.ts";
-export { type Clock, type Random, sleep, suspendedMs, systemClock } from "./clock.ts";
+export { DEFAULT_PATIENCE, type Patience, type Proof } from "./backoff.ts";
 export { type ConnectOptions, EmbeddedBroker, type EmbeddedBrokerOptions } from "./embedded/broker.ts";
 export { EmbeddedBus } from "./embedded/bus.ts";
 export { type FaultRates, type Faults, randomFaults } from "./embedded/faults.ts";

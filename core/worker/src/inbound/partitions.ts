@@ -9,15 +9,7 @@
  * partition whose queue cannot be opened does not block others: it is given back, so that another worker may
  * try and the health check sees it.
  */
-import {
-  holdLease,
-  sleep,
-  systemClock,
-  type Clock,
-  type Subscription,
-  type Tenure,
-  unlessAborted,
-} from "@linkspan/fabric";
+import { holdLease, type Subscription, type Tenure, unlessAborted } from "@linkspan/fabric";
 import {
   claimPartitions,
   liveWorkers,
@@ -28,6 +20,7 @@ import {
   ensurePartitionOwners,
   type WorkerName,
 } from "@linkspan/store";
+import { type Clock, sleep, systemClock } from "@linkspan/time";
 import type { Core } from "../core.ts";
 
 export const WORKER_LEASE_MS = 5_000;

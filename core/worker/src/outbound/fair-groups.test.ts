@@ -207,6 +207,30 @@ test.each([
   },
 );
 
+test("many lanes that are held cost a look at those that fit a group, not at all of them", async () => {
+  const state = { held: true };
+  const { all, groups } = recorder(
+    (members, mode) => members.map((id) => (mode === "skip" && state.held ? { busy: true } : { done: id })),
+    { members: 10, patienceMs: Number.POSITIVE_INFINITY },
+  );
+  let looks = 0;
+  const asked = Array.from({ length: 500 }, (_, i) =>
+    all.add({
+      ...member(`${i}`),
+      get id() {
+        looks++;
+        return `${i}`;
+      },
+    }),
+  );
+  await expect.poll(() => groups.length).toBeGreaterThan(60);
+  [looks, groups.length] = [0, 0];
+  await expect.poll(() => groups.length).toBeGreaterThan(20);
+  expect(looks / groups.length).toBeLessThan(100);
+  state.held = false;
+  await Promise.all(asked);
+});
+
 test("more than the bound wait for nothing: they are told to come back", async () => {
   const { all, close } = recorder(done, { waiting: 2 });
   const open = close();

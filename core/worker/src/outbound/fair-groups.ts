@@ -47,6 +47,12 @@ interface Apart<T, R> {
   isWaitedFor: boolean;
 }
 
+/** What a group holds so far. */
+interface Taken {
+  readonly ids: Set<string>;
+  bytes: number;
+}
+
 /** Between two tries of lanes that are held. */
 const AGAIN_MS = 5;
 
@@ -236,9 +242,11 @@ export class FairGroups<T extends Grouped, R> {
 
   #takeApart(): Waiting<T, R>[] {
     const group: Waiting<T, R>[] = [];
+    const taken: Taken = { ids: new Set(), bytes: 0 };
     for (const apart of this.#apart.values()) {
+      if (taken.ids.size >= this.#limits.members) break;
       if (apart.isWaitedFor) continue;
-      const first = this.#firstOf(apart.members, group);
+      const first = this.#firstOf(apart.members, taken);
       group.push(...first);
       apart.members = apart.members.slice(first.length);
     }
@@ -268,15 +276,18 @@ export class FairGroups<T extends Grouped, R> {
     this.#isWaitingForLane = false;
   }
 
-  /** As many of one lane as fit a group beside those in it, up to one whose id is there already. */
-  #firstOf(all: readonly Waiting<T, R>[], group: readonly Waiting<T, R>[] = []): Waiting<T, R>[] {
-    const ids = new Set(group.map(({ member }) => member.id));
-    let bytes = group.reduce((sum, { member }) => sum + member.bytes, 0);
+  /**
+   * As many of one lane as fit a group beside those in it, up to one whose id is there already.
+   *
+   * @param taken those in the group; those of the lane are added
+   */
+  #firstOf(all: readonly Waiting<T, R>[], taken: Taken = { ids: new Set(), bytes: 0 }): Waiting<T, R>[] {
+    const { ids } = taken;
     const end = all.findIndex(({ member }) => {
-      const isFull = ids.size >= this.#limits.members || bytes + member.bytes > this.#limits.bytes;
+      const isFull = ids.size >= this.#limits.members || taken.bytes + member.bytes > this.#limits.bytes;
       if ((isFull && ids.size > 0) || ids.has(member.id)) return true;
       ids.add(member.id);
-      bytes += member.bytes;
+      taken.bytes += member.bytes;
       return false;
     });
     return all.slice(0, end < 0 ? all.length : end);

@@ -22,7 +22,7 @@ import { Jobs, type Work } from "./long-work.ts";
 import { Asks } from "../outbound/asks.ts";
 import { attemptNamed } from "../outbound/attempt-number.ts";
 import { Reports } from "../outbound/reports.ts";
-import { sendIntent } from "../outbound/send.ts";
+import { type SendContext, sendIntent } from "../outbound/send.ts";
 
 export interface DispatcherOptions {
   readonly daemon: DaemonContext;
@@ -44,15 +44,28 @@ export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #jobs: Jobs;
   readonly #requests = new Set<Promise<void>>();
-  readonly #asks: Asks;
-  readonly #reports: Reports;
+  /** The same for every intent. */
+  readonly #sending: SendContext;
 
   constructor(options: DispatcherOptions) {
-    const { daemon, author, calls, publish, signal } = options;
-    const { clock, log, coreTakesMany: takesMany } = daemon;
+    const { daemon, author, calls, identities, publish, isHeld, heldUntilMs, signal } = options;
+    const { clock, log, keyRing: keys, signer, memory, coreTakesMany: takesMany } = daemon;
     this.#options = options;
-    this.#asks = new Asks({ calls, clock, signal, takesMany });
-    this.#reports = new Reports({ author, publish, clock, log, signal, takesMany });
+    this.#sending = {
+      keys,
+      kid: signer.kid,
+      author,
+      asks: new Asks({ calls, clock, signal, takesMany }),
+      reports: new Reports({ author, publish, clock, log, signal, takesMany }),
+      publish,
+      supervisorOf: (id) => identities.get(id),
+      memory,
+      clock,
+      log,
+      isHeld,
+      heldUntilMs,
+      signal,
+    };
     this.#jobs = new Jobs({ log: daemon.log, signal });
   }
 
@@ -94,16 +107,11 @@ export class Dispatcher {
 
   #intent(value: Verified): Work | Decision {
     if (isFabricError(value)) return this.#refused(value);
-    const { daemon, identities, ...shared } = this.#options;
     const { metadata } = value.envelope;
-    const { keyRing: keys, signer, clock, log, memory } = daemon;
-    const supervisorOf = (id: string) => identities.get(id);
-    const sending = { asks: this.#asks, reports: this.#reports };
-    const context = { ...shared, ...sending, keys, kid: signer.kid, supervisorOf, memory, clock, log };
     const attempt = attemptNamed(metadata.ticket);
     return {
       key: `${metadata.message_id}.${attempt}`,
-      run: () => sendIntent(value, attempt, context),
+      run: () => sendIntent(value, attempt, this.#sending),
     };
   }
 
