@@ -4,7 +4,8 @@ import { auditTrail, type Database, type Intent, setFlag, stepsOf } from "@links
 import { cancelIntent, type Core, resolveIntent, sweepExpired } from "@linkspan/worker";
 import { endUnsettled } from "@linkspan/worker/testing";
 import { expect, test } from "vitest";
-import { describeSteps, WORKSPACE } from "./intent-steps.ts";
+import { WORKSPACE } from "./daemon-envelope.ts";
+import { describeSteps } from "./intent-steps.ts";
 
 describeSteps("ends of intents", (shared) => {
   test("reports of an earlier attempt tell nothing of a later one, except that it was said", async () => {

@@ -7,9 +7,8 @@ import { Attempts, committed, followReports, reportsIn } from "@linkspan/worker/
 import { afterAll, beforeAll, beforeEach, expect } from "vitest";
 import { describeWithServers } from "../servers/available.ts";
 import { type PostgresServer, startPostgres } from "../servers/postgres.ts";
+import { daemonEnvelope, WORKSPACE } from "./daemon-envelope.ts";
 import { OutboxModel } from "./outbox-model.ts";
-
-export const WORKSPACE = "acme";
 
 type Reported = "sent" | "failed" | "uncertain";
 
@@ -114,22 +113,7 @@ export class IntentSteps {
 }
 
 function envelope(service: string, action: string, payload: Record<string, unknown>): Envelope {
-  return {
-    schema: "msgr.bridge.v1",
-    service,
-    action,
-    trace_id: randomUUID(),
-    occurred_at: new Date().toISOString(),
-    metadata: {
-      issuer: "daemon:irc:primary",
-      workspace_id: WORKSPACE,
-      instance: "primary",
-      message_id: randomUUID(),
-      identity_id: "alice",
-      epoch: 1,
-    },
-    payload,
-  };
+  return daemonEnvelope({ identityId: "alice", epoch: 1 }, service, action, payload);
 }
 
 /** A suite on one database, which is emptied before each test. @param suite reads `steps` in tests, not before */

@@ -16,11 +16,10 @@ import {
 } from "@linkspan/store";
 import { cancelIntent, type Core, recordIntent, resolveIntent, sweepExpired, Wakes } from "@linkspan/worker";
 import { Attempts, committed, endUnsettled, followReports, reportsIn } from "@linkspan/worker/testing";
+import { daemonEnvelope, WORKSPACE } from "./daemon-envelope.ts";
 
 export const CREDIT = 2;
 const OVERDUE_MS = 30_000;
-const WORKSPACE = "acme";
-const ISSUER = "daemon:irc:primary";
 const ENDED = ["denied", "sent", "delivered", "read", "failed", "uncertain", "expired", "cancelled"];
 
 /** A publish that lies at the daemon. */
@@ -333,22 +332,12 @@ export class OutboxModel {
     this.#reports.push(this.#envelope(lying, "irc", "deferred", payload));
   }
 
-  #envelope(lying: Lying, service: string, action: string, payload: Record<string, unknown>): Envelope {
-    return {
-      schema: "msgr.bridge.v1",
-      service,
-      action,
-      trace_id: randomUUID(),
-      occurred_at: new Date().toISOString(),
-      metadata: {
-        issuer: ISSUER,
-        workspace_id: WORKSPACE,
-        instance: "primary",
-        message_id: randomUUID(),
-        identity_id: lying.intent.identity_id,
-        epoch: lying.epoch,
-      },
-      payload,
-    };
+  #envelope(
+    { intent, epoch }: Lying,
+    service: string,
+    action: string,
+    payload: Record<string, unknown>,
+  ): Envelope {
+    return daemonEnvelope({ identityId: intent.identity_id, epoch }, service, action, payload);
   }
 }

@@ -102,6 +102,17 @@ describeWithServers(["postgres"], "a daemon that knows less", () => {
   }
   const given = (id: string) => taken.filter(({ metadata }) => metadata.message_id === id);
 
+  /** The daemon answers an intent: it sent it as message 9. */
+  async function answerSent({ messageId = "", replyTo = "", correlationId }: Delivery): Promise<void> {
+    const envelope = daemon.answer("outbound_message", messageId, { status: "ok", message_id: 9 });
+    await bus.reply(replyTo, {
+      ...encode(envelope, daemon.signer),
+      route: routeOf(envelope, 8),
+      messageId: envelope.metadata.message_id,
+      correlationId,
+    });
+  }
+
   test("that neither asks nor reports is given each intent once, and nobody claims to know more", async () => {
     await announce({ knows: [] });
     const ids = [await record(), await record(), await record()];
@@ -197,15 +208,8 @@ describeWithServers(["postgres"], "a daemon that knows less", () => {
     });
     const refused = () => world.lines.filter((line) => line.includes("intent.unstored")).length;
     take = async (delivery) => {
-      const { messageId = "", replyTo = "", correlationId } = delivery;
       isAway.now = true;
-      const envelope = daemon.answer("outbound_message", messageId, { status: "ok", message_id: 9 });
-      await bus.reply(replyTo, {
-        ...encode(envelope, daemon.signer),
-        route: routeOf(envelope, 8),
-        messageId: envelope.metadata.message_id,
-        correlationId,
-      });
+      await answerSent(delivery);
     };
     const id = await record();
     await until(() => refused() > 0, { what: "the answer to be refused by the database" });
@@ -228,16 +232,7 @@ describeWithServers(["postgres"], "a daemon that knows less", () => {
     onTestFinished(() => {
       coreBus.request = request;
     });
-    take = async (delivery) => {
-      const { messageId = "", replyTo = "", correlationId } = delivery;
-      const envelope = daemon.answer("outbound_message", messageId, { status: "ok", message_id: 9 });
-      await bus.reply(replyTo, {
-        ...encode(envelope, daemon.signer),
-        route: routeOf(envelope, 8),
-        messageId: envelope.metadata.message_id,
-        correlationId,
-      });
-    };
+    take = answerSent;
     const id = await record();
     expect(await world.settled(id)).toBe("sent");
     expect([unsent, given(id).length]).toEqual([1, 1]);

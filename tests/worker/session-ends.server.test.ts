@@ -11,7 +11,8 @@ import {
 } from "@linkspan/store";
 import { sweepSessions } from "@linkspan/worker";
 import { expect, test } from "vitest";
-import { describeSteps, WORKSPACE } from "./intent-steps.ts";
+import { WORKSPACE } from "./daemon-envelope.ts";
+import { describeSteps } from "./intent-steps.ts";
 
 describeSteps("ends of link sessions", (shared) => {
   async function session(id: string, expiresAt: Date): Promise<void> {
