@@ -25,7 +25,8 @@ async function worldWith(connector: StubConnector): Promise<World> {
   world = await World.make();
   world.core.link("good");
   world.core.link("bad");
-  await world.start(connector, { reopen: { minMs: 5, maxMs: 20 } });
+  // Only the newest state is sent: long enough for that of the failure to be sent before the next one.
+  await world.start(connector, { reopen: { minMs: 100, maxMs: 100 } });
   return world;
 }
 
