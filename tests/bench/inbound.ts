@@ -10,10 +10,10 @@ import { randomUUID } from "node:crypto";
 import { openCore, parseConfig, registerKey, runCore } from "@linkspan/compose/parts";
 import { AmqpBus } from "@linkspan/fabric";
 import { type Database, insertIdentity, migrate, updateIdentity } from "@linkspan/store";
+import { within } from "@linkspan/time";
 import amqp from "amqplib";
 import { pino } from "pino";
 import type { RabbitmqServer } from "../servers/rabbitmq.ts";
-import { until } from "../servers/until.ts";
 import { type Contest, type Run, timed } from "./compare.ts";
 import { ACCOUNT, PARTITIONS, record, WORKSPACE } from "./corpus.ts";
 import { publisher } from "./publishing.ts";
@@ -40,10 +40,11 @@ export async function inboundBench(
   await declarePlain(plain);
   const data = await mkdtemp(join(tmpdir(), "linkspan-bench-"));
   stack.defer(() => rm(data, { recursive: true, force: true }));
-  await startCore(fabric, data, databaseUrl, database, stack);
+  const stored = new StoredEvents();
+  await startCore(fabric, data, databaseUrl, database, stored, stack);
 
   const ours = (count: number) => () =>
-    run(fabric, "bridge", count, database, "events", () => stored(database, count));
+    run(fabric, "bridge", count, database, "events", () => stored.next(count));
   const byHand = (work: typeof naive, count: number) => () =>
     run(plain, EXCHANGE, count, database, "bench_inbox", () => work(plain, QUEUE, count, database));
   const contests: Contest[] = [
@@ -78,6 +79,7 @@ async function startCore(
   data: string,
   databaseUrl: string,
   database: Database,
+  stored: StoredEvents,
   stack: AsyncDisposableStack,
 ): Promise<void> {
   const config = parseConfig(
@@ -86,7 +88,10 @@ async function startCore(
   );
   const bus = stack.use(await AmqpBus.connect({ url, service: "core", bootId: randomUUID() }));
   const none = () => undefined;
-  const metrics = { events: none, intent: none, quarantined: none, inboundBatch: none };
+  const events = (outcome: string, _service: string, count: number) => {
+    if (outcome === "stored") stored.add(count);
+  };
+  const metrics = { events, intent: none, quarantined: none, inboundBatch: none };
   const opened = await openCore(config, bus, database, metrics, pino({ level: "silent" }), stack);
   if (opened.core.namespace.partitions !== PARTITIONS)
     throw new Error("the corpus is made for other partitions");
@@ -126,10 +131,22 @@ async function run(
   return result;
 }
 
-async function stored(database: Database, count: number): Promise<void> {
-  const enough = async () => {
-    const { rows } = await database.query<{ n: number }>("SELECT count(*)::int AS n FROM inbox_keys");
-    return rows[0]?.n === count;
-  };
-  await until(enough, { what: `${count} rows`, everyMs: 20, timeoutMs: 60_000 });
+/** Counts what the worker reports after each commit, so that waiting costs the database no queries. */
+class StoredEvents {
+  #wanted = Infinity;
+  #end: () => void = () => undefined;
+
+  /** @returns when this many more events are committed */
+  async next(count: number): Promise<void> {
+    this.#wanted = count;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#end = resolve;
+    if (!(await within(60_000, promise)))
+      throw new Error(`${this.#wanted} of ${count} events are not stored`);
+  }
+
+  add(count: number): void {
+    this.#wanted -= count;
+    if (this.#wanted <= 0) this.#end();
+  }
 }

@@ -18,7 +18,7 @@ import { FabricError, isFabricError } from "../errors/errors.ts";
 import { liftForeign } from "../msgr/foreign.ts";
 import type { Key } from "../proofs/keys.ts";
 import { ENVELOPE_TYPE } from "./pae.ts";
-import { type Claim, claimOf, prove, proveLater } from "../proofs/proof.ts";
+import { type Claim, claimOf, prove, proveAllLater } from "../proofs/proof.ts";
 import type { DecodeOptions, Received } from "./received.ts";
 import { checkSize, MAX_BYTES, parseCanonical, parseForeign } from "./strict-json.ts";
 import { DEFAULT_PARTITIONS } from "../names/topics.ts";
@@ -32,9 +32,13 @@ export interface Opened {
   readonly action: ActionDef;
 }
 
-/** Verifications handed to the thread pool at once: enough to outlast a pause of the event loop. */
-const MAX_IN_FLIGHT = 512;
-const MAX_BYTES_IN_FLIGHT = 8 * MAX_BYTES;
+/**
+ * Envelopes whose signatures are checked together, and which are then opened one after the other: faster than each
+ * after its own signature, as the processor keeps the code of that step in its caches.
+ */
+const PIECE = 64;
+/** Pieces in work at once: enough to outlast a pause of the event loop. Each has a mebibyte and one body more at most. */
+const PIECES_IN_FLIGHT = 8;
 
 /**
  * @throws FabricError `envelope.*`, `action.unsupported`; nothing else for any bytes whatever
@@ -52,42 +56,49 @@ export function decode(received: Received, options: DecodeOptions): Opened {
  * As {@link decode} for many, with the signatures checked off the event loop. Never rejects: what is
  * refused stands as its error in its place.
  */
-export function decodeBatch(
+export async function decodeBatch(
   batch: readonly Received[],
   options: DecodeOptions,
 ): Promise<(Opened | FabricError)[]> {
-  return new Promise((resolve) => {
-    const results: (Opened | FabricError)[] = [];
-    let next = 0;
-    let inFlight = 0;
-    let bytesInFlight = 0;
+  const results: (Opened | FabricError)[] = [];
+  let next = 0;
 
-    function fill(): void {
-      while (next < batch.length && inFlight < MAX_IN_FLIGHT && bytesInFlight < MAX_BYTES_IN_FLIGHT)
-        start(next++);
-      if (next === batch.length && inFlight === 0) resolve(results);
-    }
-
-    /** Results that need no proof, or can have none, are settled at once. */
-    function start(index: number): void {
-      const received = batch[index] as Received;
-      const begun = attempt(() => begin(received, options));
-      if (isFabricError(begun) || "envelope" in begun) {
-        results[index] = begun;
-        return;
+  async function decodePieces(): Promise<void> {
+    while (next < batch.length) {
+      const piece = takePiece();
+      const errors = await proveAllLater(piece.map(({ claim }) => claim));
+      for (const [at, { index, received, claim }] of piece.entries()) {
+        results[index] = errors[at] ?? attempt(() => open(received, options, claim.key));
       }
-      inFlight++;
-      bytesInFlight += received.body.byteLength;
-      proveLater(begun, (error) => {
-        results[index] = error ?? attempt(() => open(received, options, begun.key));
-        inFlight--;
-        bytesInFlight -= received.body.byteLength;
-        fill();
-      });
     }
+  }
 
-    fill();
-  });
+  /** Results that need no proof, or can have none, are settled at once. */
+  function takePiece(): Begun[] {
+    const piece: Begun[] = [];
+    let bytes = 0;
+    while (next < batch.length && piece.length < PIECE && bytes < MAX_BYTES) {
+      const index = next++;
+      const received = batch[index] as Received;
+      const claim = attempt(() => begin(received, options));
+      if (isFabricError(claim) || "envelope" in claim) {
+        results[index] = claim;
+        continue;
+      }
+      piece.push({ index, received, claim });
+      bytes += received.body.byteLength;
+    }
+    return piece;
+  }
+
+  await Promise.all(Array.from({ length: PIECES_IN_FLIGHT }, decodePieces));
+  return results;
+}
+
+interface Begun {
+  readonly index: number;
+  readonly received: Received;
+  readonly claim: Claim;
 }
 
 function begin(received: Received, options: DecodeOptions): Claim | Opened {

@@ -49,7 +49,13 @@ const FIELDS: Readonly<Record<string, (event: AckedEvent, given: Given, received
 export function ackFields(service: string, event: AckedEvent, receivedAt: string): Fields {
   const { cursor, native } = event.payload;
   const sources: readonly Members[] = [membersOf(cursor), membersOf(native)];
-  const given: Given = (name) => sources.map((source) => source[name]).find(isPlatformId);
+  const given: Given = (name) => {
+    for (const source of sources) {
+      const value = source[name];
+      if (isPlatformId(value)) return value;
+    }
+    return undefined;
+  };
   return FIELDS[service]?.(event, given, receivedAt) ?? {};
 }
 

@@ -6,7 +6,7 @@ import { FabricError } from "../errors/errors.ts";
 
 /** Base64url SHA-256 of the canonical form of an identity array; 43 characters. */
 export function messageId(identity: readonly (string | number)[]): string {
-  return sha256(identity).toString("base64url");
+  return hash("sha256", canonicalText(identity), "base64url");
 }
 
 /**
@@ -73,7 +73,7 @@ const EVENT_CONTENT = [
  * @param envelope an event already mapped to the canonical `inbound_event`, an intent, or anything else
  */
 export function contentHash(envelope: Envelope): Uint8Array {
-  return sha256(contentOf(envelope));
+  return hash("sha256", canonicalText(contentOf(envelope)), "buffer");
 }
 
 function contentOf(envelope: Envelope): unknown {
@@ -104,11 +104,9 @@ function memberOf(value: unknown, name: string): unknown {
   return typeof value === "object" && value !== null ? (value as Record<string, unknown>)[name] : undefined;
 }
 
-function present(members: Record<string, unknown>): Record<string, unknown> {
-  for (const [name, value] of Object.entries(members)) if (value === undefined) delete members[name];
-  return members;
-}
-
-function sha256(value: unknown): Buffer {
-  return hash("sha256", canonicalText(value), "buffer");
+/** A copy: an object that members are deleted from is slow to read. */
+function present(members: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const kept: Record<string, unknown> = {};
+  for (const name of Object.keys(members)) if (members[name] !== undefined) kept[name] = members[name];
+  return kept;
 }

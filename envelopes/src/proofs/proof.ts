@@ -58,6 +58,25 @@ export function proveLater({ key, message, signature }: Claim, done: (error?: Fa
   });
 }
 
+/**
+ * As {@link prove} for many, on the threads of the pool. Never rejects.
+ *
+ * @returns for each claim its error, or undefined
+ */
+export function proveAllLater(claims: readonly Claim[]): Promise<(FabricError | undefined)[]> {
+  return new Promise((resolve) => {
+    const errors: (FabricError | undefined)[] = [];
+    let open = claims.length;
+    if (open === 0) resolve(errors);
+    for (const [at, claim] of claims.entries()) {
+      proveLater(claim, (error) => {
+        errors[at] = error;
+        if (--open === 0) resolve(errors);
+      });
+    }
+  });
+}
+
 function checkInForce(key: Key, purpose: Purpose, nowMs: number): void {
   if (key.revokedAtMs <= nowMs) throw new FabricError("envelope.revoked_key", "the key was revoked");
   if (key.notAfterMs <= nowMs) throw new FabricError("envelope.revoked_key", "the key has run out");

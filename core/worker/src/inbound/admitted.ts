@@ -34,6 +34,7 @@ export function conversationsIn({ opened, event }: Admitted): string[] {
  * its other segments are names of the platform.
  */
 export function privateOwnerOf(conversation: string): string | undefined {
+  if (!conversation.includes("/~")) return undefined;
   const segment = conversation.split("/").find((part, index) => index > 5 && part.startsWith("~"));
   return segment === undefined ? undefined : decoded(segment.slice(1));
 }

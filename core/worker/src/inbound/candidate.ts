@@ -1,5 +1,5 @@
 /** An admitted event as the row that it may become. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { contentHash, type InboundEvent } from "@linkspan/envelopes";
 import type { NewEvent } from "@linkspan/store";
 import type { Admitted } from "./admit.ts";
@@ -51,7 +51,7 @@ function keyOfBatch({ opened: { action, envelope } }: Admitted): Buffer {
 
 /** RFC 6962 section 2.1: SHA-256 over a zero byte and the entry. */
 function leafHash(body: Uint8Array): Uint8Array {
-  return createHash("sha256").update(LEAF_PREFIX).update(body).digest();
+  return hash("sha256", Buffer.concat([LEAF_PREFIX, body]), "buffer");
 }
 
 const LEAF_PREFIX = Uint8Array.of(0);

@@ -113,12 +113,12 @@ function othersNamed({
   row,
 }: Candidate): readonly { readonly ref: string; readonly speaks: boolean }[] {
   if (event === undefined) return [];
+  const names = [];
   const { ref, is_self } = event.sender;
-  const names = [
-    ...(is_self ? [] : [{ ref, speaks: true }]),
-    ...[subjectOf(event)].filter((name) => name !== undefined).map((name) => ({ ref: name, speaks: false })),
-  ];
-  return names.filter((name) => isOfService(row.service, name.ref));
+  if (!is_self && isOfService(row.service, ref)) names.push({ ref, speaks: true });
+  const subject = subjectOf(event);
+  if (subject !== undefined && isOfService(row.service, subject)) names.push({ ref: subject, speaks: false });
+  return names;
 }
 
 /** The member that a membership event concerns, if that is not its sender. */
