@@ -17,6 +17,7 @@ export * from "./codec/decode.ts";
 export type * from "./codec/event-context.ts";
 export type * from "./codec/received.ts";
 export * from "./codec/dsse.ts";
+export * from "./proofs/batch-signer.ts";
 export * from "./proofs/enrolment.ts";
 export * from "./codec/envelope.ts";
 export * from "./errors/errors.ts";

@@ -1,4 +1,7 @@
-/** The vectors of `tests/peers/python/make_vectors.py`: notes, answers, tickets, sealed credentials, PAE, batches. */
+/**
+ * The vectors of `tests/peers/python/make_vectors.py`: notes, answers, tickets, sealed credentials, PAE, batches, signed
+ * batches.
+ */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import {
@@ -25,7 +28,7 @@ import {
   toBase64url,
   traceIdOf,
 } from "./index.ts";
-import { claimOf, prove } from "./proofs/proof.ts";
+import { claimOf, prove, proveLater } from "./proofs/proof.ts";
 import { ENVELOPE_TYPE } from "./codec/pae.ts";
 
 interface SignedVector {
@@ -136,6 +139,25 @@ test.each(tickets)("ticket, $name", ({ now: seconds, compact, hash, claims, code
   expect(ticketHash(compact)).toBe(hash);
   if (claims !== undefined) expect(openTicket(compact, expectation)).toEqual(claims);
   else expect(codeOf(() => openTicket(compact, expectation))).toBe(code);
+});
+
+test.each(
+  lines<{ name: string; type: string; body_hex: string; kid: string; sig: string; code?: string }>(
+    "signed-batches.jsonl",
+  ),
+)("signed batch, $name", async ({ type, body_hex, kid, sig, code = "none" }) => {
+  const signed = { body: Buffer.from(body_hex, "hex"), kid, sig };
+  const claim = () =>
+    claimOf(
+      type,
+      type === ENVELOPE_TYPE ? "envelope" : "ticket",
+      signed,
+      keysIn("ticket-keys.json"),
+      now.getTime(),
+    );
+  expect(codeOf(() => prove(claim()))).toBe(code);
+  const later = () => new Promise<unknown>((done) => proveLater(claim(), done));
+  if (code === "none") expect(await later()).toBeUndefined();
 });
 
 test("the ticket's intent hash is that of the intent's content", () => {

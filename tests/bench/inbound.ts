@@ -10,11 +10,11 @@ import { randomUUID } from "node:crypto";
 import { openCore, parseConfig, registerKey, runCore } from "@linkspan/compose/parts";
 import { AmqpBus } from "@linkspan/fabric";
 import { type Database, insertIdentity, migrate, updateIdentity } from "@linkspan/store";
-import { within } from "@linkspan/time";
 import amqp from "amqplib";
 import { pino } from "pino";
 import type { RabbitmqServer } from "../servers/rabbitmq.ts";
 import { type Contest, type Run, timed } from "./compare.ts";
+import { Counted } from "./counted.ts";
 import { ACCOUNT, PARTITIONS, record, WORKSPACE } from "./corpus.ts";
 import { publisher } from "./publishing.ts";
 import { batched, naive, PLAIN_TABLE } from "./yardsticks.ts";
@@ -40,7 +40,7 @@ export async function inboundBench(
   await declarePlain(plain);
   const data = await mkdtemp(join(tmpdir(), "linkspan-bench-"));
   stack.defer(() => rm(data, { recursive: true, force: true }));
-  const stored = new StoredEvents();
+  const stored = new Counted("stored events");
   await startCore(fabric, data, databaseUrl, database, stored, stack);
 
   const ours = (count: number) => () =>
@@ -79,7 +79,7 @@ async function startCore(
   data: string,
   databaseUrl: string,
   database: Database,
-  stored: StoredEvents,
+  stored: Counted,
   stack: AsyncDisposableStack,
 ): Promise<void> {
   const config = parseConfig(
@@ -129,24 +129,4 @@ async function run(
   if (rows[0]?.n !== count || rows[0].ids !== count)
     throw new Error(`${JSON.stringify(rows[0])} instead of ${count} rows`);
   return result;
-}
-
-/** Counts what the worker reports after each commit, so that waiting costs the database no queries. */
-class StoredEvents {
-  #wanted = Infinity;
-  #end: () => void = () => undefined;
-
-  /** @returns when this many more events are committed */
-  async next(count: number): Promise<void> {
-    this.#wanted = count;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#end = resolve;
-    if (!(await within(60_000, promise)))
-      throw new Error(`${this.#wanted} of ${count} events are not stored`);
-  }
-
-  add(count: number): void {
-    this.#wanted -= count;
-    if (this.#wanted <= 0) this.#end();
-  }
 }

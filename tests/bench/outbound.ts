@@ -22,6 +22,7 @@ import type { RabbitmqServer } from "../servers/rabbitmq.ts";
 import type { RedisServer } from "../servers/redis.ts";
 import { until } from "../servers/until.ts";
 import { type Contest, type Run, timed } from "./compare.ts";
+import { Counted } from "./counted.ts";
 import { WORKSPACE } from "./corpus.ts";
 import { bare, BY_HAND_TABLES, naive } from "./outbound-by-hand.ts";
 import { poster } from "./publishing.ts";
@@ -110,7 +111,11 @@ export async function openOutbound(
   await migrate(database);
   const log = pino({ level: "silent" });
   const none = () => undefined;
-  const metrics = { events: none, intent: none, quarantined: none, inboundBatch: none };
+  const sentIntents = new Counted("sent intents");
+  const intent = (state: string) => {
+    if (state === "sent") sentIntents.add(1);
+  };
+  const metrics = { events: none, intent, quarantined: none, inboundBatch: none };
   const opened = await openCore(config, stack.use(await connect("core")), database, metrics, log, stack);
   const { core } = opened;
   await linkAll(database);
@@ -135,7 +140,7 @@ export async function openOutbound(
     core,
     platform,
     daemon,
-    run: (count) => sentAll({ database, platform, url: api.url, token }, count),
+    run: (count) => sentAll({ database, platform, sentIntents, url: api.url, token }, count),
     [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
   };
 }
@@ -176,12 +181,13 @@ async function sentAll(
   world: {
     readonly database: Database;
     readonly platform: EchoPlatform;
+    readonly sentIntents: Counted;
     readonly url: string;
     readonly token: string;
   },
   count: number,
 ): Promise<Run> {
-  const { database, platform } = world;
+  const { database, platform, sentIntents } = world;
   await database.query("TRUNCATE intents, outbox, lanes, intent_steps");
   const run = randomUUID();
   const sent = new SentTexts();
@@ -196,13 +202,9 @@ async function sentAll(
     members: MEMBERS,
   });
   const result = await timed(count, async () => {
-    await posting.go();
-    await until(async () => (await sentOf(database)) === count, {
-      what: "all to be sent",
-      everyMs: 20,
-      timeoutMs: 300_000,
-    });
+    await Promise.all([posting.go(), sentIntents.next(count)]);
   });
+  if ((await sentOf(database)) !== count) throw new Error(`not all of ${count} intents were sent`);
   platform.off("performed", listener);
   sent.check(run, count);
   return result;

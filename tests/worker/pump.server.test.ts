@@ -1,6 +1,7 @@
 /** The pump: one intent's fault stays its own, its memory is bounded, and nothing ends it. */
 import { randomUUID } from "node:crypto";
-import { channelRef, FabricError } from "@linkspan/envelopes";
+import { ownRecord } from "@linkspan/compose/parts";
+import { channelRef, decode, FabricError, KeyRing, openTicket } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
 import {
   claimLease,
@@ -179,6 +180,34 @@ describeWithServers(["postgres"], "pump", () => {
     }
   });
 
+  test.each([
+    ["knows signed batches", ["attempt", "delivery_status", "signed_batches"], 1],
+    ["announced that it does not", ["attempt", "delivery_status"], 6],
+    ["announced nothing", undefined, 6],
+  ])("a daemon that %s gets signatures that it can verify", async (_name, knows, signatures) => {
+    const primary = { service: "irc", instance: "primary" };
+    await saveDeclaration(database.pool, primary, { capabilities: {}, ...(knows && { knows }) });
+    for (let i = 0; i < 6; i++) await record(`room ${i}`, "hello");
+    await using _ = pumping();
+    await until(() => published.length === 6, { what: "all to be published" });
+    await database.query("DELETE FROM instances");
+    const coreRecord = ownRecord(
+      core.signer,
+      { issuers: ["core"], purposes: ["envelope", "ticket"], services: ["*"] },
+      core.now(),
+    );
+    const keys = new KeyRing([coreRecord]);
+    const used = new Set<string>();
+    for (const { body, kid, sig = "" } of published) {
+      const { envelope } = decode({ body, kid, sig }, { keys, now: core.now() });
+      const ticket = envelope.metadata.ticket ?? "";
+      openTicket(ticket, { keys, now: core.now(), audience: "daemon:irc:primary" });
+      used.add(signatureOf(sig));
+      expect(signatureOf(ticket.split(".")[2] ?? "")).toHaveLength(128);
+    }
+    expect(used.size).toBe(signatures);
+  });
+
   test("whatever rejects, the pump goes on; what the broker refused comes back", async () => {
     const { intent } = await record("a", "hello");
     let failures = 3;
@@ -203,3 +232,9 @@ describeWithServers(["postgres"], "pump", () => {
     expect(published.map(({ messageId }) => messageId)).toEqual([second.id]);
   });
 });
+
+/** The 64 bytes that the key made, in hexadecimal: of this message, or of its batch. */
+function signatureOf(sig: string): string {
+  const bytes = Buffer.from(sig, "base64url");
+  return (bytes.length === 64 ? bytes : bytes.subarray(5, 69)).toString("hex");
+}

@@ -41,9 +41,9 @@ export function outgoing(core: Core, draft: Draft, bus: Partial<Outgoing> = {}):
 }
 
 /** As {@link outgoing}; the signature is made on a thread of the pool. @throws FabricError (rejects) as there */
-export async function outgoingLater(core: Core, draft: Draft): Promise<Outgoing> {
+export async function outgoingLater(core: Core, draft: Draft, signer = core.signer): Promise<Outgoing> {
   const envelope = envelopeOf(core, draft);
-  return messageOf(core, draft, envelope, await encodeLater(envelope, core.signer));
+  return messageOf(core, draft, envelope, await encodeLater(envelope, signer));
 }
 
 function envelopeOf(core: Core, draft: Draft): Envelope {

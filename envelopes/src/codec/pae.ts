@@ -3,6 +3,7 @@
 export const ENVELOPE_TYPE = "application/vnd.msgr.bridge.v1+json";
 export const TICKET_TYPE = "application/vnd.msgr.ticket.v1+json";
 export const ENROLMENT_TYPE = "application/vnd.linkspan.enrolment.v1+json";
+export const BATCH_TYPE = "application/vnd.linkspan.batch.v1";
 export const CHECKPOINT_TYPE = "application/vnd.msgr.checkpoint.v1+json";
 
 /** `"DSSEv1" SP len(type) SP type SP len(body) SP body`, lengths in bytes and decimal. */

@@ -101,12 +101,12 @@ export const CapabilitiesSchema = z.strictObject({
     description: "what of the outbound actions it serves; absent: all of them",
   }),
   knows: z
-    .array(z.enum(["attempt", "delivery_status", "reply"]))
+    .array(z.enum(["attempt", "delivery_status", "reply", "signed_batches"]))
     .max(LIMITS.actions)
     .exactOptional()
     .meta({
       description:
-        "asks before it sends a part; reports what became of it; answers the intent itself. Absent: the first two",
+        "asks before it sends a part; reports what became of it; answers the intent itself; verifies signatures of batches. Absent: the first two",
     }),
   link: LinkDeclarationSchema.exactOptional().meta({ description: "absent: nothing can be linked here" }),
 });

@@ -2,10 +2,19 @@
 import { verify } from "node:crypto";
 import { FabricError } from "../errors/errors.ts";
 import type { Key, KeyRing, Purpose } from "./keys.ts";
-import { pae } from "../codec/pae.ts";
+import { fromBase64url } from "../codec/base64url.ts";
+import { BATCH_TYPE, pae } from "../codec/pae.ts";
+import { ProvenRoots } from "./proven-roots.ts";
+import { leafOf, readBatchSignature, rootBody, rootFrom } from "./signed-batch.ts";
 
 /** 64 bytes in base64url; the last character carries two bits. */
-const SIGNATURE = /^[A-Za-z0-9_-]{85}[AQgw]$/;
+const PLAIN = /^[A-Za-z0-9_-]{85}[AQgw]$/;
+
+/** Most characters of a signature with its inclusion proof; no batch is so large that one is longer. */
+const MAX_CHARACTERS = 600;
+
+/** Roots of batches whose signature is known to be good. A fact about bytes; whether the key is in force is asked each time. */
+const provenRoots = new ProvenRoots<FabricError>(1_024);
 
 /** A claim that is well formed and made with a key in force; only the curve has not been asked yet. */
 export interface Claim {
@@ -13,6 +22,8 @@ export interface Claim {
   /** The signed bytes. */
   readonly message: Uint8Array;
   readonly signature: Uint8Array;
+  /** Names key, bytes and signature of a whole batch; undefined: it was signed alone. */
+  readonly root?: string;
 }
 
 export interface Detached {
@@ -40,17 +51,41 @@ export function claimOf(
   const key = keys.get(kid);
   if (key === undefined) throw new FabricError("envelope.unknown_key", "no key has this id");
   checkInForce(key, purpose, nowMs);
-  if (!SIGNATURE.test(sig)) throw badSignature("it is not 64 bytes in base64url");
-  return { key, message: pae(type, body), signature: Buffer.from(sig, "base64url") };
+  const message = pae(type, body);
+  if (PLAIN.test(sig)) return { key, message, signature: Buffer.from(sig, "base64url") };
+  return claimOfBatch(key, message, sig);
+}
+
+/** The batch that the inclusion proof leads to: its root is what the key signed. */
+function claimOfBatch(key: Key, message: Uint8Array, sig: string): Claim {
+  const bytes = sig.length > MAX_CHARACTERS ? undefined : fromBase64url(sig);
+  const batch = bytes === undefined ? undefined : readBatchSignature(bytes);
+  if (batch === undefined)
+    throw badSignature("it is neither 64 bytes in base64url nor a signature of a batch");
+  const root = rootFrom(leafOf(message), batch);
+  if (root === undefined) throw badSignature("its inclusion proof is not one for its place");
+  const signed = pae(BATCH_TYPE, rootBody(root, batch.size));
+  const name = Buffer.concat([key.publicKey, signed, batch.signature]).toString("latin1");
+  return { key, message: signed, signature: batch.signature, root: name };
 }
 
 /** @throws FabricError `envelope.bad_signature` */
-export function prove({ key, message, signature }: Claim): void {
+export function prove({ key, message, signature, root }: Claim): void {
+  if (root !== undefined && provenRoots.has(root)) return;
   if (!verify(null, message, key.object, signature)) throw badSignature("it does not match the bytes");
+  if (root !== undefined) provenRoots.add(root);
 }
 
-/** As {@link prove}, on a thread of the pool; `done` gets the error, or nothing. Never throws. */
-export function proveLater({ key, message, signature }: Claim, done: (error?: FabricError) => void): void {
+/**
+ * As {@link prove}, on a thread of the pool; `done` gets the error, or nothing, at once where the batch is known. Never
+ * throws.
+ */
+export function proveLater(claim: Claim, done: (error?: FabricError) => void): void {
+  if (claim.root === undefined) verifyLater(claim, done);
+  else provenRoots.prove(claim.root, (checked) => verifyLater(claim, checked), done);
+}
+
+function verifyLater({ key, message, signature }: Claim, done: (error?: FabricError) => void): void {
   verify(null, message, key.object, signature, (cause, matches) => {
     if (cause !== null) done(new FabricError("envelope.bad_signature", "it could not be checked", { cause }));
     else if (matches) done();

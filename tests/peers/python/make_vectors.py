@@ -1,5 +1,5 @@
 """
-Writes envelopes/vectors/{pae,notes,answers,tickets,hpke,batches}.jsonl and ticket-keys.json.
+Writes envelopes/vectors/{pae,notes,answers,tickets,hpke,batches,signed-batches}.jsonl and ticket-keys.json.
 
 It shares nothing with the packages that are tested, nor with `linkspan_peer`: canonical JSON is `json.dumps`, which is
 enough for what stands here, and HPKE is RFC 9180 written out, because a vector needs a fixed ephemeral key.
@@ -383,6 +383,86 @@ def batches() -> list[dict]:
     ]  # fmt: skip
 
 
+def merkle(leaves: list[bytes]) -> bytes:
+    """RFC 6962 section 2.1: MTH."""
+    if len(leaves) == 1:
+        return leaves[0]
+    k = 1
+    while k * 2 < len(leaves):
+        k *= 2
+    return sha256(b"\x01" + merkle(leaves[:k]) + merkle(leaves[k:]))
+
+
+def audit_path(m: int, leaves: list[bytes]) -> list[bytes]:
+    """RFC 6962 section 2.1.1: PATH."""
+    if len(leaves) == 1:
+        return []
+    k = 1
+    while k * 2 < len(leaves):
+        k *= 2
+    if m < k:
+        return audit_path(m, leaves[:k]) + [merkle(leaves[k:])]
+    return audit_path(m - k, leaves[k:]) + [merkle(leaves[:k])]
+
+
+BATCH = "application/vnd.linkspan.batch.v1"
+
+
+def batch_of(members: list[tuple[str, bytes]], key: Ed25519PrivateKey = CORE) -> list[bytes]:
+    """The signature of each member: its place, the root's signature, and the way to the root."""
+    leaves = [sha256(b"\x00" + pae(kind, body)) for kind, body in members]
+    size = len(leaves)
+    signature = key.sign(pae(BATCH, size.to_bytes(4, "big") + merkle(leaves)))
+    return [
+        b"\x01" + place.to_bytes(2, "big") + size.to_bytes(2, "big") + signature + b"".join(audit_path(place, leaves))
+        for place in range(size)
+    ]
+
+
+def signed_batches() -> list[dict]:
+    def line(name: str, kind: str, body: bytes, sig: bytes | str, code: str | None = None) -> dict:
+        text = sig if isinstance(sig, str) else b64u(sig)
+        vector = {"name": name, "type": kind, "body_hex": body.hex(), "kid": kid_of(CORE), "sig": text}
+        return vector if code is None else {**vector, "code": code}
+
+    made = []
+    for size in (2, 3, 4, 5, 7, 8, 64, 1_000):
+        members = [(TICKET if place % 3 == 1 else ENVELOPE, f"member {place} of {size}".encode()) for place in range(size)]
+        sigs = batch_of(members)
+        for place in sorted({0, 1, size // 2, size - 2, size - 1}):
+            kind, body = members[place]
+            made.append(line(f"member {place} of {size}", kind, body, sigs[place]))
+    five = [(ENVELOPE, f"member {place}".encode()) for place in range(5)]
+    sigs = batch_of(five)
+    kind, body = five[2]
+    sig = sigs[2]
+    bad = "envelope.bad_signature"
+    leaves = [sha256(b"\x00" + pae(*member)) for member in five]
+    inner = b"\x01" + leaves[0] + leaves[1]
+    too_large = batch_of([(ENVELOPE, str(place).encode()) for place in range(1_025)])
+    refused = [
+        ("another body", kind, b"member 3", sig),
+        ("another type", TICKET, body, sig),
+        ("the place of another member", kind, body, sigs[3]),
+        ("another index", kind, body, sig[:1] + b"\x00\x03" + sig[3:]),
+        ("an index beyond the size", kind, body, sig[:1] + b"\x00\x05" + sig[3:]),
+        ("another size", kind, body, sig[:3] + b"\x00\x06" + sig[5:]),
+        ("size 0", kind, body, sig[:3] + b"\x00\x00" + sig[5:]),
+        ("another version", kind, body, b"\x02" + sig[1:]),
+        ("a proof that is too short", kind, body, sig[:-32]),
+        ("a proof that is too long", kind, body, sig + sig[-32:]),
+        ("a proof that is cut", kind, body, sig[:-1]),
+        ("no proof", kind, body, sig[:69]),
+        ("an altered proof", kind, body, sig[:-1] + bytes([sig[-1] ^ 1])),
+        ("an altered signature", kind, body, sig[:10] + bytes([sig[10] ^ 1]) + sig[11:]),
+        ("signed by another key", kind, body, batch_of(five, DAEMON)[2]),
+        ("an inner node for a member", kind, inner, sigs[0][:-96] + sigs[0][-64:]),
+        ("more than 1,024 members", ENVELOPE, b"0", too_large[0]),
+        ("with padding", kind, body, base64.urlsafe_b64encode(sig).decode() + "="),
+    ]
+    return made + [line(*case, bad) for case in refused]
+
+
 def ticket_keys() -> dict:
     """The daemon's key may sign tickets by its purposes, but not by its issuers."""
 
@@ -409,6 +489,7 @@ def main() -> None:
         "tickets": tickets(),
         "hpke": hpkes(),
         "batches": batches(),
+        "signed-batches": signed_batches(),
     }
     for name, lines in made.items():
         text = "".join(json.dumps(line, ensure_ascii=True) + "\n" for line in lines)

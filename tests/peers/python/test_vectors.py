@@ -69,6 +69,18 @@ class Vectors(unittest.TestCase):
                     tickets.open_ticket(*given)
                 self.assertEqual(refused.exception.code, vector["code"])
 
+    def test_signed_batches(self) -> None:
+        for vector in lines("signed-batches.jsonl"):
+            purpose = "ticket" if vector["type"] == keys.TICKET_TYPE else "envelope"
+            given = (vector["type"], purpose, bytes.fromhex(vector["body_hex"]), vector["kid"], vector["sig"], NOW)
+            with self.subTest(vector["name"]):
+                if "code" not in vector:
+                    ring_of("ticket-keys.json").prove(*given)
+                    continue
+                with self.assertRaises(Refused) as refused:
+                    ring_of("ticket-keys.json").prove(*given)
+                self.assertEqual(refused.exception.code, vector["code"])
+
     def test_intent_hash(self) -> None:
         metadata = {
             "conversation": "msgr://channels/acme/bridge/irc/libera/%23linkspan",

@@ -14,6 +14,8 @@ export interface Knowledge {
   readonly deliveryStatus: boolean;
   /** Answers the intent itself. */
   readonly reply: boolean;
+  /** Verifies signatures of batches, in envelopes and tickets. */
+  readonly signedBatches: boolean;
   /** Undefined: all, under every name. */
   readonly served: readonly ServedAction[] | undefined;
 }
@@ -22,7 +24,13 @@ const GOOD_FOR_MS = 1_000;
 const MAX_KNOWN = 10_000;
 
 /** What a daemon knows that announced nothing of it. */
-const FULL: Knowledge = { attempt: true, deliveryStatus: true, reply: false, served: undefined };
+const FULL: Knowledge = {
+  attempt: true,
+  deliveryStatus: true,
+  reply: false,
+  signedBatches: false,
+  served: undefined,
+};
 /** The same of one that signs nothing, as Msgr's SDKs on a development namespace: nobody unsigned may ask. */
 const UNSIGNED: Knowledge = { ...FULL, attempt: false, deliveryStatus: false };
 
@@ -70,6 +78,7 @@ function knowledgeOf({ declaration: { actions, knows } }: Declared): Partial<Kno
       attempt: known.includes("attempt"),
       deliveryStatus: known.includes("delivery_status"),
       reply: known.includes("reply"),
+      signedBatches: known.includes("signed_batches"),
     }),
     ...(data?.actions !== undefined && { served: data.actions }),
   };

@@ -15,7 +15,7 @@ import { CORE, type Draft } from "../send.ts";
 import { intentHash } from "./intent-hash.ts";
 
 /** As long as any ticket is, so that the intent still fits when it carries one. */
-const TICKET_ROOM_BYTES = '"ticket":"",'.length + 4_096;
+const TICKET_ROOM_BYTES = '"ticket":"",'.length + 4_608;
 
 /**
  * Refuses when it is recorded what could not be published later: what is not JSON as the contract has it, too deep,
@@ -50,12 +50,14 @@ export function requirePublishable(core: Core, intent: NewIntent, identity: Iden
  * An intent's envelope for the holder of its instance, with a ticket minted now.
  *
  * @param served what the daemon serves, under which names; the intent is translated where it is needed
+ * @param signer of the ticket
  * @throws FabricError (rejects) `ticket.*`, `action.unsupported`
  */
 export async function draftOf(
   core: Core,
   { intent, instance, epoch, kid }: Turn,
   served: readonly ServedAction[] | undefined,
+  signer = core.signer,
 ): Promise<Draft> {
   const capability = actionOf(intent.service, intent.action)?.capability ?? "send";
   const { action, payload } = toServed(
@@ -88,7 +90,7 @@ export async function draftOf(
       decision_id: intent.id,
       ...ticketStamp([capability], core.now()),
     },
-    core.signer,
+    signer,
   );
   return {
     service: intent.service,

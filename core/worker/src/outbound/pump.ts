@@ -5,7 +5,7 @@
  * daemon died, or that nobody spoke of for a while, is published again as the next attempt; the `attempt`
  * question keeps that from saying anything twice. What cannot be published at all fails alone, at once.
  */
-import { type FabricError, isFabricError } from "@linkspan/envelopes";
+import { batchSigner, type FabricError, isFabricError, type Signer } from "@linkspan/envelopes";
 import {
   claimTurns,
   type InstanceKey,
@@ -76,6 +76,8 @@ class Pump {
   readonly #inFlight: InFlight;
   readonly #knowledge: DaemonKnowledge;
   readonly #handover: Handover;
+  /** For turns that are claimed together: their tickets have one signature, and so do their envelopes. */
+  readonly #batchSigner: Signer;
   #unparkedAt = 0;
 
   constructor(
@@ -89,6 +91,7 @@ class Pump {
     this.#knowledge = new DaemonKnowledge(core);
     this.#handover = new Handover(core, signal);
     this.#inFlight = new InFlight(MAX_IN_FLIGHT, maxBytes);
+    this.#batchSigner = batchSigner(core.signer);
   }
 
   /** Publishes what is due. @returns milliseconds until the next look */
@@ -142,9 +145,13 @@ class Pump {
     const { id } = turn.intent;
     try {
       const knowledge = this.#knowledge.of(instanceOf(turn), turn.kid);
-      if (knowledge.attempt && knowledge.deliveryStatus)
-        await core.bus.publish(await outgoingLater(core, await draftOf(core, turn, knowledge.served)));
-      else await this.#handover.give(turn, knowledge);
+      if (!knowledge.attempt || !knowledge.deliveryStatus) {
+        await this.#handover.give(turn, knowledge);
+        return;
+      }
+      const signer = knowledge.signedBatches ? this.#batchSigner : core.signer;
+      const draft = await draftOf(core, turn, knowledge.served, signer);
+      await core.bus.publish(await outgoingLater(core, draft, signer));
     } catch (error) {
       const code = isFabricError(error) ? error.code : "internal";
       core.log.warn(

@@ -31,7 +31,7 @@ export const LEASE_TTL_MS = 6_000;
  */
 export const LEASE_STAY_MS = 300_000;
 /** The answer to `hello` names it. From 0.2 on a daemon may ask `attempt` for many parts and report `delivery_statuses`. */
-export const VERSION = "0.2.0";
+export const VERSION = "0.3.0";
 
 /** @throws FabricError `envelope.wrong_issuer` when the sender is no daemon */
 export async function answerHello(

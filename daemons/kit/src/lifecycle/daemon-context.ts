@@ -50,4 +50,6 @@ export interface DaemonContext extends Required<Omit<DaemonOptions, "keys" | "ge
   readonly keysChanged: () => void;
   /** Whether the core takes many questions or statuses in one envelope, by its last answer to `hello`. */
   readonly coreTakesMany: () => boolean;
+  /** Whether the core may be told that this daemon verifies signatures of batches. */
+  readonly coreSignsBatches: () => boolean;
 }

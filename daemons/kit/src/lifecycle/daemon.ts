@@ -9,7 +9,7 @@ import type { LeaseAnswer, Tenure } from "@linkspan/fabric";
 import { Author } from "../bus/author.ts";
 import { systemClock } from "../shared/clock.ts";
 import { CoreCalls } from "../bus/core-calls.ts";
-import { takesMany } from "../bus/core-version.ts";
+import { signsBatches, takesMany } from "../bus/core-version.ts";
 import { vaultSealKeyOf, withCoreKeys } from "../keys/core-keys.ts";
 import type { DaemonContext, DaemonOptions, Tuning } from "./daemon-context.ts";
 import { Carried } from "../inbound/carried.ts";
@@ -112,6 +112,7 @@ async function live(options: DaemonOptions, stop: AbortSignal, standing: Standin
     carried: new Carried(),
     vaultSealKey: () => vaultSealKeyOf(keyRing),
     coreTakesMany: () => takesMany(coreVersion),
+    coreSignsBatches: () => signsBatches(coreVersion),
     keysChanged: () => {
       sayHello(standing.epoch).catch((error: unknown) => log.warn({ event: "hello.unanswered", err: error }));
     },

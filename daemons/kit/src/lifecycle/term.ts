@@ -139,6 +139,7 @@ class Term {
     await this.#subscribe(this.#controls, changes, this.#dispatcher.changed);
     await this.#note("capabilities", {
       capabilities: asPlainData(connector.capabilities),
+      ...(this.#daemon.coreSignsBatches() && { knows: ["attempt", "delivery_status", "signed_batches"] }),
       ...(connector.declaration !== undefined && { link: asPlainData(connector.declaration) }),
     });
     await this.#open();

@@ -2,7 +2,7 @@
 import { type AttemptRequest, FabricError, intentId } from "@linkspan/envelopes";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { takesMany } from "../bus/core-version.ts";
+import { signsBatches, takesMany } from "../bus/core-version.ts";
 import { GO, WORKSPACE } from "../testing/scripted-core.ts";
 import { lobby, StubConnector } from "../testing/stub-connector.ts";
 import { World } from "../testing/world.ts";
@@ -124,4 +124,5 @@ test.each([
   [undefined, false],
 ])("a core of version %s takes many: %s", (version, many) => {
   expect(takesMany(version)).toBe(many);
+  expect(signsBatches(version)).toBe(many && version !== "0.2.0");
 });

@@ -21,7 +21,7 @@ from .errors import Refused
 from .identity import Identity
 from .keys import KeyRing, now
 from .lease import Lease
-from .links import CAPABILITIES, DECLARATION, Requests
+from .links import CAPABILITIES, DECLARATION, KNOWS, Requests
 from .log import log
 from .platform import EchoPlatform
 from .sending import Sending
@@ -116,7 +116,7 @@ class Daemon:
         self._bus.consume(f"{name}.control")
         self._bus.declare_transient(f"{name}.changed.{self._boot_id}", ["core.*.changed.*"])
         self._bus.consume(f"{name}.changed.{self._boot_id}")
-        self._bus.publish(self._author.note("capabilities", {"capabilities": CAPABILITIES, "link": DECLARATION}))
+        self._bus.publish(self._author.note("capabilities", {"capabilities": CAPABILITIES, "knows": KNOWS, "link": DECLARATION}))
         self._refresh()
         for queue in sends:
             self._bus.consume(queue)

@@ -11,6 +11,7 @@ from .errors import Refused
 
 ENVELOPE_TYPE = "application/vnd.msgr.bridge.v1+json"
 TICKET_TYPE = "application/vnd.msgr.ticket.v1+json"
+BATCH_TYPE = "application/vnd.linkspan.batch.v1"
 ENROLMENT_TYPE = "application/vnd.linkspan.enrolment.v1+json"
 
 
@@ -23,6 +24,29 @@ def thumbprint(public_key: bytes) -> str:
     """RFC 7638, the key id."""
     jwk = '{"crv":"Ed25519","kty":"OKP","x":"' + b64u(public_key) + '"}'
     return b64u(hashlib.sha256(jwk.encode()).digest())
+
+
+def signed_by_root(message: bytes, proof: bytes) -> tuple[bytes, bytes]:
+    """What the key signed for the batch that `message` belongs to, and the signature (contract section 4)."""
+    head, signature, path = proof[:5], proof[5:69], proof[69:]
+    index, size = int.from_bytes(head[1:3], "big"), int.from_bytes(head[3:5], "big")
+    if head[:1] != b"\x01" or len(path) % 32 != 0 or not path or size > 1_024 or index >= size:
+        raise Refused("envelope.bad_signature", "it is neither 64 bytes nor a signature of a batch")
+    node, last = hashlib.sha256(b"\x00" + message).digest(), size - 1
+    for start in range(0, len(path), 32):
+        beside = path[start : start + 32]
+        if last == 0:
+            raise Refused("envelope.bad_signature", "the proof is too long")
+        if index % 2 == 1 or index == last:
+            node = hashlib.sha256(b"\x01" + beside + node).digest()
+            while index % 2 == 0 and index != 0:
+                index, last = index // 2, last // 2
+        else:
+            node = hashlib.sha256(b"\x01" + node + beside).digest()
+        index, last = index // 2, last // 2
+    if last != 0:
+        raise Refused("envelope.bad_signature", "the proof is too short")
+    return pae(BATCH_TYPE, size.to_bytes(4, "big") + node), signature
 
 
 class Signer:
@@ -73,12 +97,14 @@ class KeyRing:
             raise Refused("envelope.revoked_key", "the key has run out")
         if seconds(record["not_before"]) > now or purpose not in record["purposes"]:
             raise Refused("envelope.unknown_key", f"the key is not in force for signing a {purpose}")
-        signature = unb64u(sig)
-        if signature is None or len(signature) != 64:
-            raise Refused("envelope.bad_signature", "it is not 64 bytes in base64url")
+        signature, message = unb64u(sig), pae(kind, body)
+        if signature is None:
+            raise Refused("envelope.bad_signature", "it is not base64url")
+        if len(signature) != 64:
+            message, signature = signed_by_root(message, signature)
         public_key = Ed25519PublicKey.from_public_bytes(unb64u(record["public_key_b64u"]) or b"")
         try:
-            public_key.verify(signature, pae(kind, body))
+            public_key.verify(signature, message)
         except InvalidSignature as error:
             raise Refused("envelope.bad_signature", "it does not match the bytes") from error
         return record

@@ -6,6 +6,8 @@ from .credentials import Credentials
 from .errors import Refused
 from .log import log
 
+#: Beside its capabilities; without this list the core takes the first two for granted.
+KNOWS = ["attempt", "delivery_status", "signed_batches"]
 CAPABILITIES = {"send": ["text"], "attempt": True, "delivery_status": True}
 
 
