@@ -22,6 +22,9 @@ const LONGEST_TIMER_MS = 2_147_483_647;
 /** The system's uptime is exact to 10 ms, and read at another moment: what differs by less is no suspension. */
 const SUSPENSION_MS = 50;
 
+/** The time of day jumps in a suspension. While it moves with the monotonic clock, the uptime need not be read, which costs 10 µs. */
+const DRIFT_MS = 20;
+
 /**
  * The system's uptime counts while the machine is suspended, and `performance.now` does not.
  *
@@ -30,9 +33,14 @@ const SUSPENSION_MS = 50;
 export function suspensions(
   uptimeMs = () => uptime() * 1_000,
   monotonicMs = () => performance.now(),
+  wallMs = () => Date.now(),
 ): () => number {
   let knownMs = uptimeMs() - monotonicMs();
+  let wallAheadMs = wallMs() - monotonicMs();
   return () => {
+    const aheadMs = wallMs() - monotonicMs();
+    if (Math.abs(aheadMs - wallAheadMs) < DRIFT_MS) return knownMs;
+    wallAheadMs = aheadMs;
     const nowMs = uptimeMs() - monotonicMs();
     if (nowMs - knownMs > SUSPENSION_MS) knownMs = nowMs;
     return knownMs;

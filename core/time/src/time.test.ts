@@ -48,22 +48,31 @@ test("a sleep ends in time or with its signal, and leaves no timer", async () =>
 });
 
 test("only a suspension changes how long the machine was suspended, not how exact its clocks are", () => {
-  const time = { uptimeMs: 100_000, monotonicMs: 40_000.3 };
+  const time = { uptimeMs: 100_000, monotonicMs: 40_000.3, wallMs: 1_900_000_000_000 };
+  let reads = 0;
   const suspendedMs = suspensions(
-    () => time.uptimeMs,
+    () => {
+      reads++;
+      return time.uptimeMs;
+    },
     () => time.monotonicMs,
+    () => time.wallMs,
   );
   const before = suspendedMs();
-  for (const [uptimeMs, monotonicMs] of [
-    [100_000, 40_009.9],
-    [100_010, 40_009.91],
-    [100_010, 40_030],
-    [100_040, 40_030.1],
+  for (const [uptimeMs, monotonicMs, wallMs] of [
+    [100_000, 40_009.9, 1_900_000_000_010],
+    [100_010, 40_009.91, 1_900_000_000_010],
+    [100_010, 40_030, 1_900_000_000_029],
+    // The time of day was set, each time.
+    [100_010, 40_030, 1_900_000_500_029],
+    [100_040, 40_030.1, 1_800_000_000_000],
   ] as const) {
-    Object.assign(time, { uptimeMs, monotonicMs });
+    Object.assign(time, { uptimeMs, monotonicMs, wallMs });
     expect(suspendedMs()).toBe(before);
   }
-  Object.assign(time, { uptimeMs: 700_000, monotonicMs: 40_031 });
+  // Once at the start, and when the time of day was set.
+  expect(reads).toBe(3);
+  Object.assign(time, { uptimeMs: 700_000, monotonicMs: 40_031, wallMs: 1_800_000_600_000 });
   expect(suspendedMs() - before).toBeCloseTo(599_969, -2);
 });
 
