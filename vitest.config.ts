@@ -20,6 +20,10 @@ export default defineConfig({
           name: "unit",
           include: ["**/*.test.ts"],
           exclude: ["**/node_modules/**", "**/*.server.test.ts"],
+          // The files share a process and what they import, which is most of the work; the setup file fails one that
+          // leaves a trace in it.
+          isolate: false,
+          setupFiles: ["./tests/setup/no-trace.ts"],
           // Ends what hangs. It is no measure: a slow machine must not reach it.
           testTimeout: 30_000,
           maxWorkers: 2,
