@@ -24,8 +24,10 @@ export default defineConfig({
           // leaves a trace in it.
           isolate: false,
           setupFiles: ["./tests/setup/no-trace.ts"],
-          // Ends what hangs. It is no measure: a slow machine must not reach it.
+          // These end what hangs. They are no measure: a slow machine must not reach them.
           testTimeout: 30_000,
+          hookTimeout: 30_000,
+          expect: { poll: { timeout: 20_000 } },
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },
