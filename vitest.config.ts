@@ -20,8 +20,14 @@ export default defineConfig({
           name: "unit",
           include: ["**/*.test.ts"],
           exclude: ["**/node_modules/**", "**/*.server.test.ts"],
-          // Ends what hangs. It is no measure: a slow machine must not reach it.
+          // The files share a process and what they import, which is most of the work; the setup file fails one that
+          // leaves a trace in it.
+          isolate: false,
+          setupFiles: ["./tests/setup/no-trace.ts"],
+          // These end what hangs. They are no measure: a slow machine must not reach them.
           testTimeout: 30_000,
+          hookTimeout: 30_000,
+          expect: { poll: { timeout: 20_000 } },
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },

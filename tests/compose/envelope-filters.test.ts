@@ -1,51 +1,30 @@
-/** `linkspan envelope …` as processes, over the golden vectors. */
+/** `linkspan envelope …` as processes; each vector goes through the filters in `compose/src/commands/envelope.test.ts`. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ENVELOPE_TYPE } from "@linkspan/envelopes";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { linkspan, ROOT } from "./linkspan.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 
 interface Valid {
-  readonly name: string;
-  readonly identity: unknown[];
   readonly message_id: string;
-  readonly trace_id: string;
   readonly topic: string;
   readonly envelope: unknown;
   readonly body_b64: string;
   readonly kid: string;
-  readonly sig: string;
-}
-
-interface Invalid {
-  readonly name: string;
-  readonly code: string;
-  readonly body_b64?: string;
-  readonly body_fill?: readonly [count: number, byte: string];
-  readonly kid: string;
-  readonly sig: string;
-  readonly topic: string;
 }
 
 const VECTORS = join(ROOT, "envelopes/vectors");
 const KEYS = join(VECTORS, "keys.json");
 const AT = "2026-11-20T12:00:00.000Z";
 
-function lines<T>(name: string): T[] {
-  const text = readFileSync(join(VECTORS, name), "utf8");
-  return text
-    .trimEnd()
-    .split("\n")
-    .map((line) => JSON.parse(line) as T);
-}
-
-const valid = lines<Valid>("envelope-valid.jsonl");
-const everyInvalid = lines<Invalid>("envelope-invalid.jsonl");
+const valid = readFileSync(join(VECTORS, "envelope-valid.jsonl"), "utf8")
+  .trimEnd()
+  .split("\n")
+  .map((line) => JSON.parse(line) as Valid);
 
 let directory: string;
 let seed: string;
@@ -58,150 +37,38 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(directory, { recursive: true }));
 
-const filter = (args: readonly string[], input: readonly string[] | Uint8Array) =>
-  linkspan(["envelope", ...args], {
-    input: input instanceof Uint8Array ? input : input.map((line) => `${line}\n`).join(""),
-  });
+const filter = (args: readonly string[], input: readonly string[]) =>
+  linkspan(["envelope", ...args], { input: input.map((line) => `${line}\n`).join("") });
 
-function bodyOf({ body_b64, body_fill }: Pick<Invalid, "body_b64" | "body_fill">): Buffer {
-  if (body_fill !== undefined) return Buffer.alloc(body_fill[0], Number.parseInt(body_fill[1], 16));
-  return Buffer.from(body_b64 ?? "", "base64");
-}
-
-/** Payload in the standard alphabet or the URL's; the signature as it was in the header. */
-function dsse(line: Invalid | Valid, alphabet: "base64" | "base64url" = "base64"): string {
-  return JSON.stringify({
-    payload: bodyOf(line).toString(alphabet),
-    payloadType: ENVELOPE_TYPE,
-    signatures: [{ keyid: line.kid, sig: line.sig }],
-  });
-}
-
-describe("the vectors", () => {
-  test("canonical, sign and id give what they say", async () => {
-    const envelopes = valid.map(({ envelope }) =>
-      JSON.stringify(envelope, undefined, 1).replaceAll("\n", " "),
-    );
-    const canonical = await filter(["canonical"], envelopes);
-    expect(canonical.lines).toEqual(valid.map((line) => bodyOf(line).toString("utf8")));
-
-    const signed = await filter(["sign", "--seed", seed], envelopes);
-    expect(signed.lines.map((line) => JSON.parse(line) as unknown)).toEqual(
-      valid.map((line) => JSON.parse(dsse(line)) as unknown),
-    );
-
-    const ids = await filter(
-      ["id"],
-      valid.map(({ identity }) => JSON.stringify(identity)),
-    );
-    expect(ids.lines).toEqual(valid.map(({ message_id, trace_id }) => `${message_id} ${trace_id}`));
-    expect([canonical.code, signed.code, ids.code]).toEqual([0, 0, 0]);
-  });
-
-  test("each valid line is verified, in either alphabet of base64, and on its topic", async () => {
-    const expected = valid.map(({ kid, message_id }) => `ok ${kid} ${message_id}`);
-    for (const alphabet of ["base64", "base64url"] as const) {
-      const done = await filter(
-        ["verify", "--keys", KEYS, "--at", AT],
-        valid.map((line) => dsse(line, alphabet)),
-      );
-      expect(done.lines).toEqual(expected);
-      expect(done.code).toBe(0);
-    }
-    const [first] = valid as [Valid];
-    const done = await filter(["verify", "--keys", KEYS, "--at", AT, "--topic", first.topic], [dsse(first)]);
-    expect(done.lines).toEqual(expected.slice(0, 1));
-  });
-
-  test("each invalid line fails with exactly its code, and the exit code tells", async () => {
-    // Padding is refused in the header; the JSON form takes base64 with or without it.
-    const invalid = everyInvalid.filter(({ name }) => name !== "padded-base64url");
-    expect(invalid).toHaveLength(everyInvalid.length - 1);
-    const [topic, ...others] = new Set(invalid.map((line) => line.topic));
-    expect(others).toEqual([]);
-    const args = ["verify", "--keys", KEYS, "--at", AT, "--topic", topic ?? ""];
-    const done = await filter(
-      args,
-      invalid.map((line) => dsse(line)),
-    );
-    const told = done.lines.map((line, index) => `${invalid[index]?.name} ${line.split(" ")[0]}`);
-    expect(told).toEqual(invalid.map(({ name, code }) => `${name} ${code}`));
-    expect(done.code).toBe(1);
-  });
-});
-
-test("a line that cannot be becomes its code; the others are answered all the same, in their places", async () => {
-  const input = Buffer.concat([
-    Buffer.from('{"b":1,"a":2}\n'),
-    Buffer.from('{"a":1,"a":2}\n'),
-    Buffer.from('{"a":{"x":1,"\\u0078":2}}\n'),
-    Buffer.from("[-0]\n"),
-    Buffer.from('"\\ud800"\n'),
-    Buffer.from("[1e400]\n"),
-    Buffer.from("{\n"),
-    Buffer.from("\n"),
-    Buffer.from([0x22, 0xff, 0x22, 0x0a]),
-    Buffer.from("\uFEFF1\n"),
-    // U+2028 ends no line, and a carriage return is white space.
-    Buffer.from('"\u2028"\r\n'),
-    Buffer.from('{"__proto__":1.0,"__proto":":"}'),
-  ]);
-  const { lines: told, code } = await filter(["canonical"], input);
-  expect(told.map((line) => (/^[a-z]/.test(line) ? line.split(" ")[0] : line))).toEqual([
-    '{"a":2,"b":1}',
-    "envelope.not_canonical",
-    "envelope.not_canonical",
-    "envelope.not_canonical",
-    "envelope.not_canonical",
-    "envelope.not_canonical",
-    "envelope.malformed",
-    "envelope.malformed",
-    "envelope.not_utf8",
-    "envelope.not_utf8",
-    '"\u2028"',
-    '{"__proto":":","__proto__":1}',
-  ]);
-  expect(code).toBe(1);
-});
-
-test("what is no DSSE object, no signature or another type's has its code", async () => {
-  const good = JSON.parse(dsse(valid[0] as Valid)) as { signatures: [{ sig: string; keyid: string }] };
-  const [{ sig, keyid }] = good.signatures;
-  const standard = Buffer.from(sig, "base64url").toString("base64");
-  const cases: readonly [unknown, string][] = [
-    [{ ...good, signatures: [{ keyid, sig: standard }] }, "ok"],
-    [{ ...good, signatures: [{ keyid, sig: `${sig}==` }] }, "ok"],
-    [{ ...good, signatures: [] }, "envelope.unsigned"],
-    [{ ...good, signatures: [{ keyid }] }, "envelope.unsigned"],
-    [{ ...good, payloadType: "application/vnd.msgr.ticket.v1+json" }, "envelope.bad_signature"],
-    [{ ...good, payload: "not base64!" }, "envelope.malformed"],
-    [{ ...good, more: 1 }, "envelope.malformed"],
-    [[], "envelope.malformed"],
-    [null, "envelope.malformed"],
-  ];
+test("canonical prints the canonical form of each line", async () => {
   const done = await filter(
-    ["verify", "--keys", KEYS, "--at", AT],
-    cases.map(([value]) => JSON.stringify(value)),
+    ["canonical"],
+    valid.map(({ envelope }) => JSON.stringify(envelope)),
   );
-  expect(done.lines.map((line) => line.split(" ")[0])).toEqual(cases.map(([, code]) => code));
+  expect(done.lines).toEqual(
+    valid.map(({ body_b64 }) => Buffer.from(body_b64, "base64url").toString("utf8")),
+  );
+  expect(done.code).toBe(0);
 });
 
-test("an envelope that would be refused is not signed, and no identity is made of what is none", async () => {
-  const envelope = valid[0]?.envelope as Record<string, unknown>;
+test("what sign prints is what verify takes, and the exit code tells whether each line passed", async () => {
   const signed = await filter(
     ["sign", "--seed", seed],
-    [JSON.stringify({ ...envelope, extra: 1 }), JSON.stringify({ ...envelope, action: "no_such" }), "[]"],
+    valid.map(({ envelope }) => JSON.stringify(envelope)),
   );
-  expect(signed.lines.map((line) => line.split(" ")[0])).toEqual([
-    "envelope.schema",
-    "action.unsupported",
-    "envelope.schema",
-  ]);
-  const ids = await filter(["id"], ['"event"', "[]", "[1.5]", "[null]", '["note",1]']);
-  expect(ids.lines.map((line) => line.split(" ")[0])).toEqual([
-    ...Array<string>(4).fill("envelope.schema"),
-    expect.stringMatching(/^[A-Za-z0-9_-]{43}$/),
-  ]);
+  expect(signed.code).toBe(0);
+  const ok = valid.map(({ kid, message_id }) => `ok ${kid} ${message_id}`);
+  const all = await filter(["verify", "--keys", KEYS, "--at", AT], signed.lines);
+  expect([all.code, all.lines]).toEqual([0, ok]);
+
+  const [{ topic }] = valid as [Valid];
+  const [first = ""] = signed.lines;
+  const elsewhere = await filter(
+    ["verify", "--keys", KEYS, "--at", AT, "--topic", topic],
+    [first, first.replace(/"payload":"../, '"payload":"AA'), first],
+  );
+  expect(elsewhere.lines).toEqual([ok[0], expect.stringMatching(/^envelope\.bad_signature ./), ok[0]]);
+  expect(elsewhere.code).toBe(1);
 });
 
 test("with --json each answer is an object", async () => {
@@ -212,14 +79,11 @@ test("with --json each answer is an object", async () => {
   ]);
 });
 
-test("files that are not what they should be are refused before any line is read", async () => {
+test("files that are not what they should be are refused without a stack", async () => {
   const odd = join(directory, "odd");
   writeFileSync(odd, "not hexadecimal");
   for (const args of [
     ["sign", "--seed", odd],
-    ["sign", "--seed", join(directory, "absent")],
-    ["verify", "--keys", odd],
-    ["verify", "--keys", KEYS, "--topic", "bridge/IRC/x"],
     ["verify", "--keys", KEYS, "--at", "yesterday"],
   ]) {
     const done = await filter(args, ["{}"]);

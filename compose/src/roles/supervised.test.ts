@@ -66,8 +66,8 @@ describe("a daemon that ends is started again, and nothing else notices", () => 
     expect([runs.length, await ok()]).toEqual([1, true]);
     const [first] = runs;
     if (first !== undefined) end(first, supervised);
-    await vi.waitFor(() => expect(runs.length).toBe(2));
-    await vi.waitFor(async () => expect(await ok()).toBe(true));
+    await expect.poll(() => runs.length).toBe(2);
+    await expect.poll(ok).toBe(true);
     expect(first?.closed).toBe(true);
     expect((await supervised.check.check()).detail).toContain("started again 1 times");
     await supervised[Symbol.asyncDispose]();
@@ -82,11 +82,11 @@ describe("a daemon that ends is started again, and nothing else notices", () => 
     await supervised.start();
     healthy = false;
     runs[0]?.end(new Error("x"));
-    await vi.waitFor(() => expect(runs.length).toBeGreaterThan(3));
+    await expect.poll(() => runs.length).toBeGreaterThan(3);
     expect(await supervised.check.check()).toMatchObject({ ok: false });
     expect((await supervised.check.check()).detail).toContain("bus.unavailable");
     healthy = true;
-    await vi.waitFor(async () => expect(await ok()).toBe(true));
+    await expect.poll(ok).toBe(true);
     await supervised[Symbol.asyncDispose]();
   });
 
@@ -98,8 +98,8 @@ describe("a daemon that ends is started again, and nothing else notices", () => 
     });
     await supervised.start();
     runs[0]?.end(new Error("x"));
-    await vi.waitFor(() => expect(runs.length).toBe(3));
-    await vi.waitFor(async () => expect(await ok()).toBe(true));
+    await expect.poll(() => runs.length).toBe(3);
+    await expect.poll(ok).toBe(true);
     await supervised[Symbol.asyncDispose]();
   });
 
@@ -109,8 +109,8 @@ describe("a daemon that ends is started again, and nothing else notices", () => 
     const [first] = runs;
     if (first !== undefined) first.daemon[Symbol.asyncDispose] = () => new Promise(() => undefined);
     first?.end(new Error("x"));
-    await vi.waitFor(() => expect(runs.length).toBe(2));
-    await vi.waitFor(async () => expect(await ok()).toBe(true));
+    await expect.poll(() => runs.length).toBe(2);
+    await expect.poll(ok).toBe(true);
     await supervised[Symbol.asyncDispose]();
   });
 });
@@ -130,7 +130,7 @@ test("stopped while it waits to start again, it does not", async () => {
   });
   await supervised.start();
   runs[0]?.end(new Error("x"));
-  await vi.waitFor(() => expect(runs.length).toBeGreaterThan(1));
+  await expect.poll(() => runs.length).toBeGreaterThan(1);
   await supervised[Symbol.asyncDispose]();
   const { length } = runs;
   await turn();
@@ -174,9 +174,7 @@ describe("a fault is given to the daemon whose code it was", () => {
     const quiet = world();
     await quiet.supervised.start();
     await supervised.start().catch(() => undefined);
-    await vi.waitFor(async () => {
-      expect(await registry.metrics()).toContain('kind="exception",part="irc.primary"} 1');
-    });
+    await expect.poll(() => registry.metrics()).toContain('kind="exception",part="irc.primary"} 1');
     expect(fail).not.toHaveBeenCalled();
     expect(quiet.runs).toHaveLength(1);
     expect(runs[0]?.closed ?? true).toBe(true);
@@ -188,9 +186,7 @@ describe("a fault is given to the daemon whose code it was", () => {
     const { faults, fail, registry } = watched();
     const { supervised, runs } = world(() => void setTimeout(() => void Promise.reject(oops()), 1));
     await supervised.start();
-    await vi.waitFor(async () => {
-      expect(await registry.metrics()).toContain('kind="rejection",part="irc.primary"} 1');
-    });
+    await expect.poll(() => registry.metrics()).toContain('kind="rejection",part="irc.primary"} 1');
     expect((await faults.check.check()).detail).toContain("1 rejections");
     expect([fail.mock.calls.length, runs.length]).toEqual([0, 1]);
     await supervised[Symbol.asyncDispose]();
@@ -200,7 +196,7 @@ describe("a fault is given to the daemon whose code it was", () => {
     const { fail } = watched();
     expect(daemonRunning()).toBeUndefined();
     setTimeout(() => raise(), 1);
-    await vi.waitFor(() => expect(fail).toHaveBeenCalledOnce());
+    await expect.poll(() => fail).toHaveBeenCalledOnce();
     const { supervised } = world(() => {
       const error = oops();
       error.stack = `Error: x\n    at f (${new URL("../../../core/worker/src/pump.ts", import.meta.url).href}:1:1)`;
@@ -209,7 +205,7 @@ describe("a fault is given to the daemon whose code it was", () => {
       }, 1);
     });
     await supervised.start();
-    await vi.waitFor(() => expect(fail).toHaveBeenCalledTimes(2));
+    await expect.poll(() => fail).toHaveBeenCalledTimes(2);
     await supervised[Symbol.asyncDispose]();
   });
 });

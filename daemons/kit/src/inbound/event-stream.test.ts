@@ -1,6 +1,6 @@
 import type { Outgoing } from "@linkspan/fabric";
 import pino from "pino";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import type { Clock } from "../shared/clock.ts";
 import { EventStream, type EventStreamOptions } from "./event-stream.ts";
 
@@ -60,7 +60,7 @@ test("the window is bounded: the next event is taken when one is confirmed", asy
   const third = stream.put(message("c"), undefined).then(() => {
     taken = true;
   });
-  await vi.waitFor(() => expect(ids()).toEqual(["a", "b"]));
+  await expect.poll(() => ids()).toEqual(["a", "b"]);
   expect(taken).toBe(false);
   sent[1]?.confirm();
   await third;
@@ -125,11 +125,11 @@ test("a failed publish halts the stream, and goes again before anything newer", 
   sent[2]?.refuse();
   await settled();
   sent[0]?.confirm();
-  await vi.waitFor(() => expect(ids()).toEqual(["a", "b", "c", "b"]));
+  await expect.poll(() => ids()).toEqual(["a", "b", "c", "b"]);
   sent[3]?.confirm();
-  await vi.waitFor(() => expect(ids().slice(4)).toEqual(["c"]));
+  await expect.poll(() => ids().slice(4)).toEqual(["c"]);
   sent[4]?.refuse();
-  await vi.waitFor(() => expect(ids().slice(5)).toEqual(["c"]));
+  await expect.poll(() => ids().slice(5)).toEqual(["c"]);
   sent[5]?.confirm();
   await later;
   expect(ids().slice(6)).toEqual(["d"]);

@@ -109,6 +109,7 @@ test("what was read and not acknowledged when the lease was lost goes first in t
 
 test("a core that takes nothing in slows the reader down, and nothing is lost", async () => {
   await using world = await World.make();
+  world.core.lease.ttlMs = 60_000; // a slow machine takes seconds for so many
   world.core.link("id-1");
   const connector = new StubConnector();
   await world.up(connector);

@@ -33,7 +33,7 @@ test("a stop ends the waiting at once", async () => {
   const stop = new AbortController();
   const beat = vi.fn(async () => taken);
   const serving = serveTerms({ ...options, beat, work: async () => undefined }, stop.signal);
-  await vi.waitFor(() => expect(beat).toHaveBeenCalled());
+  await expect.poll(() => beat).toHaveBeenCalled();
   stop.abort();
   await serving;
 });

@@ -37,7 +37,7 @@ test("in an outage a daemon is mute and stays; afterwards it goes on in the same
   await said;
   await eventually(() => heard().length === 1 && connector.performed.length === 1);
   await eventually(() => core.payloads("delivery_status").length === 1);
-  expect(daemon.isMute).toBe(false);
+  await eventually(() => !daemon.isMute); // a slow machine may be late with the beat after this one
   expect(daemon.epoch).toBe(1);
   expect(connector.opened).toHaveLength(1);
 });

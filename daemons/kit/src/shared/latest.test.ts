@@ -33,7 +33,7 @@ test("a failed send is tried again with the newest value, never an older one", a
     if (sent.length < 3) throw new Error("the bus is away");
   });
   latest.offer(1);
-  await vi.waitFor(() => expect(sent).toEqual([1]));
+  await expect.poll(() => sent).toEqual([1]);
   latest.offer(2);
   await latest.flush();
   expect(sent).toEqual([1, 2, 2]);
@@ -46,7 +46,7 @@ test("sends keep their distance, but a flush does not wait for it", async () => 
     sent.push(value);
   }, 3_600_000);
   latest.offer(1);
-  await vi.waitFor(() => expect(sent).toEqual([1]));
+  await expect.poll(() => sent).toEqual([1]);
   latest.offer(2);
   await latest.flush();
   expect(sent).toEqual([1, 2]);

@@ -83,7 +83,7 @@ export class World implements AsyncDisposable {
 }
 
 /** Waits for a condition; fails with it when it does not come true. */
-export async function eventually(holds: () => boolean, withinMs = 10_000): Promise<void> {
+export async function eventually(holds: () => boolean, withinMs = 20_000): Promise<void> {
   await vi.waitFor(
     () => {
       if (!holds()) throw new Error(`it did not come true: ${holds.toString()}`);
