@@ -27,7 +27,7 @@ class KeptRows {
     this.version += 1;
     for (const [name, value] of changes) {
       if (value === undefined) this.rows.delete(name);
-      else this.rows.set(name, value);
+      else this.rows.set(name, new Uint8Array(value));
     }
     if (end === "lost") throw new FabricError("bus.timeout", "no answer");
     return this.version;

@@ -46,7 +46,10 @@ export class RowSession implements Rows {
   #waitingBytes = 0;
   #running = false;
   #version = 0;
-  #failure: unknown = new FabricError("vault.conflict", "rows are loaded before any are committed");
+  #failure: FabricError | undefined = new FabricError(
+    "vault.conflict",
+    "rows are loaded before any are committed",
+  );
 
   /** @param signal aborted when the connection is over: nothing more is sent */
   constructor(lane: Pick<RowLane, "load" | "commit">, signal: AbortSignal) {
@@ -92,7 +95,7 @@ export class RowSession implements Rows {
       this.#failure = undefined;
       resolve(rows);
     } catch (error) {
-      this.#failure = error;
+      this.#failure = notGoingOn(error);
       reject(error);
     }
   }
@@ -109,6 +112,8 @@ export class RowSession implements Rows {
     } catch (error) {
       this.#failure ??= notGoingOn(error);
       for (const { reject } of commits) reject(error);
+    } finally {
+      for (const { changes: own } of commits) for (const value of own.values()) value?.fill(0);
     }
   }
 
@@ -153,7 +158,7 @@ export class RowSession implements Rows {
 /** The reason of every later commit: the code of the first failure. */
 function notGoingOn(cause: unknown): FabricError {
   const code = isFabricError(cause) ? cause.code : "vault.conflict";
-  return new FabricError(code, "an earlier commit failed: the rows must be loaded again", { cause });
+  return new FabricError(code, "an earlier request failed: the rows must be loaded again", { cause });
 }
 
 /** The caller may change its bytes once it has handed them over. A Buffer's `slice` would not copy them. */
