@@ -46,7 +46,7 @@ const untilHeard = (world: World, text: string, timeoutMs = 60_000) =>
   until(async () => (await heard(world)).some((event) => event.text === text), { what: text, timeoutMs });
 
 describeWithServers(["postgres"], "restore", () => {
-  test("a restored backup goes on: events, intents, credentials and durable rows are there, nothing is numbered anew", async () => {
+  test("a restored backup goes on: events, intents and credentials are there, nothing is numbered anew", async () => {
     const data = await mkdtemp(join(tmpdir(), "linkspan-drill-"));
     await using disposal = new AsyncDisposableStack();
     disposal.defer(() => rm(data, { recursive: true, force: true }));

@@ -155,8 +155,9 @@ class EchoConnection implements Connection {
     try {
       return await this.#counts?.next(channel);
     } catch (cause) {
-      this.#host.guard(() => Promise.reject(cause))();
-      throw new FabricError("platform.unavailable", "the count could not be kept", { cause });
+      const failure = new FabricError("platform.unavailable", "the count could not be kept", { cause });
+      this.#host.guard(() => Promise.reject(failure))();
+      throw failure;
     }
   }
 
