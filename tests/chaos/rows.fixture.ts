@@ -75,6 +75,8 @@ async function count(user: string, { rows, signal }: IdentityHost, last: number)
         print({ user, kept: number });
         waiting.delete(kept);
       });
+    // Also those that fail while nobody waits for them yet: the next wait reports it.
+    kept.catch(() => undefined);
     waiting.add(kept);
     if (waiting.size >= AT_ONCE) await Promise.race(waiting);
   }

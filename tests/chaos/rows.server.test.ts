@@ -19,7 +19,7 @@ import { type CoreWorker, startCoreWorker } from "./fabric.ts";
 import { insist } from "./talk.ts";
 
 /** Commits that must be kept, all accounts together; 10,000 for the long form. */
-const COUNT = Number(process.env.ROWS_COMMITS ?? 600);
+const COUNT = Number(process.env.ROWS_COMMITS ?? 300);
 const KILLS = Math.max(4, Math.round(COUNT / 250));
 const PROGRAM = fileURLToPath(new URL("./rows.fixture.ts", import.meta.url));
 const USERS = ["ada", "grace"] as const;
@@ -133,6 +133,10 @@ describeWithServers(["postgres", "rabbitmq"], "durable rows while everything is 
       ),
     );
     counter.start();
+    await until(() => counter.log.includes('"event":"term.begun"'), {
+      what: "the daemon to hold its instance",
+      timeoutMs: MINUTES,
+    });
     for (const user of USERS) await link(user);
   });
   afterAll(() => stack?.disposeAsync());
