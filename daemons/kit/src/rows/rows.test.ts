@@ -38,10 +38,12 @@ test("what a commit was told kept is what the next holder loads, page by page", 
   process.kill();
   world.core.rows.pageRows = 1;
   const second = new StubConnector();
-  await world.up(second);
+  await world.start(second);
+  // The lease of the one that was killed runs out first.
+  await eventually(() => second.hosts.has("ada"), 25_000);
   const next = await hostOf(second);
   expect(textsOf(await next.rows.load())).toEqual({ b: "2", c: "3" });
-});
+}, 60_000);
 
 test("an answer that is lost is asked for again, and the rows are kept once", async () => {
   const connector = new StubConnector();
