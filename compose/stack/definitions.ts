@@ -107,6 +107,7 @@ function daemonRights({ service, instance }: Daemon): Rights {
   const tells = actionsOf(service)
     .filter(({ direction, unasked }) => direction === "to_core" || unasked)
     .map(({ name }) => name);
+  const asks = actionsOf("vault").map(({ name }) => name);
   const own = [`${service}\\.${instance}\\..+`, `reply\\.${service}\\.${shard}\\..+`];
   return {
     configure: oneOf(...own),
@@ -116,7 +117,7 @@ function daemonRights({ service, instance }: Daemon): Rights {
     publishes: oneOf(
       `${service}\\.${shard}\\.(${tells.join("|")})\\.${PARTITION}`,
       "core\\._\\.(hello|resume|attempt)\\.p00",
-      "vault\\._\\.(checkout|renew|release|write_back)\\.p00",
+      `vault\\._\\.(${asks.join("|")})\\.p00`,
       `reply\\.core\\._\\.${BOOT}`,
       `bridge\\.dead\\.${service}\\.${shard}`,
     ),

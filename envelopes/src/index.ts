@@ -39,6 +39,8 @@ export * from "./payloads/status.ts";
 export * from "./payloads/sync.ts";
 export * from "./payloads/vault.ts";
 export * from "./names/refs.ts";
+export { PartReader } from "./proofs/length-prefixed.ts";
+export * from "./proofs/rows.ts";
 export * from "./proofs/sealed.ts";
 export * from "./codec/sign.ts";
 export * from "./errors/sqlstate.ts";

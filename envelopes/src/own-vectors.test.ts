@@ -1,6 +1,6 @@
 /**
- * The vectors of `tests/peers/python/make_vectors.py`: notes, answers, tickets, sealed credentials, PAE, batches, signed
- * batches.
+ * The vectors of `tests/peers/python/make_vectors.py`: notes, answers, tickets, sealed credentials and rows, PAE, batches,
+ * signed batches.
  */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
@@ -15,12 +15,16 @@ import {
   type KeyRecord,
   messageId,
   open,
+  openRows,
   openTicket,
   packFields,
+  packRows,
   pae,
   parseRoutingKey,
   routeOf,
   routingKey,
+  type RowsContext,
+  rowsInfo,
   sealInfo,
   sealKeysFrom,
   signerFromSeed,
@@ -69,6 +73,18 @@ interface SealedVector {
   readonly packed_hex: string;
   readonly enc: string;
   readonly ct: string;
+}
+
+interface RowsVector extends Omit<SealedVector, "context" | "fields_b64u"> {
+  readonly context: {
+    readonly direction: RowsContext["direction"];
+    readonly daemon: string;
+    readonly workspace_id: string;
+    readonly identity_id: string;
+    readonly version: number;
+    readonly cursor: string;
+  };
+  readonly rows_b64u: Readonly<Record<string, string | null>>;
 }
 
 const file = (name: string) => readFileSync(new URL(`../vectors/${name}`, import.meta.url), "utf8");
@@ -211,3 +227,21 @@ function codeOf(work: () => unknown): string {
     throw error;
   }
 }
+
+test.each(lines<RowsVector>("rows.jsonl"))("sealed rows, $name", async (vector) => {
+  const { daemon: issuer, workspace_id: workspaceId, identity_id: identityId, ...rest } = vector.context;
+  const context: RowsContext = { ...rest, daemon: issuer, workspaceId, identityId };
+  expect(Buffer.from(rowsInfo(context)).toString("hex")).toBe(vector.info_hex);
+  const rows = new Map(
+    Object.entries(vector.rows_b64u).map(([name, value]) => [
+      name,
+      value === null ? undefined : Buffer.from(value, "base64url"),
+    ]),
+  );
+  expect(Buffer.from(packRows(rows)).toString("hex")).toBe(vector.packed_hex);
+  const { privateKey } = sealKeysFrom(Buffer.from(vector.private_key, "base64url"));
+  const opened = await openRows(privateKey, context, { enc: vector.enc, ct: vector.ct });
+  const asText = (all: ReadonlyMap<string, Uint8Array | undefined>) =>
+    [...all].map(([name, value]) => `${name} ${value && toBase64url(value)}`).toSorted();
+  expect(asText(opened)).toEqual(asText(rows));
+});

@@ -57,7 +57,9 @@ describeWithServers(["postgres"], "restore", () => {
     await before.core.database.query(
       "DO $$ BEGIN FOR i IN 1..20000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$",
     );
-    const identity = await before.link("user-1", { nick: "me", password: "correct horse" });
+    const counts: (number | undefined)[] = [];
+    before.platform.on("performed", (_account, { count }) => counts.push(count));
+    const identity = await before.link("user-1", { nick: "me", password: "correct horse", count: true });
     const said = await say(before, identity, "one");
     expect(await before.settled(said)).toBe("sent");
     await untilHeard(before, "one");
@@ -78,6 +80,8 @@ describeWithServers(["postgres"], "restore", () => {
     const again = await say(after, identity, "two");
     expect(await after.settled(again)).toBe("sent");
     await untilHeard(after, "two");
+    // The account's durable rows went on from where the backup has them.
+    expect(counts).toEqual([1, 2]);
     const continued = await heard(after);
     expect(continued.slice(0, events.length)).toEqual(events);
     expect(continued.at(-1)?.text).toBe("two");

@@ -11,15 +11,20 @@ import {
   type KeyRecord,
   KeyRing,
   type Metadata,
+  type LoadRowsReply,
   mintTicket,
   noteId,
   open,
+  openRows,
   routeOf,
+  type RowChanges,
+  type RowsContext,
   SCHEMA,
   type Sealed,
   seal,
   sealInfo,
   type SealKeys,
+  sealRows,
   type Signer,
   signerFromSeed,
   type TicketClaims,
@@ -30,6 +35,7 @@ import {
 } from "@linkspan/envelopes";
 import type { Bus, Delivery, Outgoing } from "@linkspan/fabric";
 import { type AuthorityClaim, type EnvelopeVault, serveVault } from "@linkspan/vault";
+import { groupedRows } from "@linkspan/worker";
 import { DirectBus, type Handled } from "./direct-bus.ts";
 import { textOf, type World } from "./world.ts";
 
@@ -75,6 +81,7 @@ export class VaultOnBus {
     await serveVault({
       bus: bus ?? served.direct,
       leases: vault.leases,
+      rows: groupedRows(vault.rows),
       keys: served.keys,
       signer: served.core,
       sealKeys: served.coreSeal,
@@ -234,6 +241,61 @@ export class Daemon {
   ): Promise<Record<string, unknown>> {
     const sealed = await this.sealed(lease, fields);
     return this.ask(this.request("write_back", { lease_id: lease.lease_id, version, sealed }));
+  }
+
+  /** @returns the answer's payload */
+  async commitRows(
+    version: number,
+    changes: RowChanges,
+    identityId = "id-1",
+    metadata: Partial<Metadata> = {},
+  ): Promise<Record<string, unknown>> {
+    return this.ask(await this.commitRequest(version, changes, identityId, metadata));
+  }
+
+  async commitRequest(
+    version: number,
+    changes: RowChanges,
+    identityId = "id-1",
+    metadata: Partial<Metadata> = {},
+  ): Promise<Outgoing> {
+    const context = this.#rowsContext("commit", version, identityId, "", metadata.workspace_id);
+    const sealed = await sealRows(this.#served.coreSeal.publicKey, context, changes);
+    return this.request("commit_rows", { identity_id: identityId, version, sealed }, metadata);
+  }
+
+  /** All pages. @returns rows as text */
+  async loadRows(
+    identityId = "id-1",
+    metadata: Partial<Metadata> = {},
+  ): Promise<{ readonly version: number; readonly rows: Record<string, string>; readonly pages: number }> {
+    const rows: Record<string, string> = {};
+    let [cursor, version, pages] = [undefined as string | undefined, undefined as number | undefined, 0];
+    do {
+      const more = cursor === undefined ? {} : { cursor, version };
+      const answer = (await this.ask(
+        this.request("load_rows", { identity_id: identityId, ...more }, metadata),
+      )) as unknown as LoadRowsReply;
+      if (answer.sealed !== undefined) {
+        const at = cursor ?? "";
+        const context = this.#rowsContext("load", answer.version, identityId, at, metadata.workspace_id);
+        const opened = await openRows(this.seal.privateKey, context, answer.sealed);
+        for (const [name, value] of opened) rows[name] = textOf(value) ?? "";
+      }
+      ({ cursor, version } = answer);
+      pages += 1;
+    } while (cursor !== undefined);
+    return { version, rows, pages };
+  }
+
+  #rowsContext(
+    direction: RowsContext["direction"],
+    version: number,
+    identityId: string,
+    cursor: string,
+    workspaceId = "ws1",
+  ): RowsContext {
+    return { direction, daemon: this.issuer, workspaceId, identityId, version, cursor };
   }
 
   #info(lease: Lease, identityId: string, workspaceId: string): Uint8Array {

@@ -8,6 +8,7 @@ import {
   EnvelopeVault,
   FileKeyBackend,
   PgSecretStore,
+  type RowAuthority,
   type Transaction,
   type VaultAuditEntry,
 } from "@linkspan/vault";
@@ -22,6 +23,8 @@ export class World implements AsyncDisposable {
   nowMs = Date.parse("2026-11-20T12:00:00.000Z");
   /** Set: the audit refuses with it. */
   auditFails: Error | undefined;
+  /** Who may load and commit rows; by default everybody. */
+  rowAuthority: RowAuthority = async (_tx, claims) => claims.map(() => undefined);
   readonly #directory: string;
   readonly #opened: AsyncDisposable[] = [];
 
@@ -60,6 +63,7 @@ export class World implements AsyncDisposable {
       backend,
       audit: (tx, entry) => this.#audit(tx, entry),
       now: () => this.now(),
+      rowAuthority: (tx, claims) => this.rowAuthority(tx, claims),
     });
   }
 

@@ -17,6 +17,7 @@ export interface VaultAuditEntry {
     | "vault.release"
     | "vault.write_back"
     | "vault.revoke"
+    | "vault.rows_loaded"
     | "vault.refused";
   /** The identity; the workspace when the entry concerns the whole workspace. */
   readonly subject: string;

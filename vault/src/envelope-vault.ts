@@ -1,11 +1,13 @@
 import { type CredentialFields, FabricError } from "@linkspan/envelopes";
 import { type Audit, audited, type VaultAuditEntry } from "./audit.ts";
+import type { RowAuthority } from "./authority.ts";
 import { CredentialLeases } from "./leases/credential-leases.ts";
 import { CredentialVersions } from "./store/credential-versions.ts";
 import { DataKeys } from "./keys/data-keys.ts";
 import { type CredentialRef, dataKeyContext } from "./keys/envelope-encryption.ts";
 import type { KeyBackend } from "./keys/key-backend.ts";
 import { LEASE_TERMS, type LeaseSelection, type LeaseTerms } from "./leases/leases.ts";
+import { DurableRows } from "./rows/durable-rows.ts";
 import type { Secret } from "./secret.ts";
 import type { Head, SecretStore, StoreTransaction } from "./store/secret-store.ts";
 import { Unsealing } from "./keys/unsealing.ts";
@@ -18,6 +20,8 @@ export interface EnvelopeVaultOptions {
   readonly audit: Audit;
   readonly now?: () => Date;
   readonly terms?: LeaseTerms;
+  /** Who may load and commit durable rows; absent: nobody. */
+  readonly rowAuthority?: RowAuthority;
 }
 
 const REWRAP_BATCH = 50;
@@ -30,6 +34,8 @@ const KEEP_LEASES_MS = 86_400_000;
 export class EnvelopeVault implements Vault {
   /** The operations that daemons may request, through the fabric. */
   readonly leases: CredentialLeases;
+  /** Durable rows of identities, which daemons load and commit through the fabric. */
+  readonly rows: DurableRows;
   readonly #store: SecretStore;
   readonly #backend: KeyBackend;
   readonly #audit: Audit;
@@ -53,6 +59,15 @@ export class EnvelopeVault implements Vault {
       now: this.#now,
       terms: options.terms ?? LEASE_TERMS,
       assertOpen: () => this.#unsealing.assertOpen(),
+    });
+    this.rows = new DurableRows({
+      store: options.store,
+      versions: this.#versions,
+      dataKeys: this.#dataKeys,
+      audit: options.audit,
+      now: this.#now,
+      assertOpen: () => this.#unsealing.assertOpen(),
+      authority: options.rowAuthority,
     });
   }
 
@@ -82,12 +97,14 @@ export class EnvelopeVault implements Vault {
   async drop(ref: CredentialRef): Promise<void> {
     this.#unsealing.assertOpen();
     await this.#store.transaction(async (tx) => {
+      await tx.rows.lock([ref]);
+      const rows = await tx.rows.drop(ref);
       const known = await tx.secrets.find(ref);
-      if (known === undefined) return;
+      if (known === undefined && rows === 0) return;
       const { secretId } = await tx.secrets.lock(ref);
       await tx.secrets.drop(secretId);
       const revoked = await tx.leases.end({ secretId }, "revoked", this.#now());
-      await this.#record(tx, "vault.drop", ref, { kind: ref.kind, revoked: revoked.length });
+      await this.#record(tx, "vault.drop", ref, { kind: ref.kind, revoked: revoked.length, rows });
     });
   }
 
@@ -97,13 +114,14 @@ export class EnvelopeVault implements Vault {
       const now = this.#now();
       const keys = await tx.keys.destroy(workspaceId, now);
       const secrets = await tx.secrets.dropWorkspace(workspaceId);
+      const rows = await tx.rows.dropWorkspace(workspaceId);
       const revoked = await tx.leases.end({ workspaceId }, "revoked", now);
       await this.#recordFor(tx, {
         workspaceId,
         actor: "core",
         action: "vault.shred",
         subject: workspaceId,
-        detail: { keys, secrets, revoked: revoked.length },
+        detail: { keys, secrets, rows, revoked: revoked.length },
       });
     });
     this.#dataKeys.forget();

@@ -1,4 +1,7 @@
 export type { Audit, VaultAuditEntry } from "./audit.ts";
+export type { AuthorityClaim, RowAuthority } from "./authority.ts";
+export type { DurableRows, LoadedPage, RowCommit, RowLoad } from "./rows/durable-rows.ts";
+export type { RowService } from "./service/row-answers.ts";
 export type { CheckedOut, Checkout, CredentialLeases, WriteBack } from "./leases/credential-leases.ts";
 export type { CredentialRef } from "./keys/envelope-encryption.ts";
 export { EnvelopeVault, type EnvelopeVaultOptions } from "./envelope-vault.ts";
@@ -18,7 +21,6 @@ export { PgSecretStore } from "./store/pg-secret-store.ts";
 export { Secret } from "./secret.ts";
 export type { SecretStore } from "./store/secret-store.ts";
 export {
-  type AuthorityClaim,
   serveVault,
   VAULT_REQUESTS,
   type VaultLog,

@@ -41,7 +41,7 @@ export interface Vault {
   has(ref: CredentialRef): Promise<boolean>;
 
   /**
-   * Removes all versions and revokes the leases. Copies in backups stay readable until the workspace is
+   * Removes all versions and the identity's durable rows, and revokes the leases. Copies in backups stay readable until the workspace is
    * shredded.
    */
   drop(ref: CredentialRef): Promise<void>;

@@ -23,10 +23,12 @@ import {
   announceKeys,
   type Core,
   followKeys,
+  groupedRows,
   type Metrics,
   Recording,
   Refusals,
   requireAuthority,
+  rowAuthority,
   speakerOf,
   startWorker,
   WaitingRoom,
@@ -128,6 +130,7 @@ export async function runCore(
     await serveVault({
       bus: core.bus,
       leases: vault.leases,
+      rows: groupedRows(vault.rows),
       keys: core.keys,
       signer: core.signer,
       sealKeys: sealKeysFrom(sealSeed),
@@ -169,7 +172,7 @@ async function openVault(config: Config, database: Database, log: Logger): Promi
     path: config.vault_key ?? join(config.data, "vault.key"),
     production: config.profile === "production",
   });
-  const vault = new EnvelopeVault({ store, backend, audit: (tx, entry) => audit(tx, entry) });
+  const vault = new EnvelopeVault({ store, backend, audit: (tx, entry) => audit(tx, entry), rowAuthority });
   const health = await vault.unseal();
   // The process starts although the vault is sealed: readiness reports it, and opening is retried.
   if (health.state === "sealed")

@@ -55,6 +55,7 @@ const STATUS = {
   "vault.lease_expired": 409,
   "vault.revoked": 409,
   "vault.conflict": 409,
+  "vault.full": 507,
   "vault.unavailable": 503,
   "platform.rate_limited": 429,
   "platform.auth_expired": 422,

@@ -8,7 +8,7 @@
  * | report   | states, checkpoints, rosters, notes                  | the current epoch                  | linked            |
  * | progress | link_progress                                        | the current epoch                  | not unlinked      |
  * | outcome  | delivery_status(es), deferred                        | the current epoch                  | whatever its state |
- * | request  | resume, attempt, the vault's                         | live, this epoch, this key         | not unlinked      |
+ * | request  | resume, attempt, the vault's, rows included          | live, this epoch, this key         | not unlinked      |
  *
  * In every row the issuer must be the daemon of the instance that serves the identity, in the identity's
  * workspace. Of many statuses or questions in one envelope each is checked alone; all belong to the envelope's
@@ -18,6 +18,8 @@
 import { FabricError } from "@linkspan/envelopes";
 import {
   currentLease,
+  currentLeases,
+  identitiesById,
   type Identity,
   identityById,
   type Lease,
@@ -133,6 +135,33 @@ export async function requireAuthority(
   const notHeld = objectionToLease("request", speaker, lease);
   if (notHeld !== undefined || lease === undefined) throw notHeld ?? wrong("nobody holds this instance");
   return lease;
+}
+
+/**
+ * The same for many at once, each by itself, in two statements: what was committed before they began is seen.
+ *
+ * @returns in their order, the objection of each, if any
+ */
+export async function objectionsToRequests(
+  on: Queryable,
+  requests: readonly { readonly speaker: Speaker; readonly spokenFor: SpokenFor }[],
+): Promise<(FabricError | undefined)[]> {
+  const ids = new Set(requests.map(({ spokenFor }) => spokenFor.identityId));
+  const identities = new Map((await identitiesById(on, [...ids])).map((one) => [one.id, one]));
+  const instances = new Map(requests.map(({ speaker }) => [instanceOf(speaker), speaker]));
+  const held = await currentLeases(on, [...instances.values()]);
+  const leases = new Map(held.map((lease) => [instanceOf(lease), lease]));
+  return requests.map(({ speaker, spokenFor: { workspaceId, identityId } }) => {
+    const identity = identities.get(identityId);
+    return (
+      objectionToIdentity("request", speaker, workspaceId, identity) ??
+      objectionToLease("request", speaker, leases.get(instanceOf(speaker)))
+    );
+  });
+}
+
+function instanceOf({ service, instance }: Pick<Speaker, "service" | "instance">): string {
+  return `${service} ${instance}`;
 }
 
 function wrong(why: string): FabricError {

@@ -4,6 +4,7 @@ export { ALL_WORKSPACES, switchConnector } from "./flags/switch.ts";
 export { type CatalogEntry, catalog, InstanceCatalog, sessionEntry } from "./identity/catalog.ts";
 export { sweepCredentials } from "./identity/credential.ts";
 export { callbackPath, cancelSession, openSession, readSession, submitCredentials } from "./identity/link.ts";
+export { groupedRows, rowAuthority } from "./identity/row-commits.ts";
 export { unlink } from "./identity/unlink.ts";
 export {
   announceKeys,

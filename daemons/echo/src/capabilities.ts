@@ -14,6 +14,7 @@ export const CAPABILITIES: Capabilities = {
   roster: true,
   maxPartBytes: MAX_PART_BYTES,
   pace: { perSecond: 2_000, burst: 2_000 },
+  rows: true,
   entities: ["bold", "italic", "underline", "strike", "code", "pre", "link", "mention", "spoiler", "quote"],
 };
 
@@ -41,6 +42,7 @@ export const DECLARATION: LinkDeclaration = {
     field("password", "Any password", "line", { secret: true }),
     field("code", "Code that you were sent", "word", { secret: true, advanced: true }),
     field("ask_code", "Ask for a code when linking", "boolean", { advanced: true }),
+    field("count", "Count in durable rows what is said", "boolean", { advanced: true }),
     field("slow_ms", "Delay of each answer, milliseconds", "integer", { advanced: true }),
     field("fail", "Error code that everything fails with", "word", { advanced: true }),
     field("duplicate", "Answer twice", "boolean", { advanced: true }),

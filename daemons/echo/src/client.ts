@@ -14,6 +14,8 @@ export interface Activity {
   readonly target?: string;
   readonly replyTo?: string;
   readonly entities?: readonly unknown[];
+  /** The account's own number of the message in its channel. */
+  readonly count?: number;
 }
 
 /** An activity as an account sees it. */

@@ -18,7 +18,7 @@ async function setUp(service: string): Promise<ConnectorFixture> {
     workspaceId: "acme",
     userId: "ada",
     home: "primary",
-    settings: { name: "ada" },
+    settings: { name: "ada", count: true },
     checkpoint: undefined,
   };
   return {

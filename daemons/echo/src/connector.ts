@@ -20,6 +20,7 @@ import { channelRef, FabricError, parseRef } from "@linkspan/envelopes";
 import { aborted } from "@linkspan/time";
 import { CAPABILITIES, DECLARATION } from "./capabilities.ts";
 import type { EchoPlatform } from "./client.ts";
+import { Counts } from "./counts.ts";
 import { failureOf, uncertainty } from "./errors.ts";
 import { type Self, seqOf, toEvents } from "./inbound.ts";
 import { type EchoPart, toParts } from "./outbound.ts";
@@ -39,9 +40,11 @@ export function echoConnector(options: EchoOptions): Connector {
     service,
     capabilities: { ...CAPABILITIES, ...options.capabilities },
     declaration: DECLARATION,
-    open: (identity, host) => {
+    open: async (identity, host) => {
       refuseWrongLogin(host);
-      return Promise.resolve(new EchoConnection(platform, selfOf(identity, service), identity, host, awayMs));
+      const counts = isSet(identity.settings.count) ? await Counts.load(host.rows) : undefined;
+      host.signal.throwIfAborted();
+      return new EchoConnection(platform, selfOf(identity, service), identity, host, counts, awayMs);
     },
     link: (identity, host) => Promise.resolve(link(identity, host, service)),
   };
@@ -53,6 +56,11 @@ function selfOf({ identityId, workspaceId, settings }: LinkedIdentity, service: 
   return { service, workspaceId, account: identityId, name };
 }
 
+/** Settings may come as text, too. */
+function isSet(setting: unknown): boolean {
+  return setting === true || setting === "true";
+}
+
 /** A password, where there is one, is right unless it is `wrong`. */
 function refuseWrongLogin({ secrets }: IdentityHost): void {
   const password = secrets.get("password");
@@ -62,10 +70,7 @@ function refuseWrongLogin({ secrets }: IdentityHost): void {
 
 function link(identity: LinkedIdentity, host: IdentityHost, service: string): LinkOutcome {
   refuseWrongLogin(host);
-  if (
-    (identity.settings.ask_code === true || identity.settings.ask_code === "true") &&
-    host.secrets.get("code") === undefined
-  ) {
+  if (isSet(identity.settings.ask_code) && host.secrets.get("code") === undefined) {
     return {
       status: "awaiting",
       step: "code",
@@ -83,6 +88,7 @@ class EchoConnection implements Connection {
   readonly #self: Self;
   readonly #settings: LinkedIdentity["settings"];
   readonly #host: IdentityHost;
+  readonly #counts: Counts | undefined;
   readonly #awayMs: number;
   readonly #closing = new AbortController();
   readonly #reading: Promise<void>;
@@ -96,6 +102,7 @@ class EchoConnection implements Connection {
     self: Self,
     identity: LinkedIdentity,
     host: IdentityHost,
+    counts: Counts | undefined,
     awayMs: number,
   ) {
     this.#platform = platform;
@@ -103,6 +110,7 @@ class EchoConnection implements Connection {
     this.self = { remote: self.name, name: self.name };
     this.#settings = identity.settings;
     this.#host = host;
+    this.#counts = counts;
     this.#awayMs = awayMs;
     this.#seq = seqOf(identity.checkpoint);
     this.#endListening = platform.listen(self.account, {
@@ -127,11 +135,30 @@ class EchoConnection implements Connection {
       throw new FabricError("platform.unavailable", "the window closed before it was sent");
     if (!this.#up) throw new FabricError("platform.unavailable", "the echo platform is away");
     if (order.lost) throw uncertainty();
+    const count = activity.kind === "message" ? await this.#counted(activity.channel) : undefined;
+    if (window.signal.aborted)
+      throw new FabricError("platform.unavailable", "the window closed before it was sent");
     const style = { silent: order.silent, twice: order.duplicate, late: order.reorder };
-    const { id, at } = this.#platform.perform(this.#self.account, key, activity, style);
+    const { id, at } = this.#platform.perform(
+      this.#self.account,
+      key,
+      count === undefined ? activity : { ...activity, count },
+      style,
+    );
     if (order.drop) this.#platform.drop(this.#self.account);
     if (order.uncertain) throw uncertainty();
     return { remoteId: id, at };
+  }
+
+  /** Kept before the message leaves. What cannot be kept ends the connection: the next one loads what is. */
+  async #counted(channel: string): Promise<number | undefined> {
+    try {
+      return await this.#counts?.next(channel);
+    } catch (cause) {
+      const failure = new FabricError("platform.unavailable", "the count could not be kept", { cause });
+      this.#host.guard(() => Promise.reject(failure))();
+      throw failure;
+    }
   }
 
   async find(_part: Part, key: string): Promise<Said | undefined> {

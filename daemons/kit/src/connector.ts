@@ -106,6 +106,37 @@ export interface IdentityHost {
   throttle(throttle: Throttle): void;
   /** Stores a refreshed credential: compare-and-swap in the vault. */
   writeBack(fields: Readonly<Record<string, Uint8Array>>): Promise<void>;
+  /** State of this identity that must never go back. Declared as `rows` in {@link Capabilities}. */
+  readonly rows: Rows;
+}
+
+/**
+ * Durable rows of one identity: state that must be kept before something leaves to the platform, or before an event
+ * is acknowledged, such as the state of an encrypted session. They are encrypted at rest, and nobody but the current
+ * holder of the instance reads or changes them.
+ *
+ * A name has 1 to 512 bytes, a value at most 262,144; an identity has at most 16,384 rows and 16 MiB. A commit changes
+ * at most 1,024 rows, of 383,744 bytes together, with 18 bytes more for each.
+ */
+export interface Rows {
+  /**
+   * Reads all rows. Call it before the first `commit`, and after one that failed. The bytes are the caller's.
+   *
+   * @throws FabricError `lease.lost`, `vault.*`, `bus.*`
+   */
+  load(): Promise<ReadonlyMap<string, Uint8Array>>;
+  /**
+   * Changes rows together, or none of them; undefined deletes a row. Resolves only when they are kept: another process
+   * that takes over loads them. Commits are applied in the order of the calls, and those that wait are sent together.
+   *
+   * After a rejection every later commit rejects too, until `load` was called again, because the state that the
+   * connector has is no longer the one that is kept. Do not send what was to be kept before; usually the connection
+   * should end. Ignoring the rejection is safe for the process.
+   *
+   * @throws FabricError `envelope.schema` for changes outside the limits, `vault.full`, `vault.conflict`, `lease.lost`;
+   *   other `vault.*` and `bus.*`: it may be kept or not
+   */
+  commit(changes: ReadonlyMap<string, Uint8Array | undefined>): Promise<void>;
 }
 
 /** An inbound event before it is signed. `conversation` is the channel ref; `payload` the canonical schema. */
@@ -228,4 +259,6 @@ export interface Capabilities {
    * different conversation.
    */
   readonly caselessFrom?: number;
+  /** Whether the connector keeps durable rows, see {@link Rows}. */
+  readonly rows?: boolean;
 }

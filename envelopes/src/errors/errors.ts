@@ -162,6 +162,11 @@ export const CODES = {
     blame: "surroundings",
     help: "A newer version of the credential exists; check it out and redo the change.",
   },
+  "vault.full": {
+    retry: "never",
+    blame: "surroundings",
+    help: "The account keeps as many durable rows or bytes as it may; its connector must delete some first.",
+  },
   "vault.unavailable": {
     retry: "backoff",
     blame: "surroundings",

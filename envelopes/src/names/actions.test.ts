@@ -103,7 +103,7 @@ test("what is asked has an answer, and every answer may be an error", () => {
 test("the fabric's own and the federation's requests", () => {
   const names = (service: string) => actionsOf(service).map(({ name }) => name);
   expect(names("core")).toEqual(["hello", "resume", "attempt", "submit_intent", "changed", "fanout"]);
-  expect(names("vault")).toEqual(["checkout", "renew", "release", "write_back"]);
+  expect(names("vault")).toEqual(["checkout", "renew", "release", "write_back", "load_rows", "commit_rows"]);
   expect(names("conductor")).toEqual(
     expect.arrayContaining(["submit_event", "submit_events", "get_day_proof", "health_snapshot"]),
   );

@@ -185,6 +185,8 @@ const VAULT: readonly Row[] = [
   ofCore("renew", vault.RenewRequestSchema, vault.RenewReplySchema),
   ofCore("release", vault.ReleaseRequestSchema, vault.ReleaseReplySchema),
   ofCore("write_back", vault.WriteBackRequestSchema, vault.WriteBackReplySchema),
+  ofCore("load_rows", vault.LoadRowsRequestSchema, vault.LoadRowsReplySchema),
+  ofCore("commit_rows", vault.CommitRowsRequestSchema, vault.CommitRowsReplySchema),
 ];
 
 const TABLE: Readonly<Record<string, readonly Row[]>> = {

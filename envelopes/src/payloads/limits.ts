@@ -24,6 +24,19 @@ export const LIMITS = {
   /** Sealed credentials, base64url: 384 KiB of them. */
   sealedChars: 524_288,
 
+  /** Name of a durable row: ids of the platform, joined. */
+  rowNameBytes: 512,
+  /** Value of a durable row. */
+  rowBytes: 262_144,
+  /** Durable rows in one sealed text, packed: below `sealedChars` when sealed and in base64url. */
+  rowPageBytes: 384_000,
+  /** Durable rows that one commit changes. */
+  rowChanges: 1_024,
+  /** Durable rows of one identity: each of its loads looks at all of their names. */
+  rows: 16_384,
+  /** Names and values of the durable rows of one identity: 5,000 encryption sessions need 11 MB. */
+  rowsBytes: 16_777_216,
+
   /** Where a stream starts again. `resume` gives one of each identity, many in an answer. */
   cursorBytes: 16_384,
   /** Settings of an identity; `resume` gives them beside the cursor. */

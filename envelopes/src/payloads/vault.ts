@@ -1,5 +1,9 @@
-/** Leasing credentials: `bridge/vault/...`. Nothing in it is readable but by the daemon's seal key. */
+/**
+ * Leasing credentials, and the durable rows of identities: `bridge/vault/...`. What is sealed is readable with the
+ * daemon's or the core's seal key only.
+ */
 import { z } from "zod";
+import { Digest } from "../codec/envelope.ts";
 import { LIMITS } from "./limits.ts";
 import { Base64url, Count, Id, Millis, type PayloadOf, Positive, Ticket } from "./values.ts";
 
@@ -36,6 +40,27 @@ export const WriteBackRequestSchema = z.strictObject({
 });
 export const WriteBackReplySchema = z.strictObject({ version: Positive });
 
+export const LoadRowsRequestSchema = z.strictObject({
+  identity_id: Id,
+  cursor: Digest.exactOptional().meta({ description: "as answered; absent for the first page" }),
+  version: Count.exactOptional().meta({
+    description: "that of the first page: another one is refused, since its pages would not fit together",
+  }),
+});
+
+export const LoadRowsReplySchema = z.strictObject({
+  version: Count.meta({ description: "the next commit names it; 0: nothing was ever kept" }),
+  sealed: SealedSchema.exactOptional().meta({ description: "absent: there are no rows on this page" }),
+  cursor: Digest.exactOptional().meta({ description: "asks for the next page; absent on the last one" }),
+});
+
+export const CommitRowsRequestSchema = z.strictObject({
+  identity_id: Id,
+  version: Count.meta({ description: "the version that the changes build on" }),
+  sealed: SealedSchema,
+});
+export const CommitRowsReplySchema = z.strictObject({ version: Positive });
+
 export type Sealed = PayloadOf<typeof SealedSchema>;
 export type CheckoutRequest = PayloadOf<typeof CheckoutRequestSchema>;
 export type CheckoutReply = PayloadOf<typeof CheckoutReplySchema>;
@@ -44,3 +69,7 @@ export type RenewReply = PayloadOf<typeof RenewReplySchema>;
 export type ReleaseRequest = PayloadOf<typeof ReleaseRequestSchema>;
 export type WriteBackRequest = PayloadOf<typeof WriteBackRequestSchema>;
 export type WriteBackReply = PayloadOf<typeof WriteBackReplySchema>;
+export type LoadRowsRequest = PayloadOf<typeof LoadRowsRequestSchema>;
+export type LoadRowsReply = PayloadOf<typeof LoadRowsReplySchema>;
+export type CommitRowsRequest = PayloadOf<typeof CommitRowsRequestSchema>;
+export type CommitRowsReply = PayloadOf<typeof CommitRowsReplySchema>;

@@ -11,6 +11,9 @@ import { Aes256Gcm, CipherSuite, DhkemX25519HkdfSha256, HkdfSha256 } from "@hpke
 import { fromBase64url, toBase64url } from "../codec/base64url.ts";
 import { FabricError } from "../errors/errors.ts";
 import type { Sealed } from "../payloads/vault.ts";
+import { lengthPrefixed, PartReader } from "./length-prefixed.ts";
+
+export { lengthPrefixed } from "./length-prefixed.ts";
 
 /** Credential fields by name, such as `password`. The bytes are the owner's to wipe. */
 export type CredentialFields = Readonly<Record<string, Uint8Array>>;
@@ -47,20 +50,6 @@ const suite = new CipherSuite({
   kdf: new HkdfSha256(),
   aead: new Aes256Gcm(),
 });
-
-/** Each part as a four-byte big-endian length and its bytes: no two lists of parts give the same bytes. */
-export function lengthPrefixed(parts: readonly (string | Uint8Array)[]): Uint8Array<ArrayBuffer> {
-  const pieces = parts.map((part) => (typeof part === "string" ? utf8(part) : part));
-  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + 4 + piece.byteLength, 0));
-  const view = new DataView(bytes.buffer);
-  let at = 0;
-  for (const piece of pieces) {
-    view.setUint32(at, piece.byteLength);
-    bytes.set(piece, at + 4);
-    at += 4 + piece.byteLength;
-  }
-  return bytes;
-}
 
 /** HPKE `info` of one hand-over: lease, daemon, workspace, identity, ticket hash, length-prefixed. */
 export function sealInfo(context: SealContext): Uint8Array {
@@ -103,7 +92,20 @@ export async function seal(
   info: Uint8Array,
   fields: CredentialFields,
 ): Promise<Sealed> {
-  const plain = packFields(fields);
+  return sealBytes(recipientPublicKey, info, packFields(fields));
+}
+
+/**
+ * Seals bytes in a form of their own.
+ *
+ * @param plain wiped here
+ * @throws FabricError `envelope.unknown_key` for a key that cannot be sealed to
+ */
+export async function sealBytes(
+  recipientPublicKey: Uint8Array,
+  info: Uint8Array,
+  plain: Uint8Array<ArrayBuffer>,
+): Promise<Sealed> {
   try {
     const recipient = owned(recipientPublicKey);
     const key = (await suite.kem.deserializePublicKey(recipient)) as webcrypto.CryptoKey;
@@ -126,26 +128,34 @@ export async function open(
   info: Uint8Array,
   sealed: Sealed,
 ): Promise<Record<string, Uint8Array>> {
-  const enc = fromBase64url(sealed.enc);
-  const ct = fromBase64url(sealed.ct);
-  if (enc === undefined || ct === undefined) throw unopened("it is not base64url");
-  let plain: Uint8Array;
-  try {
-    const recipientKey = await importPrivateKey(privateKey);
-    plain = new Uint8Array(await suite.open({ recipientKey, enc: owned(enc), info: owned(info) }, owned(ct)));
-  } catch (cause) {
-    throw new FabricError(
-      "vault.unavailable",
-      "a sealed credential does not open with this key and context",
-      {
-        cause,
-      },
-    );
-  }
+  const plain = await openBytes(privateKey, info, sealed);
   try {
     return unpackFields(plain);
   } finally {
     plain.fill(0);
+  }
+}
+
+/**
+ * Opens what {@link sealBytes} sealed.
+ *
+ * @returns bytes that the caller wipes
+ * @throws FabricError `vault.unavailable` when it was sealed to another key or for another context, or altered
+ */
+export async function openBytes(
+  privateKey: Uint8Array,
+  info: Uint8Array,
+  sealed: Sealed,
+): Promise<Uint8Array> {
+  const enc = fromBase64url(sealed.enc);
+  const ct = fromBase64url(sealed.ct);
+  if (enc === undefined || ct === undefined) throw unopened("it is not base64url");
+  try {
+    const recipientKey = await importPrivateKey(privateKey);
+    return new Uint8Array(await suite.open({ recipientKey, enc: owned(enc), info: owned(info) }, owned(ct)));
+  } catch (cause) {
+    const detail = "what was sealed does not open with this key and context";
+    throw new FabricError("vault.unavailable", detail, { cause });
   }
 }
 
@@ -178,14 +188,12 @@ export function packFields(fields: CredentialFields): Uint8Array<ArrayBuffer> {
  */
 export function unpackFields(bytes: Uint8Array): Record<string, Uint8Array> {
   const fields: Record<string, Uint8Array> = {};
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let at = 0;
+  const parts = new PartReader(bytes);
   let previous = "";
   const next = (): Uint8Array => {
-    const length = at + 4 <= bytes.byteLength ? view.getUint32(at) : Number.POSITIVE_INFINITY;
-    if (at + 4 + length > bytes.byteLength) throw unopened("its fields are cut off");
-    at += 4 + length;
-    return bytes.subarray(at - length, at);
+    const part = parts.next();
+    if (part === undefined) throw unopened("its fields are cut off");
+    return part;
   };
   for (;;) {
     const bytesOfName = next();
@@ -196,7 +204,7 @@ export function unpackFields(bytes: Uint8Array): Record<string, Uint8Array> {
     fields[name] = new Uint8Array(next());
     previous = name;
   }
-  if (bytes.subarray(at).some((byte) => byte !== 0)) throw unopened("bytes follow its fields");
+  if (!parts.isPadding()) throw unopened("bytes follow its fields");
   return fields;
 }
 
@@ -207,11 +215,6 @@ async function importPrivateKey(privateKey: Uint8Array): Promise<webcrypto.Crypt
   } finally {
     new Uint8Array(copy).fill(0);
   }
-}
-
-function utf8(text: string): Uint8Array {
-  if (!text.isWellFormed()) throw new FabricError("envelope.schema", "a lone surrogate");
-  return Buffer.from(text, "utf8");
 }
 
 /** WebCrypto takes whole buffers; views into larger ones are copied. */

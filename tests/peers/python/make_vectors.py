@@ -1,5 +1,5 @@
 """
-Writes envelopes/vectors/{pae,notes,answers,tickets,hpke,batches,signed-batches}.jsonl and ticket-keys.json.
+Writes envelopes/vectors/{pae,notes,answers,tickets,hpke,rows,batches,signed-batches}.jsonl and ticket-keys.json.
 
 It shares nothing with the packages that are tested, nor with `linkspan_peer`: canonical JSON is `json.dumps`, which is
 enough for what stands here, and HPKE is RFC 9180 written out, because a vector needs a fixed ephemeral key.
@@ -356,6 +356,48 @@ def hpkes() -> list[dict]:
     ]
 
 
+def sealed_rows(name: str, direction: str, version: int, cursor: str, rows: dict[str, bytes | None]) -> dict:
+    recipient = X25519PrivateKey.from_private_bytes(sha256(b"recipient"))
+    context = {
+        "direction": direction,
+        "daemon": ISSUER,
+        "workspace_id": WORKSPACE,
+        "identity_id": IDENTITY,
+        "version": version,
+        "cursor": cursor,
+    }
+    info = prefixed(b"linkspan.rows.v1", *(str(value).encode() for value in context.values()))
+    parts: list[bytes] = []
+    for row, value in sorted((row.encode(), value) for row, value in rows.items()):
+        parts += [row, b"delete", b""] if value is None else [row, b"put", value]
+    packed = prefixed(*parts, b"")
+    packed += bytes(-len(packed) % 256)
+    ephemeral = X25519PrivateKey.from_private_bytes(sha256(b"rows: " + name.encode()))
+    enc, ct = hpke_seal(recipient.public_key(), ephemeral, info, packed)
+    return {
+        "name": name,
+        "private_key": b64u(recipient.private_bytes_raw()),
+        "public_key": b64u(recipient.public_key().public_bytes_raw()),
+        "context": context,
+        "info_hex": info.hex(),
+        "rows_b64u": {row: None if value is None else b64u(value) for row, value in rows.items()},
+        "packed_hex": packed.hex(),
+        "enc": b64u(enc),
+        "ct": b64u(ct),
+    }
+
+
+def rows() -> list[dict]:
+    names = {"session/b": b"2", "session/a": b"1", "gone": None, "grüße 😀": b"\x00\xff", "\ufb33": b"", "\U0001f600": b"last"}
+    return [
+        sealed_rows("the first commit", "commit", 0, "", {"account": bytes(range(200))}),
+        sealed_rows("in order of the names' bytes", "commit", 7, "", names),
+        sealed_rows("exactly one block", "commit", 8, "", {"k": bytes(236)}),
+        sealed_rows("a first page", "load", 9, "", {"account": b"a", "session/a": b"1"}),
+        sealed_rows("a further page", "load", 9, b64u(sha256(b"a row")), {"session/b": bytes(600)}),
+    ]
+
+
 def batches() -> list[dict]:
     at = instant(900)
     asks = [{"intent_id": INTENT, "attempt": 1, "part": 1, "parts": 2}, {"intent_id": INTENT_2, "attempt": 3, "part": 0, "parts": 1}]
@@ -488,6 +530,7 @@ def main() -> None:
         "answers": answers(),
         "tickets": tickets(),
         "hpke": hpkes(),
+        "rows": rows(),
         "batches": batches(),
         "signed-batches": signed_batches(),
     }

@@ -2,8 +2,10 @@
 import {
   assertTicketFor,
   type CheckoutRequest,
+  type CommitRowsRequest,
   FabricError,
   type KeyRing,
+  type LoadRowsRequest,
   type Opened,
   openTicket,
   type ReleaseRequest,
@@ -31,7 +33,12 @@ export type VaultRequest =
       readonly leaseId: string;
       readonly version: number;
       readonly sealed: Sealed;
-    };
+    }
+  | RowRequest;
+
+export type RowRequest =
+  | ({ readonly action: "load_rows" } & LoadRowsRequest)
+  | ({ readonly action: "commit_rows" } & CommitRowsRequest);
 
 /** Actions in whose flow a person hands over credentials. */
 const LINKING = ["link_account", "reauthenticate", "configure_identity"] as const;
@@ -109,6 +116,10 @@ function requestOf(service: string, action: string, payload: unknown): VaultRequ
         const { lease_id, version, sealed } = payload as WriteBackRequest;
         return { action, leaseId: lease_id, version, sealed };
       }
+      case "load_rows":
+        return { action, ...(payload as LoadRowsRequest) };
+      case "commit_rows":
+        return { action, ...(payload as CommitRowsRequest) };
     }
   }
   throw new FabricError("action.unsupported", `the vault has no action ${action}`);

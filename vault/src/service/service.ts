@@ -1,9 +1,10 @@
 /**
- * The vault's service on the bus: answers `bridge/vault/{checkout,renew,release,write_back}`.
+ * The vault's service on the bus: answers `bridge/vault/{checkout,renew,release,write_back,load_rows,commit_rows}`.
  *
  * envelope (signature, schema, route) → issuer is a daemon → checkout: its ticket, for this daemon, key,
  * workspace and identity, covering the scope; other requests: its lease → the caller still holds its instance
- * and serves the identity → audit entry committed → answer, signed. A request that is not proven to come from
+ * and serves the identity (for rows: asked inside their own transaction) → audit entry committed → answer, signed. A
+ * request that is not proven to come from
  * a known key gets no answer: it is dead-lettered with its code.
  */
 import {
@@ -22,10 +23,12 @@ import {
   type Signer,
 } from "@linkspan/envelopes";
 import type { Bus, Delivery, Prepared, QueueSpec, Subscription, Verdict } from "@linkspan/fabric";
+import type { AuthorityClaim } from "../authority.ts";
 import type { CredentialLeases } from "../leases/credential-leases.ts";
 import type { Lease } from "../leases/leases.ts";
 import { answerTo, type AnswerAuthor, errorPayload } from "./answers.ts";
 import { type Asked, askedOf, assertScope, ticketOf } from "./asked.ts";
+import { commitRows, loadRows, type RowService } from "./row-answers.ts";
 
 /** Shared by all cores of a namespace; the program that declares the topology also declares this queue. */
 export const VAULT_REQUESTS: QueueSpec = {
@@ -34,20 +37,11 @@ export const VAULT_REQUESTS: QueueSpec = {
   bindings: [{ service: "vault" }],
 };
 
-/** A caller that is about to act on one identity. */
-export interface AuthorityClaim {
-  /** Issuer string of the daemon. */
-  readonly daemon: string;
-  readonly kid: string;
-  /** Of its instance; undefined when the daemon sent none. */
-  readonly epoch: number | undefined;
-  readonly workspaceId: string;
-  readonly identityId: string;
-}
-
 export interface VaultServiceOptions extends AnswerAuthor {
   readonly bus: Pick<Bus, "subscribe" | "reply">;
   readonly leases: CredentialLeases;
+  /** Absent: requests for rows are refused. */
+  readonly rows?: RowService;
   readonly keys: KeyRing;
   readonly signer: Signer;
   /**
@@ -90,7 +84,7 @@ const MAX_ATTEMPTS = 10;
 const AUDITED_A_MINUTE = 120;
 const MINUTE_MS = 60_000;
 
-/** Requests of one batch that are answered concurrently. */
+/** Requests of one batch that are answered concurrently; commits of rows not counted, which share transactions. */
 const AT_ONCE = 8;
 
 type Payload = Readonly<Record<string, unknown>>;
@@ -102,7 +96,7 @@ export function serveVault(options: VaultServiceOptions): Promise<Subscription> 
     VAULT_REQUESTS,
     {
       prepare: (batch) => service.open(batch),
-      handle: (batch) => inGroups(batch, (prepared) => service.handle(prepared)),
+      handle: (batch) => service.handleAll(batch),
     },
     { maxBatch: 64, lingerMs: 0 },
   );
@@ -123,7 +117,17 @@ class VaultService {
     return decodeBatch(received, { keys, now: now(), partitions, signatures: "required" });
   }
 
-  async handle({ delivery, value: opened }: Prepared<Opened | FabricError>): Promise<Verdict> {
+  async handleAll(batch: readonly Prepared<Opened | FabricError>[]): Promise<Verdict[]> {
+    const verdicts = new Map<Prepared<Opened | FabricError>, Verdict>();
+    const settle = async (prepared: Prepared<Opened | FabricError>): Promise<void> => {
+      verdicts.set(prepared, await this.#handle(prepared));
+    };
+    const others = batch.filter((prepared) => !isCommit(prepared));
+    await Promise.all([...batch.filter(isCommit).map(settle), inGroups(others, settle)]);
+    return batch.map((prepared) => verdicts.get(prepared) ?? ACK);
+  }
+
+  async #handle({ delivery, value: opened }: Prepared<Opened | FabricError>): Promise<Verdict> {
     if (isFabricError(opened)) return this.#dead(opened, delivery.kid);
     let asked: Asked;
     try {
@@ -151,7 +155,7 @@ class VaultService {
   }
 
   async #answer(asked: Asked): Promise<Payload> {
-    const { leases } = this.#options;
+    const { leases, sealKeys } = this.#options;
     const { request, holder } = asked;
     switch (request.action) {
       case "checkout":
@@ -165,13 +169,22 @@ class VaultService {
       case "write_back": {
         const { leaseId, version, sealed } = request;
         await this.#assertAuthority(asked, await leases.identityOf(leaseId, holder));
-        const { privateKey } = this.#options.sealKeys;
-        const work = (lease: Lease) => open(privateKey, infoOf(lease), sealed);
+        const work = (lease: Lease) => open(sealKeys.privateKey, infoOf(lease), sealed);
         return {
           version: await leases.writeBack({ leaseId, holder, version, requestId: asked.requestId }, work),
         };
       }
+      case "load_rows":
+        return loadRows(asked, request, this.#rows, () => this.#sealKeyOf(holder.kid));
+      case "commit_rows":
+        return commitRows(asked, request, this.#rows, sealKeys.privateKey);
     }
+  }
+
+  get #rows(): RowService {
+    const { rows } = this.#options;
+    if (rows === undefined) throw new FabricError("action.unsupported", "this vault keeps no rows");
+    return rows;
   }
 
   async #checkOut(
@@ -270,10 +283,12 @@ function asFabricError(error: unknown): FabricError {
   return new FabricError("internal", "the vault failed", { cause: error });
 }
 
-async function inGroups<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = [];
+async function inGroups<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
   for (let at = 0; at < items.length; at += AT_ONCE) {
-    results.push(...(await Promise.all(items.slice(at, at + AT_ONCE).map(work))));
+    await Promise.all(items.slice(at, at + AT_ONCE).map(work));
   }
-  return results;
+}
+
+function isCommit({ value }: Prepared<Opened | FabricError>): boolean {
+  return !isFabricError(value) && value.envelope.action === "commit_rows";
 }

@@ -99,7 +99,7 @@ export class CredentialVersions {
   ): Promise<Secret | undefined> {
     if (head.empty) return undefined;
     const current = await this.#row(tx, head, head.version);
-    const key = await this.#keyOf(tx, head.ref.workspaceId, current.keyVersion);
+    const key = await this.keyOf(tx, head.ref.workspaceId, current.keyVersion);
     const binding = bindingOf(head.ref, head.secretId, current.version, current.keyVersion);
     await this.#dataKeys.use(key, now, (dataKey) => assertHead(dataKey, binding, head.minVersion, head.seal));
     const row = version === head.version ? current : await this.#row(tx, head, version);
@@ -150,7 +150,8 @@ export class CredentialVersions {
     return row;
   }
 
-  async #keyOf(tx: StoreTransaction, workspaceId: string, keyVersion: number): Promise<WorkspaceKey> {
+  /** The key that something was encrypted with. @throws FabricError `vault.unavailable` when it was shredded */
+  async keyOf(tx: StoreTransaction, workspaceId: string, keyVersion: number): Promise<WorkspaceKey> {
     const key = await tx.keys.find(workspaceId, keyVersion);
     if (key === undefined) throw new FabricError("vault.unavailable", "the workspace's key was shredded");
     return key;
@@ -162,7 +163,7 @@ export class CredentialVersions {
     sealed: VersionRow["sealed"],
     now: Date,
   ): Promise<Secret> {
-    const key = await this.#keyOf(tx, binding.workspaceId, binding.keyVersion);
+    const key = await this.keyOf(tx, binding.workspaceId, binding.keyVersion);
     const packed = await this.#dataKeys.use(key, now, (dataKey) => openVersion(dataKey, binding, sealed));
     try {
       return new Secret(unpackFields(packed));

@@ -98,6 +98,42 @@ CREATE TABLE vault.hand_overs (
 );
 `,
   },
+  {
+    name: "0002-rows",
+    sql: `
+-- Durable rows of one identity, all of them together. version counts the commits; the ciphertext is the set's state.
+CREATE TABLE vault.row_sets (
+  set_id       uuid    PRIMARY KEY,
+  workspace_id text    NOT NULL CHECK (octet_length(workspace_id) <= 64),
+  identity_id  text    NOT NULL CHECK (octet_length(identity_id) <= 256),
+  service      text    NOT NULL CHECK (octet_length(service) <= 32),
+  version      bigint  NOT NULL CHECK (version > 0),
+  key_version  integer NOT NULL,
+  nonce        bytea   NOT NULL CHECK (length(nonce) = 12),
+  ciphertext   bytea   NOT NULL CHECK (length(ciphertext) BETWEEN 16 AND 256),
+  commitment   bytea   NOT NULL CHECK (length(commitment) = 32),
+  request_id   text    NOT NULL CHECK (octet_length(request_id) <= 64),
+  row_count    integer NOT NULL CHECK (row_count BETWEEN 0 AND 16384),
+  bytes        bigint  NOT NULL CHECK (bytes BETWEEN 0 AND 16777216),
+  UNIQUE (workspace_id, identity_id)
+) WITH (fillfactor = 50);
+
+-- name: a keyed hash; version: the commit that wrote it.
+CREATE TABLE vault.rows (
+  set_id      uuid    NOT NULL REFERENCES vault.row_sets ON DELETE CASCADE,
+  name        bytea   NOT NULL CHECK (length(name) = 32),
+  version     bigint  NOT NULL CHECK (version > 0),
+  key_version integer NOT NULL,
+  bytes       integer NOT NULL CHECK (bytes BETWEEN 1 AND 262656),
+  nonce       bytea   NOT NULL CHECK (length(nonce) = 12),
+  ciphertext  bytea   NOT NULL CHECK (length(ciphertext) BETWEEN 16 AND 263168),
+  commitment  bytea   NOT NULL CHECK (length(commitment) = 32),
+  PRIMARY KEY (set_id, name)
+) WITH (fillfactor = 70);
+-- Ciphertext does not get smaller.
+ALTER TABLE vault.rows ALTER COLUMN ciphertext SET STORAGE EXTERNAL;
+`,
+  },
 ];
 
 /** @throws FabricError `vault.unavailable`; a migration that fails leaves no changes */

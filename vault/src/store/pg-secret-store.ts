@@ -4,6 +4,7 @@ import { migrateVault } from "./migrations.ts";
 import { PgHandOverRows } from "./pg-hand-over-rows.ts";
 import { PgKeyRows } from "./pg-key-rows.ts";
 import { PgLeaseRows } from "./pg-lease-rows.ts";
+import { PgRowRows } from "../rows/pg-row-rows.ts";
 import type { Head, SecretRows, SecretStore, StoreTransaction, VersionRow } from "./secret-store.ts";
 import { inTransaction, type Pool, type Transaction } from "./transaction.ts";
 
@@ -27,6 +28,7 @@ export class PgSecretStore implements SecretStore {
         secrets: new PgSecretRows(client),
         leases: new PgLeaseRows(client),
         handOvers: new PgHandOverRows(client),
+        rows: new PgRowRows(client),
       }),
     );
   }

@@ -9,6 +9,7 @@ import type { CredentialRef, SealedVersion } from "../keys/envelope-encryption.t
 import type { WorkspaceKey } from "../keys/data-keys.ts";
 import type { WrappedKey } from "../keys/key-backend.ts";
 import type { Lease, LeaseEnd, LeaseSelection } from "../leases/leases.ts";
+import type { RowRows } from "../rows/row-store.ts";
 import type { Transaction } from "./transaction.ts";
 
 export interface SecretStore {
@@ -25,6 +26,8 @@ export interface StoreTransaction {
   readonly secrets: SecretRows;
   readonly leases: LeaseRows;
   readonly handOvers: HandOverRows;
+  /** Durable rows of identities. */
+  readonly rows: RowRows;
 }
 
 export interface KeyRows {

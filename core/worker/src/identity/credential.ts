@@ -25,7 +25,7 @@ export function credentialRef(of: Owner) {
   };
 }
 
-/** Removes the credential of an unlinked identity. Never rejects: if it fails now, the sweep does it. */
+/** Removes the credential of an unlinked identity, and its durable rows. Never rejects: if it fails now, the sweep does it. */
 export async function dropCredential(core: Core, of: Owner): Promise<void> {
   await core.vault.drop(credentialRef(of)).catch((error: unknown) => {
     core.log.warn(
@@ -38,10 +38,10 @@ export async function dropCredential(core: Core, of: Owner): Promise<void> {
 const AT_ONCE = 100;
 
 /**
- * Removes credentials that unlinked identities still have some minutes later, when no link is in progress any
+ * Removes credentials and durable rows that unlinked identities still have some minutes later, when no link is in progress any
  * more.
  *
- * @returns how many
+ * @returns how many credentials
  * @throws FabricError `vault.*`, `store.unavailable`
  */
 export async function sweepCredentials(core: Core): Promise<number> {
@@ -51,10 +51,9 @@ export async function sweepCredentials(core: Core): Promise<number> {
     page = identities.length;
     for (const { id, workspace_id, service } of identities) {
       const ref = credentialRef({ workspace_id, identity_id: id, service });
-      if (await core.vault.has(ref)) {
-        await core.vault.drop(ref);
-        dropped += 1;
-      }
+      if (await core.vault.has(ref)) dropped += 1;
+      // Also where there is no credential: durable rows may be left.
+      await core.vault.drop(ref);
       await credentialDropped(core.database.pool, id);
     }
   }

@@ -7,7 +7,7 @@
  * whose partition moved to another worker while it waited here is not committed: the other worker has
  * received it again, and perhaps later batches.
  */
-import { FabricError } from "@linkspan/envelopes";
+import { blameOf, FabricError, isFabricError } from "@linkspan/envelopes";
 
 interface Waiting<T, R> {
   readonly items: readonly T[];
@@ -93,4 +93,17 @@ export class GroupCommit<T, R> {
       else for (const one of group) await this.#together([one]);
     }
   }
+}
+
+/** SQLSTATE of a lock that was waited for in vain. */
+const LOCK_NOT_AVAILABLE = "55P03";
+
+/**
+ * Whether a group failed because of one of its members, so that each must be tried alone: the database refuses its
+ * values, or somebody has locked its row. Any other error concerns the whole group.
+ */
+export function isOfOneMember(error: unknown): boolean {
+  if (blameOf(error) === "message") return true;
+  const cause = isFabricError(error) ? (error.cause as { readonly code?: unknown } | undefined) : undefined;
+  return cause?.code === LOCK_NOT_AVAILABLE;
 }

@@ -7,7 +7,6 @@ import {
   type AttemptBatch,
   type AttemptReply,
   type AttemptRequest,
-  blameOf,
   type Envelope,
   type ErrorCode,
   type ErrorReply,
@@ -17,15 +16,13 @@ import {
 import { mayBeCommitted } from "@linkspan/store";
 import { type Speaker, speakerOf } from "../authority.ts";
 import type { Core } from "../core.ts";
-import { GroupCommit } from "../inbound/group-commit.ts";
+import { GroupCommit, isOfOneMember } from "../inbound/group-commit.ts";
 import { decideAll, keyOf, type Question, type Verdict } from "./attempt.ts";
 
 /** Most questions in one transaction. */
 const AT_ONCE = 500;
 /** Most questions of one instance that are being answered; more are refused, so that others need not wait for them. */
 const MAX_OF_INSTANCE = 1_000;
-/** SQLSTATE of a lock that was waited for in vain. */
-const LOCK_NOT_AVAILABLE = "55P03";
 
 export class Attempts {
   readonly #decisions: GroupCommit<Question, ReadonlyMap<Question, Verdict>>;
@@ -34,7 +31,7 @@ export class Attempts {
 
   constructor(core: Core) {
     this.#decisions = new GroupCommit((questions) => decideAll(core, questions), AT_ONCE, {
-      mayPart: isOfOneQuestion,
+      mayPart: isOfOneMember,
     });
   }
 
@@ -97,16 +94,6 @@ export class Attempts {
     const verdicts = await this.#decisions.commit([question]);
     return verdicts.get(question) ?? new FabricError("internal", "a question was not answered");
   }
-}
-
-/**
- * Whether a group failed because of one question, so that each must be tried alone: the database refuses its values, or
- * its intent is locked by somebody. Any other error concerns all questions of the group.
- */
-function isOfOneQuestion(error: unknown): boolean {
-  if (blameOf(error) === "message") return true;
-  const cause = isFabricError(error) ? (error.cause as { readonly code?: unknown } | undefined) : undefined;
-  return cause?.code === LOCK_NOT_AVAILABLE;
 }
 
 /** Errors that concern the sender or the core, and not one part. */

@@ -3,12 +3,14 @@ import {
   type AttemptAnswers,
   type AttemptReply,
   type CheckoutReply,
+  type CommitRowsReply,
   decode,
   type Envelope,
   type ErrorReply,
   FabricError,
   type HelloReply,
   type KeyRing,
+  type LoadRowsReply,
   type RenewReply,
   type ResumeReply,
   type WriteBackReply,
@@ -26,6 +28,8 @@ export interface Replies {
   readonly renew: RenewReply;
   readonly release: Readonly<Record<string, never>>;
   readonly write_back: WriteBackReply;
+  readonly load_rows: LoadRowsReply;
+  readonly commit_rows: CommitRowsReply;
 }
 
 export interface CallOptions {

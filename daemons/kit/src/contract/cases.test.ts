@@ -29,6 +29,11 @@ interface Breakage {
   readonly staysOpen?: boolean;
   readonly letsAnybodyIn?: boolean;
   readonly letsErrorsOut?: boolean;
+  readonly keepsSecretly?: boolean;
+  readonly saysBeforeKept?: boolean;
+  readonly saysUnkept?: boolean;
+  readonly neverLoads?: boolean;
+  readonly forgets?: boolean;
 }
 
 const LIMIT = 50;
@@ -58,14 +63,20 @@ class Platform {
 function connectorOn(platform: Platform, broken: Breakage): Connector {
   return {
     service: "echo",
-    capabilities: CAN,
+    capabilities: { ...CAN, rows: broken.keepsSecretly !== true },
     open: async (identity, host) => {
       if (host.secrets.get("password") !== undefined && broken.letsAnybodyIn !== true) {
         throw new FabricError("platform.auth_expired", "wrong");
       }
-      return open(platform, broken, identity, host);
+      const counted = broken.neverLoads === true ? 0 : count(await host.rows.load());
+      return open(platform, broken, identity, host, broken.forgets === true ? 0 : counted);
     },
   };
+}
+
+/** How many parts were sent, as the last connection kept it: a row for each. */
+function count(rows: ReadonlyMap<string, Uint8Array>): number {
+  return rows.size;
 }
 
 function open(
@@ -73,7 +84,20 @@ function open(
   broken: Breakage,
   identity: LinkedIdentity,
   host: IdentityHost,
+  counted: number,
 ): Connection {
+  let sent = counted;
+  const keep = async () => {
+    sent += 1;
+    const name = broken.forgets === true ? `part ${sent} of ${Math.random()}` : `part ${sent}`;
+    const changes = new Map<string, Uint8Array | undefined>([[name, Buffer.from("sent")]]);
+    if (broken.forgets === true)
+      for (const old of (await host.rows.load()).keys()) changes.set(old, undefined);
+    const kept = host.rows.commit(changes);
+    if (broken.saysBeforeKept === true) return;
+    if (broken.saysUnkept === true) await kept.catch(() => undefined);
+    else await kept;
+  };
   let up = true;
   let chain = Promise.resolve();
   const held: (() => Promise<void>)[] = [];
@@ -123,7 +147,10 @@ function open(
       if (broken.plansAloud === true) platform.heard.push(text);
       return parts(text, broken.cutsBytes === true);
     },
-    perform: (part, key, window) => say(platform, broken, String(part.data), key, window, report),
+    perform: async (part, key, window) => {
+      if (!window.signal.aborted) await keep();
+      return say(platform, broken, String(part.data), key, window, report);
+    },
     find: async (_part, key) => {
       const id = platform.said.get(key) ?? (broken.findsAnything === true ? "anything" : undefined);
       return id === undefined ? undefined : { remoteId: id, at: new Date() };
@@ -226,6 +253,11 @@ const BREAKAGES: readonly (readonly [Breakage, RegExp])[] = [
   [{ staysOpen: true }, /a closed connection reports nothing more/],
   [{ letsErrorsOut: true }, /let no error out of the connector/],
   [{ letsAnybodyIn: true }, /a login that the platform refuses/],
+  [{ keepsSecretly: true }, /declares no durable rows keeps none/],
+  [{ saysBeforeKept: true }, /nothing is said before they are kept/],
+  [{ neverLoads: true }, /rows are loaded first/],
+  [{ saysUnkept: true }, /what cannot be kept is not said/],
+  [{ forgets: true }, /goes on with what was kept/],
 ];
 
 test.each(BREAKAGES)("%o fails the case that is about it", async (broken, name) => {

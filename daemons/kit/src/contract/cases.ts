@@ -205,6 +205,58 @@ export const CONNECTOR_CASES: readonly ConnectorCase[] = [
     },
   },
   {
+    name: "who declares no durable rows keeps none",
+    run: live(async ({ connection, host }, { connector, conversation }) => {
+      if (connector.capabilities.rows === true) return;
+      await sayOne(connection, message(conversation, "nothing is kept of this"));
+      assert.equal(host.rows.loads + host.rows.commits, 0, "it uses rows, but does not declare them");
+    }),
+  },
+  {
+    name: "durable rows are loaded first, and nothing is said before they are kept",
+    run: live(async ({ connection, host, eventually }, { connector, peer, conversation }) => {
+      if (connector.capabilities.rows !== true) return;
+      host.rows.hold();
+      const before = host.rows.commits;
+      const said = sayOne(connection, message(conversation, "after it is kept"));
+      said.catch(() => undefined);
+      await eventually("rows are committed", () => host.rows.commits > before);
+      assert.ok(host.rows.loads > 0, "rows are committed that were never loaded");
+      // What leaves at once leaves before this turn of the event loop ends.
+      await new Promise(setImmediate);
+      assert.deepEqual(peer.heard(), [], "it was said before its rows were kept");
+      host.rows.release();
+      await said;
+      await eventually("the peer hears it", () => peer.heard().includes("after it is kept"));
+    }),
+  },
+  {
+    name: "what cannot be kept is not said, and another connection goes on with what was kept",
+    run: live(
+      async ({ connection, host, eventually }, { connector, identity, secrets, peer, conversation }) => {
+        if (connector.capabilities.rows !== true) return;
+        await sayOne(connection, message(conversation, "this is kept"));
+        host.rows.refuse();
+        await assert.rejects(sayOne(connection, message(conversation, "this is not")));
+        const kept = [...host.rows.kept.keys()];
+        assert.ok(kept.length > 0, "nothing was kept");
+        await connection[Symbol.asyncDispose]();
+        const other = new RecordingHost(secrets, host.rows.kept);
+        const second = await connector.open(identity, other);
+        await eventually("another connection comes up", () => isConnected(other));
+        await sayOne(second, message(conversation, "this is again"));
+        await eventually("the peer hears it", () => peer.heard().includes("this is again"));
+        await second[Symbol.asyncDispose]();
+        assert.ok(other.rows.loads > 0, "it did not load what was kept");
+        assert.ok(
+          kept.some((name) => other.rows.kept.has(name)),
+          "it forgot what was kept",
+        );
+        assert.deepEqual(peer.heard(), ["this is kept", "this is again"]);
+      },
+    ),
+  },
+  {
     name: "a login that the platform refuses is reported as one",
     run: async ({ connector, identity, secrets, refused, patienceMs }) => {
       if (refused === undefined) return;

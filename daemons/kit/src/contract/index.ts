@@ -5,6 +5,7 @@ import type { ConnectorFixture } from "./fixture.ts";
 
 export { CONNECTOR_CASES, type ConnectorCase } from "./cases.ts";
 export type { ConnectorFixture, ContractPeer } from "./fixture.ts";
+export { RecordedRows } from "./recorded-rows.ts";
 export { RecordingHost, until } from "./recording-host.ts";
 
 /**

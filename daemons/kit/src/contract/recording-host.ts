@@ -1,6 +1,7 @@
 /** An {@link IdentityHost} that records what a connector reports, for tests. */
 import { setTimeout as delay } from "node:timers/promises";
 import pino from "pino";
+import { RecordedRows } from "./recorded-rows.ts";
 import type { BridgeState, IdentityHost, PlatformEvent, Throttle } from "../connector.ts";
 
 export class RecordingHost implements IdentityHost {
@@ -11,6 +12,7 @@ export class RecordingHost implements IdentityHost {
   /** Errors of guarded callbacks. */
   readonly failures: unknown[] = [];
   readonly secrets: IdentityHost["secrets"];
+  readonly rows: RecordedRows;
   readonly #aborter = new AbortController();
   /** How many events were refused; undefined: none is. */
   refused: number | undefined;
@@ -19,7 +21,9 @@ export class RecordingHost implements IdentityHost {
   /** The largest number of `event` calls that were unresolved at the same time. */
   mostUnresolved = 0;
 
-  constructor(secrets: Readonly<Record<string, Uint8Array>> = {}) {
+  /** @param rows of an earlier connection of the same identity */
+  constructor(secrets: Readonly<Record<string, Uint8Array>> = {}, rows?: RecordedRows["kept"]) {
+    this.rows = new RecordedRows(rows);
     this.secrets = { names: Object.keys(secrets), get: (name) => secrets[name]?.slice() };
   }
 

@@ -26,6 +26,8 @@ import { Barrier } from "../identity/barrier.ts";
 import { Credentials } from "../identity/credentials.ts";
 import { failureOf } from "../identity/failure.ts";
 import { hostOf } from "../identity/host.ts";
+import { RowLane } from "../rows/row-lane.ts";
+import { RowSession } from "../rows/row-session.ts";
 import { checkDeclared, closeConnection, openConnection } from "../identity/opening.ts";
 
 export interface LinkContext {
@@ -123,6 +125,7 @@ async function outcomeOf(
     signal,
     barrier,
     credentials,
+    rows: new RowSession(new RowLane(identity, context, log), signal),
     event: () => Promise.resolve(),
     state: (state) => {
       if (TELLING.has(state.state)) told.resolve(state);

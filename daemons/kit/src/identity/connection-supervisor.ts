@@ -25,6 +25,8 @@ import { EventStream } from "../inbound/event-stream.ts";
 import { failureOf } from "./failure.ts";
 import { hostOf } from "./host.ts";
 import { EventWriter } from "../inbound/event-writer.ts";
+import { RowLane } from "../rows/row-lane.ts";
+import { RowSession } from "../rows/row-session.ts";
 import { closeConnection, openConnection } from "./opening.ts";
 import { Reporter } from "./reporter.ts";
 import type { Spacing } from "../shared/spacing.ts";
@@ -71,6 +73,7 @@ export class ConnectionSupervisor {
   readonly #log: Logger;
   readonly #reporter: Reporter;
   readonly #writer: EventWriter;
+  readonly #rows: RowLane;
   readonly #closing: AbortController;
   /** Aborted when the last report has been sent, or the term ends. */
   readonly #over: AbortController;
@@ -103,6 +106,7 @@ export class ConnectionSupervisor {
       log: this.#log,
       signal,
     });
+    this.#rows = new RowLane(identity, context, this.#log);
     this.pace = new Pace(connector.capabilities.pace, () => clock.monotonicMs());
   }
 
@@ -237,6 +241,7 @@ export class ConnectionSupervisor {
       signal: ends.signal,
       barrier,
       credentials,
+      rows: new RowSession(this.#rows, ends.signal),
       event: (event) => this.#writer.take(event),
       state: (state) => this.report(state),
       throttle: (throttle) => {

@@ -202,5 +202,5 @@ function isRefusal(error: unknown): boolean {
 }
 
 function copyOf(fields: Readonly<Record<string, Uint8Array>>): Record<string, Uint8Array> {
-  return Object.fromEntries(Object.entries(fields).map(([name, bytes]) => [name, bytes.slice()]));
+  return Object.fromEntries(Object.entries(fields).map(([name, bytes]) => [name, new Uint8Array(bytes)]));
 }

@@ -3,7 +3,7 @@
  * barrier.ts.
  */
 import type { Logger } from "pino";
-import type { BridgeState, IdentityHost, PlatformEvent, Throttle } from "../connector.ts";
+import type { BridgeState, IdentityHost, PlatformEvent, Rows, Throttle } from "../connector.ts";
 import type { Secrets } from "../secrets.ts";
 import { soundMs } from "../shared/checks.ts";
 import type { Barrier } from "./barrier.ts";
@@ -16,6 +16,7 @@ export interface HostOptions {
   readonly credentials: Secrets & {
     writeBack(fields: Readonly<Record<string, Uint8Array>>): Promise<void>;
   };
+  readonly rows: Rows;
   readonly event: (event: PlatformEvent) => Promise<void>;
   readonly state: (state: BridgeState) => void;
   readonly throttle: (throttle: Throttle) => void;
@@ -25,7 +26,7 @@ export interface HostOptions {
 const SLOW_DOWN_MS = 1_000;
 
 export function hostOf(options: HostOptions): IdentityHost {
-  const { log, signal, barrier, credentials } = options;
+  const { log, signal, barrier, credentials, rows } = options;
   return {
     log,
     signal,
@@ -40,6 +41,10 @@ export function hostOf(options: HostOptions): IdentityHost {
       if (signal.aborted) return;
       barrier.outside(() => options.throttle({ reason: String(throttle.reason), retryAfterMs }));
     }),
+    rows: {
+      load: () => quiet(barrier.outside(() => rows.load())),
+      commit: (changes) => quiet(barrier.outside(() => rows.commit(changes))),
+    },
     writeBack: (fields) => quiet(barrier.outside(() => credentials.writeBack(fields))),
   };
 }
@@ -55,7 +60,7 @@ async function takeEvent(event: PlatformEvent, { signal, barrier, ...options }: 
 }
 
 /** A rejection that a connector ignores must not become an unhandled one: the kit already knows of it. */
-function quiet(work: Promise<void>): Promise<void> {
+function quiet<T>(work: Promise<T>): Promise<T> {
   work.catch(() => undefined);
   return work;
 }

@@ -33,6 +33,7 @@ import {
 import { type DaemonKeys, ScriptedKeys } from "./scripted-keys.ts";
 import { ScriptedLease } from "./scripted-lease.ts";
 import { inboundQueues, REQUEST_QUEUES } from "./scripted-queues.ts";
+import { ScriptedRows } from "./scripted-rows.ts";
 import { ScriptedVault } from "./scripted-vault.ts";
 
 export { PARTITIONS, WORKSPACE } from "./scripted-envelopes.ts";
@@ -43,6 +44,7 @@ export class ScriptedCore {
   readonly instance: string;
   readonly lease = new ScriptedLease();
   readonly vault: ScriptedVault;
+  readonly rows: ScriptedRows;
   /** Everything that daemons published, in order of arrival. */
   readonly heard: Envelope[] = [];
   /** Fabric requests that were made. */
@@ -75,6 +77,7 @@ export class ScriptedCore {
     this.#keys = new ScriptedKeys(service, issuer, sealKeys);
     this.#envelopes = new ScriptedEnvelopes(this.#keys, { service, instance, issuer });
     this.vault = new ScriptedVault(this.#keys, issuer, WORKSPACE);
+    this.rows = new ScriptedRows(this.#keys, issuer, WORKSPACE);
   }
 
   static async start(broker: EmbeddedBroker, service = "echo", instance = "primary"): Promise<ScriptedCore> {
@@ -236,12 +239,13 @@ export class ScriptedCore {
     const request = this.#envelopes.opened(delivery, delivery.route);
     this.asked.push(request);
     if (this.silent) return;
-    let payload: Payload;
+    let payload: Payload | undefined;
     try {
-      payload = (await this.#replyTo(request)) as Payload;
+      payload = (await this.#replyTo(request)) as Payload | undefined;
     } catch (error) {
       payload = refusalOf(error);
     }
+    if (payload === undefined) return;
     const { metadata, service, action, trace_id } = request;
     const envelope = this.#envelopes.make(service, action, payload, {
       issuer: "core",
@@ -255,7 +259,8 @@ export class ScriptedCore {
     if (replyTo !== undefined) await this.bus.reply(replyTo, { ...answer, correlationId });
   }
 
-  async #replyTo({ action, payload, metadata }: Envelope): Promise<object> {
+  /** Undefined when the answer is lost. */
+  async #replyTo({ action, payload, metadata }: Envelope): Promise<object | undefined> {
     switch (action) {
       case "hello":
         return this.#hello(String(payload.boot_id));
@@ -263,6 +268,9 @@ export class ScriptedCore {
         return this.#resume(String(payload.cursor ?? ""));
       case "attempt":
         return this.#decide(payload, { payload, metadata } as Envelope);
+      case "load_rows":
+      case "commit_rows":
+        return this.rows.answer(action, payload, metadata.message_id);
       default:
         return this.vault.answer(action, payload);
     }

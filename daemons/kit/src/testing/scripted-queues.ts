@@ -12,7 +12,17 @@ export function inboundQueues(service: string, partitions: number): QueueSpec[] 
   }));
 }
 
-const REQUESTS = ["hello", "resume", "attempt", "checkout", "renew", "release", "write_back"];
+const REQUESTS = [
+  "hello",
+  "resume",
+  "attempt",
+  "checkout",
+  "renew",
+  "release",
+  "write_back",
+  "load_rows",
+  "commit_rows",
+];
 
 export const REQUEST_QUEUES: readonly QueueSpec[] = ["core", "vault"].map((service) => ({
   name: `${service}.requests`,
