@@ -75,6 +75,22 @@ test("settings that do not go together are refused together", () => {
   }
 });
 
+test("media in S3 needs a bucket, and its key has two halves", () => {
+  const message = faultsOf(() =>
+    parseConfig({ LINKSPAN_MEDIA: "s3", LINKSPAN_MEDIA_S3_SECRET: "hunter2" }, undefined),
+  );
+  expect(message).toContain("media_s3_bucket");
+  expect(message).toContain("media_s3_key_id and media_s3_secret");
+  expect(message).not.toContain("hunter2");
+  const env = {
+    LINKSPAN_MEDIA: "s3",
+    LINKSPAN_MEDIA_S3_BUCKET: "media",
+    LINKSPAN_MEDIA_S3_KEY_ID: "id",
+    LINKSPAN_MEDIA_S3_SECRET: "hunter2",
+  };
+  expect(JSON.stringify(redacted(parseConfig(env, undefined)))).not.toContain("hunter2");
+});
+
 test("what is no mapping is no configuration", () => {
   for (const file of ["port: 1", ["port"], 5]) {
     expect(faultsOf(() => parseConfig({}, file))).toContain("does not hold settings");

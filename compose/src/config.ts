@@ -8,6 +8,8 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { parse as parseYaml } from "yaml";
 import { z } from "zod";
+import { MEDIA_SETTINGS, mediaFaults } from "./media-settings.ts";
+import { addresses, path, rate, url } from "./setting-schemas.ts";
 
 export const ROLES = ["core", "api", "irc", "echo"] as const;
 export type Role = (typeof ROLES)[number];
@@ -16,17 +18,6 @@ const list = z.preprocess(
   (value) => (typeof value === "string" ? value.split(",").map((item) => item.trim()) : value),
   z.array(z.enum(ROLES)).min(1),
 );
-const url = (...protocols: string[]) =>
-  z.string().refine((text) => URL.canParse(text) && protocols.includes(new URL(text).protocol), {
-    message: `expected a URL starting with ${protocols.map((protocol) => `${protocol}//`).join(" or ")}`,
-  });
-const path = z.string().min(1);
-const rate = z.coerce.number().min(0.01).max(1_000_000);
-const addresses = z.preprocess(
-  (value) => (typeof value === "string" ? value.split(",").map((item) => item.trim()) : value),
-  z.array(z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()], "not an address or CIDR range")),
-);
-
 /** Every setting: its schema and its purpose. Names are for the file; variables: `LINKSPAN_` and upper case. */
 const SETTINGS = {
   port: [z.coerce.number().int().min(0).max(65_535).default(8_787), "Port of the HTTP API"],
@@ -151,6 +142,7 @@ const SETTINGS = {
     z.coerce.number().int().min(1).max(10_000_000).default(20_000),
     "Unsettled intents of one workspace",
   ],
+  ...MEDIA_SETTINGS,
   retention_days: [
     z.coerce.number().int().min(1).default(90),
     "How long bodies and histories are kept, days",
@@ -174,7 +166,13 @@ const PREFIX = "LINKSPAN_";
 /** Read by the daemons' own entry points and by the tests, or earlier, and not here. */
 const ELSEWHERE = /^LINKSPAN_(DAEMON_|TEST_|CONFIG$)/;
 /** Settings that contain a secret: each may also be in a file that `LINKSPAN_<NAME>_FILE` names. */
-const SECRETS = ["database_url", "amqp_url", "redis_url", "token"] as const satisfies (keyof Settings)[];
+const SECRETS = [
+  "database_url",
+  "amqp_url",
+  "redis_url",
+  "token",
+  "media_s3_secret",
+] as const satisfies (keyof Settings)[];
 
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
@@ -251,7 +249,7 @@ function combinations(config: Config): string[] {
     config.roles.includes("api") && !config.roles.includes("core") && config.database_url === undefined,
     "roles: api without core needs database_url",
   );
-  return faults;
+  return [...faults, ...mediaFaults(config)];
 }
 
 function describe(issue: z.core.$ZodIssue): string {
@@ -263,7 +261,7 @@ function describe(issue: z.core.$ZodIssue): string {
 export function redacted(config: Config): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(config).map(([name, value]) => {
-      if (name === "token") return [name, "[secret]"];
+      if (name === "token" || name === "media_s3_secret") return [name, "[secret]"];
       return [name, typeof value === "string" && name.endsWith("_url") ? withoutPassword(value) : value];
     }),
   );

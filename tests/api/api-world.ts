@@ -18,9 +18,11 @@ import {
   traceIdOf,
 } from "@linkspan/envelopes";
 import { EmbeddedBroker } from "@linkspan/fabric";
+import { DirectoryMediaStore } from "@linkspan/media";
 import {
   appendEvents,
   audit,
+  auditTrail,
   Database,
   insertApiToken,
   insertIdentity,
@@ -100,18 +102,21 @@ export class ApiWorld implements AsyncDisposable {
   readonly logged: string[];
   /** For all workspaces. */
   readonly owner: string;
+  /** Holds the vault's key and, in `media`, the media. */
+  readonly directory: string;
   readonly #resources: AsyncDisposableStack;
   readonly #daemon: Signer = signerFromSeed(randomBytes(32));
   #events = 0;
 
   private constructor(
-    parts: { core: Core; api: Api; logged: string[]; owner: string },
+    parts: { core: Core; api: Api; logged: string[]; owner: string; directory: string },
     resources: AsyncDisposableStack,
   ) {
     this.core = parts.core;
     this.api = parts.api;
     this.logged = parts.logged;
     this.owner = parts.owner;
+    this.directory = parts.directory;
     this.#resources = resources;
   }
 
@@ -136,7 +141,7 @@ export class ApiWorld implements AsyncDisposable {
     }
     const owner = await tokenIn(core, { name: "root", role: "owner", workspace: "*" });
     const api = stack.use(await startApi(core, { host: "127.0.0.1", port: 0, registry, ...options }));
-    return new ApiWorld({ core, api, logged, owner }, stack.move());
+    return new ApiWorld({ core, api, logged, owner, directory }, stack.move());
   }
 
   token(name: string, role: Role, workspace = "acme"): Promise<string> {
@@ -175,6 +180,12 @@ export class ApiWorld implements AsyncDisposable {
       settings: { nick: id, network: "libera", learned_thing: "not for show" },
     });
     await updateIdentity(this.core.database.pool, id, { state: "linked", bridge_state: "connected" });
+  }
+
+  /** Actions about a subject of the workspace acme. */
+  async trail(subject: string): Promise<string[]> {
+    const entries = await auditTrail(this.core.database.pool, { workspaceId: "acme", subject, limit: 100 });
+    return entries.map(({ action }) => action);
   }
 
   /** Commits one event as the worker does. @returns the bytes that were signed */
@@ -289,6 +300,10 @@ async function openCore(
     metrics: prometheusMetrics(registry),
     refusals: stack.use(new Refusals(database, { now, log, flushMs: 50 })),
     recording: new Recording(),
+    media: {
+      store: await DirectoryMediaStore.open(join(directory, "media")),
+      limits: { maxBytes: 4 * 1_048_576, quota: { bytes: 64 * 1_048_576, objects: 1_000 } },
+    },
   };
 }
 

@@ -276,6 +276,8 @@ async function faultOf(
   if (answer.statusCode === 429 || answer.statusCode === 401) return `${answer.statusCode}`;
   if (answer.statusCode >= 500) return `${answer.statusCode} ${answer.body.slice(0, 300)}`;
   if (answer.body.includes(CANARY)) return "shows what is another tenant's";
+  // An answer to HEAD has a status and headers only.
+  if (method === "HEAD") return answer.body === "" ? undefined : "a body";
   if (answer.statusCode >= 400 && !isErrorCode(answer.json<{ code: string }>().code)) return "no code";
   return undefined;
 }

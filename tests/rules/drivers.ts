@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { parseSync } from "@swc/core";
 
 const DRIVER =
-  /^(?:open|create|start|connect)?(?:Amqp|Embedded|Pg|Postgres|Redis|Bull|File|Memory|Pkcs11|Transit|Kms)[A-Z]/;
+  /^(?:open|create|start|connect)?(?:Amqp|Embedded|Pg|Postgres|Redis|Bull|File|Memory|Pkcs11|Transit|Kms|Directory|S3)[A-Z]/;
 
 export interface DriverImport {
   readonly specifier: string;

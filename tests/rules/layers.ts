@@ -22,13 +22,16 @@ const DAEMON: Row = { may: ["daemons/kit", "core/fabric", "core/time", "envelope
 export const LAYERS: Readonly<Record<string, Row>> = {
   envelopes: { may: [] },
   "core/time": { may: [] },
+  "core/media": { may: ["envelopes"] },
   "core/fabric": { may: ["envelopes", "core/time"] },
   "core/store": { may: ["envelopes", "core/time"] },
   "core/jobs": { may: ["envelopes", "core/time"] },
   vault: { may: ["envelopes"], types: ["core/fabric"] },
   "daemons/kit": { may: ["envelopes", "core/time", "core/fabric"] },
-  "core/worker": { may: ["envelopes", "core/time", "core/fabric", "core/store", "core/jobs", "vault"] },
-  "core/api": { may: ["envelopes", "core/fabric", "core/store", "vault", "core/worker"] },
+  "core/worker": {
+    may: ["envelopes", "core/time", "core/media", "core/fabric", "core/store", "core/jobs", "vault"],
+  },
+  "core/api": { may: ["envelopes", "core/media", "core/fabric", "core/store", "vault", "core/worker"] },
   compose: { may: ["envelopes", "core/*", "vault", "daemons/*"] },
   examples: { may: ["envelopes", "core/fabric", "daemons/kit"] },
   tests: { may: ["envelopes", "core/*", "vault", "daemons/*", "compose"] },

@@ -3,7 +3,15 @@ import { existsSync, readdirSync, realpathSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { describe, test } from "vitest";
 
-export type ServerName = "rabbitmq" | "postgres" | "redis" | "inspircd" | "ngircd" | "atheme" | "python";
+export type ServerName =
+  | "rabbitmq"
+  | "postgres"
+  | "redis"
+  | "inspircd"
+  | "ngircd"
+  | "atheme"
+  | "moto"
+  | "python";
 
 /** Debian keeps daemons out of users' PATH. */
 const EXTRA = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
@@ -39,6 +47,7 @@ const FIND: Record<ServerName, () => string | undefined> = {
   inspircd: () => onPath("inspircd"),
   ngircd: () => onPath("ngircd"),
   atheme: () => onPath("atheme-services"),
+  moto: () => join(import.meta.dirname, "moto/.venv/bin/moto_server"),
   // Of the environment that has the Python peer's packages.
   python: () => join(import.meta.dirname, "../peers/python/.venv/bin/python"),
 };

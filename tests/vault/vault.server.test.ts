@@ -36,6 +36,28 @@ describeWithServers(["postgres"], "the vault on PostgreSQL", () => {
     expect(await passwordOf(await world.vault())).toBe("two");
   });
 
+  test("a derived key is the same for all processes, another for each purpose and workspace, and goes by shredding", async () => {
+    const keyOf = async (workspace: string, purpose: string, version?: number) => {
+      const derived = await (await world.vault()).deriveKey(workspace, purpose, version);
+      return derived && { version: derived.keyVersion, key: Buffer.from(derived.key).toString("hex") };
+    };
+    const first = await keyOf("ws1", "media");
+    expect(first?.version).toBe(1);
+    expect(await keyOf("ws1", "media")).toEqual(first);
+    const others = [await keyOf("ws1", "links"), await keyOf("ws2", "media")];
+    expect(new Set([first, ...others].map((one) => one?.key)).size).toBe(3);
+    await vault.rotateWorkspaceKey("ws1");
+    const second = await keyOf("ws1", "media");
+    expect(second?.version).toBe(2);
+    expect(second?.key).not.toBe(first?.key);
+    expect(await keyOf("ws1", "media", 1)).toEqual(first);
+    expect(await keyOf("ws1", "media", 3)).toBeUndefined();
+    await vault.shredWorkspace("ws1");
+    expect(await keyOf("ws1", "media", 1)).toBeUndefined();
+    expect(await keyOf("ws1", "media", 2)).toBeUndefined();
+    expect((await keyOf("ws1", "media"))?.version).toBe(3);
+  });
+
   test("references that read alike are different credentials", async () => {
     await vault.put({ ...REF, workspaceId: "ws1", identityId: "2id" }, fields("a"));
     await vault.put({ ...REF, workspaceId: "ws12", identityId: "id" }, fields("b"));

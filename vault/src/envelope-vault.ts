@@ -4,14 +4,14 @@ import type { RowAuthority } from "./authority.ts";
 import { CredentialLeases } from "./leases/credential-leases.ts";
 import { CredentialVersions } from "./store/credential-versions.ts";
 import { DataKeys } from "./keys/data-keys.ts";
-import { type CredentialRef, dataKeyContext } from "./keys/envelope-encryption.ts";
+import { type CredentialRef, dataKeyContext, derivedKey } from "./keys/envelope-encryption.ts";
 import type { KeyBackend } from "./keys/key-backend.ts";
 import { LEASE_TERMS, type LeaseSelection, type LeaseTerms } from "./leases/leases.ts";
 import { DurableRows } from "./rows/durable-rows.ts";
 import type { Secret } from "./secret.ts";
 import type { Head, SecretStore, StoreTransaction } from "./store/secret-store.ts";
 import { Unsealing } from "./keys/unsealing.ts";
-import { MAX_HAND_OVER_MS, type Vault, type VaultHealth } from "./vault.ts";
+import { type DerivedKey, MAX_HAND_OVER_MS, type Vault, type VaultHealth } from "./vault.ts";
 
 export interface EnvelopeVaultOptions {
   readonly store: SecretStore;
@@ -190,6 +190,22 @@ export class EnvelopeVault implements Vault {
       }
       return ended.length;
     });
+  }
+
+  async deriveKey(
+    workspaceId: string,
+    purpose: string,
+    keyVersion?: number,
+  ): Promise<DerivedKey | undefined> {
+    this.#unsealing.assertOpen();
+    const stored = await this.#store.transaction((tx) =>
+      keyVersion === undefined
+        ? this.#versions.writingKey(tx, workspaceId)
+        : tx.keys.find(workspaceId, keyVersion),
+    );
+    if (stored === undefined) return undefined;
+    const key = await this.#dataKeys.use(stored, this.#now(), (dataKey) => derivedKey(dataKey, purpose));
+    return { key, keyVersion: stored.keyVersion };
   }
 
   async rotateWorkspaceKey(workspaceId: string): Promise<void> {

@@ -27,4 +27,4 @@ export {
   type VaultServiceOptions,
 } from "./service/service.ts";
 export type { Pool, Transaction } from "./store/transaction.ts";
-export { CREDENTIAL, MAX_HAND_OVER_MS, type Vault, type VaultHealth } from "./vault.ts";
+export { CREDENTIAL, MAX_HAND_OVER_MS, type DerivedKey, type Vault, type VaultHealth } from "./vault.ts";

@@ -19,6 +19,13 @@ export type VaultHealth =
   | { readonly state: "open"; readonly backend: string; readonly keyId: string }
   | { readonly state: "sealed"; readonly backend: string; readonly reason: string };
 
+export interface DerivedKey {
+  /** 32 bytes. */
+  readonly key: Uint8Array;
+  /** Version of the data key. */
+  readonly keyVersion: number;
+}
+
 /**
  * The operations of the core. All but `health` and `unseal` throw FabricError `vault.sealed` or
  * `vault.unavailable`.
@@ -77,6 +84,17 @@ export interface Vault {
 
   /** Ends leases at once. @returns how many were in force */
   revoke(which: LeaseSelection): Promise<number>;
+
+  /**
+   * A key for data of the workspace that lies elsewhere, such as media: HKDF of its data key and the purpose. It is gone
+   * with the data key.
+   *
+   * @param purpose part of the derivation; each use has its own
+   * @param keyVersion the data key from which the key was derived before; default the newest, which is created when
+   *   there is none
+   * @returns undefined when that data key was shredded or never existed; the caller wipes the key
+   */
+  deriveKey(workspaceId: string, purpose: string, keyVersion?: number): Promise<DerivedKey | undefined>;
 
   /** Creates a new data key for the workspace's future writes. */
   rotateWorkspaceKey(workspaceId: string): Promise<void>;

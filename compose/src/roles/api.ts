@@ -12,6 +12,7 @@ import {
 import { apiToken, insertApiToken } from "@linkspan/store";
 import type { Logger } from "pino";
 import { Registry } from "prom-client";
+import { mediaOf } from "@linkspan/worker";
 import { TOKEN_FILE, URL_FILE } from "../client.ts";
 import { type Config, ConfigError } from "../config.ts";
 import type { OpenCore } from "./core.ts";
@@ -33,14 +34,31 @@ export async function runApi(
   await ensureOwner(core.database.pool, config.data);
   const { host, port } = config;
   const api = stack.use(
-    await startApi(core, { host, port, registry, checks, log, ...boundsOf(config) }).catch(
-      (error: unknown) => {
-        throw explained(error, host, port);
-      },
-    ),
+    await startApi(core, {
+      host,
+      port,
+      registry,
+      checks: [...checks, mediaCheck(core)],
+      log,
+      ...boundsOf(config),
+    }).catch((error: unknown) => {
+      throw explained(error, host, port);
+    }),
   );
   await writeFile(join(config.data, URL_FILE), `${api.url}\n`);
   return api.url;
+}
+
+/** Messages go on without media, so the other processes of the core are not affected. */
+function mediaCheck(core: OpenCore["core"]): ReadinessCheck {
+  return {
+    name: "media",
+    help: "look at the directory or the S3 service of media, and its free space",
+    check: async () => {
+      await mediaOf(core).store.check();
+      return { ok: true, detail: "objects can be stored" };
+    },
+  };
 }
 
 function boundsOf(config: Config): Pick<ApiOptions, "trustProxy" | "limits"> {
@@ -58,6 +76,8 @@ function boundsOf(config: Config): Pick<ApiOptions, "trustProxy" | "limits"> {
       connectionsPerAddress: config.api_connections_address,
       streams: config.api_streams,
       streamsPerToken: config.api_streams_token,
+      transfers: config.media_transfers,
+      transfersPerWorkspace: config.media_transfers_workspace,
     },
   };
 }

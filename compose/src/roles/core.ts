@@ -36,6 +36,7 @@ import {
 } from "@linkspan/worker";
 import type { Logger } from "pino";
 import { type Config, isAlone } from "../config.ts";
+import { openMedia } from "./media.ts";
 import { ownRecord, seedFile, signerFile } from "../keys.ts";
 
 /** The database that the configuration names, or an embedded one in the data directory. */
@@ -106,6 +107,7 @@ export async function openCore(
       perIdentity: config.intent_queue_identity,
       perWorkspace: config.intent_queue_workspace,
     },
+    media: await openMedia(config, stack),
     waitingRoom: new WaitingRoom(),
     recording: new Recording(),
   };

@@ -6,6 +6,7 @@ import {
   type Retention,
   sweepCredentials,
   sweepExpired,
+  sweepMedia,
   sweepMonths,
   sweepRetention,
   sweepSessions,
@@ -19,6 +20,7 @@ const EXPIRE_INTENTS = defineJob("intents.expire", nothing);
 const EXPIRE_SESSIONS = defineJob("sessions.expire", nothing);
 const MAKE_MONTHS = defineJob("months.make", nothing);
 const KEEP_RETENTION = defineJob("retention.keep", nothing);
+const SWEEP_MEDIA = defineJob("media.sweep", nothing);
 const SWEEP_VAULT = defineJob("vault.sweep", nothing);
 
 const SECOND_MS = 1_000;
@@ -41,6 +43,7 @@ export async function runJobs(
     { job: EXPIRE_SESSIONS, everyMs: 15 * SECOND_MS, run: () => sweepSessions(core) },
     { job: MAKE_MONTHS, everyMs: 60 * SECOND_MS, run: () => sweepMonths(core) },
     { job: KEEP_RETENTION, everyMs: HOUR_MS, run: () => sweepRetention(core, retention, stopping.signal) },
+    { job: SWEEP_MEDIA, everyMs: HOUR_MS, run: () => sweepMedia(core, retention.days, stopping.signal) },
     { job: SWEEP_VAULT, everyMs: 60 * SECOND_MS, run: () => keepVault(core, vault) },
   ];
   for (const { job, everyMs, run } of sweeps) {

@@ -50,6 +50,7 @@ export async function startApi(owner: Core, options: ApiOptions): Promise<Api> {
       registry: options.registry,
       metrics: httpMetrics(options.registry),
       admission,
+      limits,
       readers,
       checks: [...checksOf({ core }), ...(options.checks ?? [])],
       stopping: stop.signal,

@@ -11,6 +11,7 @@ import { guard } from "./auth/caller.ts";
 import { readJson, refuseUnstorable } from "./body.ts";
 import type { Context, Routes } from "./context.ts";
 import { clientOf, inRanges } from "./limits/client-address.ts";
+import { boundBodyTime } from "./limits/body-time.ts";
 import { boundConnections } from "./limits/connections.ts";
 import { type ApiLimits, BODY_BYTES, MAX_HEADER_BYTES, MAX_HEADERS } from "./limits/limits.ts";
 import { describeApi } from "./openapi.ts";
@@ -25,6 +26,8 @@ import { healthRoutes } from "./routes/health.ts";
 import { identities } from "./routes/identities.ts";
 import { intents } from "./routes/intents.ts";
 import { keys } from "./routes/keys.ts";
+import { mediaFiles } from "./routes/media-files.ts";
+import { mediaUploads } from "./routes/media-uploads.ts";
 import { problems } from "./routes/problems.ts";
 import { quarantine } from "./routes/quarantine.ts";
 import { recordIntentRoutes } from "./routes/record-intents.ts";
@@ -45,6 +48,8 @@ const ROUTES: readonly Routes[] = [
   replays,
   bridges,
   identities,
+  mediaUploads,
+  mediaFiles,
   audit,
   quarantine,
   stuck,
@@ -71,7 +76,7 @@ export async function buildApp(context: Context, options: AppOptions): Promise<F
     exposeHeadRoutes: false,
     trustProxy: (address) => isProxy(address),
     return503OnClosing: false,
-    requestTimeout: limits.requestMs,
+    requestTimeout: 0, // see boundBodyTime
     connectionTimeout: limits.idleMs,
     routerOptions: { maxParamLength: 1_024 },
     http: {
@@ -96,6 +101,7 @@ export async function buildApp(context: Context, options: AppOptions): Promise<F
   app.setSerializerCompiler(serializerCompiler);
   readJson(app, context.admission);
   observe(app, context);
+  boundBodyTime(app, limits);
   guard(app, context.core, context.admission);
   refuseUnstorable(app);
   reportProblems(app, context);

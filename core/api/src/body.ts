@@ -39,7 +39,8 @@ declare module "fastify" {
 /** Refuses NUL, lone surrogates and numbers that JSON cannot represent, in any value of the request. */
 export function refuseUnstorable(app: FastifyInstance): void {
   app.addHook("preValidation", async ({ body, params, query, routeOptions }) => {
-    const checked = routeOptions.config.isEnvelope === true ? undefined : body;
+    const { isEnvelope, isStreamed } = routeOptions.config;
+    const checked = isEnvelope === true || isStreamed === true ? undefined : body;
     for (const [where, value] of Object.entries({ body: checked, params, querystring: query })) {
       const fault = unstorable(value);
       if (fault !== undefined) throw invalid(`${where}: ${fault}`);

@@ -11,6 +11,7 @@ import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { Registry } from "prom-client";
 import type { Readers } from "./events/readers.ts";
 import type { Admission } from "./limits/admission.ts";
+import type { ApiLimits } from "./limits/limits.ts";
 import type { HttpMetrics } from "./metrics.ts";
 
 export interface Context {
@@ -18,6 +19,7 @@ export interface Context {
   readonly registry: Registry;
   readonly metrics: HttpMetrics;
   readonly admission: Admission;
+  readonly limits: ApiLimits;
   /** State that all readers of events share. */
   readonly readers: Readers;
   readonly checks: readonly ReadinessCheck[];

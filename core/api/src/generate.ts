@@ -32,7 +32,16 @@ export async function openApiText(): Promise<string> {
   const stopping = new AbortController().signal;
   const admission = new Admission(DEFAULT_LIMITS);
   const readers = {} as Readers;
-  const parts = { core, registry, metrics: httpMetrics(registry), admission, readers, checks: [], stopping };
+  const parts = {
+    core,
+    registry,
+    metrics: httpMetrics(registry),
+    admission,
+    limits: DEFAULT_LIMITS,
+    readers,
+    checks: [],
+    stopping,
+  };
   const app = await buildApp(parts, { limits: DEFAULT_LIMITS });
   const text = `${JSON.stringify(app.swagger(), undefined, 2)}\n`;
   await app.close();

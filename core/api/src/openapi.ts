@@ -13,6 +13,7 @@ RFC 9457 problems; branch on \`code\`.`;
 /** Call it before the routes are registered. */
 export async function describeApi(app: FastifyInstance): Promise<void> {
   await app.register(swagger, {
+    exposeHeadRoutes: true, // those that a route of ours declares; their operation ids end in -head
     openapi: {
       openapi: "3.1.0",
       info: {

@@ -13,6 +13,7 @@ export * from "./repositories/intent-moves.ts";
 export * from "./repositories/intents.ts";
 export * from "./repositories/keys.ts";
 export * from "./repositories/leases.ts";
+export * from "./repositories/media.ts";
 export * from "./repositories/outbox.ts";
 export * from "./repositories/positions.ts";
 export * from "./repositories/quarantine.ts";

@@ -198,6 +198,19 @@ export interface Tables {
     seen_at: Now;
     given_up_by: string | null;
   };
+  media: {
+    object: string;
+    workspace_id: string;
+    key_version: number;
+    state: "writing" | "stored" | "deleting";
+    sha256: Uint8Array | null;
+    bytes: Big | null;
+    mime: string | null;
+    name: string | null;
+    created_at: Now;
+    used_at: Now;
+  };
+  media_usage: { workspace_id: string; bytes: Big; objects: Big };
   audit_entries: {
     at: Now;
     id: Generated<string>;

@@ -4,6 +4,7 @@ import type { KeyRing, Signer } from "@linkspan/envelopes";
 import type { Database } from "@linkspan/store";
 import type { Vault } from "@linkspan/vault";
 import type { Logger } from "pino";
+import type { Media } from "./media/media.ts";
 import type { AccountLimits } from "./identity/account-limits.ts";
 import type { Recording } from "./outbound/recording.ts";
 import type { IntentLimits } from "./outbound/room.ts";
@@ -30,6 +31,8 @@ export interface Core {
   readonly intentLimits?: Partial<IntentLimits>;
   /** Limits on accounts; absent: the defaults. */
   readonly accountLimits?: AccountLimits;
+  /** Absent: this process neither stores nor serves media. */
+  readonly media?: Media;
   /** Keeps the counts of waiting intents; absent: they are counted for each intent. */
   readonly waitingRoom?: WaitingRoom;
   /** What those who record intents share; absent: each intent is committed by itself. */

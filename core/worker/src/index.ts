@@ -14,6 +14,11 @@ export {
   type Revocation,
   revokeKey,
 } from "./keys.ts";
+export { type MediaLink, mediaLink, readMediaLink } from "./media/links.ts";
+export { type Media, type MediaLimits, mediaOf } from "./media/media.ts";
+export { findMedia, type ReadableMedia } from "./media/read-media.ts";
+export { storeMedia, type Upload } from "./media/store-media.ts";
+export { sweepMedia } from "./media/sweep-media.ts";
 export { cancelIntent } from "./outbound/cancel.ts";
 export { recordIntent, recordIntents } from "./outbound/record.ts";
 export { Recording } from "./outbound/recording.ts";

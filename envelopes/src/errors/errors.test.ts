@@ -30,6 +30,7 @@ test("only what a message's own content can cause is blamed on it; everything el
     "bus",
     "envelope",
     "intent",
+    "media",
     "platform",
     "policy",
     "request",

@@ -257,6 +257,31 @@ export const CODES = {
     blame: "surroundings",
     help: "Too many intents wait for this identity or workspace; submit more when some of them are settled.",
   },
+  "media.too_large": {
+    retry: "never",
+    blame: "message",
+    help: "The media is larger than this installation takes; the detail names the limit.",
+  },
+  "media.quota_exceeded": {
+    retry: "never",
+    blame: "surroundings",
+    help: "The workspace holds as much media as it may; wait until old media is deleted, or raise its quota.",
+  },
+  "media.incomplete": {
+    retry: "never",
+    blame: "surroundings",
+    help: "The upload ended or stood still before all bytes were there; nothing of it is kept. Upload it again.",
+  },
+  "media.damaged": {
+    retry: "never",
+    blame: "surroundings",
+    help: "The stored bytes are missing or were changed; restore them from a backup, or upload the media again.",
+  },
+  "media.unavailable": {
+    retry: "backoff",
+    blame: "surroundings",
+    help: "The place of media does not answer or has no room; see `linkspan doctor`.",
+  },
   "request.invalid": {
     retry: "never",
     blame: "message",

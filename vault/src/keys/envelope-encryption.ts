@@ -94,6 +94,11 @@ export function assertHead(
   }
 }
 
+/** A key for data outside of the vault. @returns 32 bytes; the caller wipes them */
+export function derivedKey(dataKey: Uint8Array, purpose: string): Uint8Array {
+  return derive(dataKey, ["purpose", purpose], KEY_BYTES);
+}
+
 function additionalData(binding: Binding): Uint8Array {
   const { workspaceId, identityId, service, kind, version, keyVersion } = binding;
   return lengthPrefixed([

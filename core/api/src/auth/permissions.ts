@@ -47,6 +47,14 @@ export const PERMISSIONS: Readonly<Record<string, Allowed>> = {
   "GET /v1/identities/:id": ALL,
   "DELETE /v1/identities/:id": WORKERS,
 
+  "POST /v1/media": SPEAKERS,
+  "GET /v1/media/:sha256": SPEAKERS,
+  "HEAD /v1/media/:sha256": SPEAKERS,
+  "POST /v1/media/:sha256/links": SPEAKERS,
+  // Authorised by the link itself.
+  "GET /v1/media/links/:link": "anyone",
+  "HEAD /v1/media/links/:link": "anyone",
+
   "GET /v1/audit": STAFF,
   "GET /v1/audit/refusals": STAFF,
 

@@ -38,6 +38,7 @@ export class Admission {
   readonly #turns: FairTurns;
   readonly #answering = new Places(REQUESTS);
   readonly #streams: Places;
+  readonly #transfers: Places;
   readonly #nowMs: () => number;
 
   /** @param nowMs a clock that never goes back */
@@ -53,6 +54,7 @@ export class Admission {
     this.#bodyBytes = new RateLimiter(limits.bodyBytes, remembered);
     this.#turns = new FairTurns(limits.turns, nowMs);
     this.#streams = new Places(limits.streams);
+    this.#transfers = new Places(limits.transfers);
   }
 
   /** A request that needs no token. @throws FabricError `request.rate_limited` */
@@ -145,6 +147,17 @@ export class Admission {
       [`workspace ${counted.workspaceId}`, streamsPerWorkspace],
     ]);
     return this.#place(this.#streams, keys, "too many streams and long polls of this token or workspace");
+  }
+
+  /**
+   * An upload or a download of media, instead of a place among the requests that are being answered.
+   *
+   * @returns a function that frees its place when it ends
+   * @throws FabricError `request.rate_limited`
+   */
+  transfer(workspaceId: string): () => void {
+    const keys = new Map([[workspaceId, this.#limits.transfersPerWorkspace]]);
+    return this.#place(this.#transfers, keys, "too many uploads and downloads of this workspace at once");
   }
 
   #place(places: Places, keys: ReadonlyMap<string, number>, detail: string): () => void {

@@ -34,11 +34,16 @@ export interface ApiLimits {
   readonly streamBytes: number;
   /** A stream ends when its reader receives nothing for this time. */
   readonly slowReaderMs: number;
+  /** Uploads and downloads of media at the same time: each holds some buffers, and a connection to the place of media. */
+  readonly transfers: number;
+  readonly transfersPerWorkspace: number;
+  /** An upload ends when it brings less than {@link LEAST_UPLOAD_BYTES} in this time, while its bytes are awaited. */
+  readonly stallMs: number;
   readonly connections: number;
   readonly connectionsPerAddress: number;
   /** From the first byte to the end of the headers. */
   readonly headersMs: number;
-  /** From the first byte to the end of the body. */
+  /** From the end of the headers to the end of the body; uploads of media have `stallMs` instead. */
   readonly requestMs: number;
   /** A connection without traffic is closed after this time. Longer than the longest long poll. */
   readonly idleMs: number;
@@ -61,6 +66,9 @@ export const DEFAULT_LIMITS: ApiLimits = {
   streams: 1_000,
   streamBytes: 64 * 1_048_576,
   slowReaderMs: 30_000,
+  transfers: 128,
+  transfersPerWorkspace: 32,
+  stallMs: 30_000,
   connections: 4_000,
   connectionsPerAddress: 400,
   headersMs: 10_000,
@@ -82,6 +90,8 @@ export function turnsOf(connections: number): TurnLimits {
 /** Most bytes of a request's headers. */
 export const MAX_HEADER_BYTES = 16_384;
 export const MAX_HEADERS = 100;
+
+export const LEAST_UPLOAD_BYTES = 32_768;
 
 /** Most members of a list of intents. */
 export const MAX_INTENTS = 200;
