@@ -2,7 +2,6 @@
 import { FabricError } from "@linkspan/envelopes";
 import type { MediaStore } from "@linkspan/media";
 import type { MediaQuota } from "@linkspan/store";
-import type { Core } from "../core.ts";
 
 export interface Media {
   readonly store: MediaStore;
@@ -20,7 +19,7 @@ export interface MediaLimits {
 export const MEDIA_KEY = "media";
 
 /** @throws FabricError `media.unavailable` in a process that has no place for media */
-export function mediaOf({ media }: Core): Media {
+export function mediaOf({ media }: { readonly media?: Media }): Media {
   if (media === undefined) throw new FabricError("media.unavailable", "this process has no place for media");
   return media;
 }
