@@ -158,6 +158,7 @@ describeWithServers(["postgres"], "authority of a daemon", () => {
         ].map((table) => all(table)),
         all("vault.leases"),
         all("vault.secret_versions"),
+        all("vault.row_sets", "concat_ws(',', identity_id, version)"),
       ].join(", ")}`,
     );
     return rows[0];
@@ -307,9 +308,24 @@ describeWithServers(["postgres"], "authority of a daemon", () => {
         service: "vault",
         payload: { lease_id: lease, version: 0, sealed: { enc: blob, ct: blob } },
       },
+      load_rows: { service: "vault", payload: { identity_id: "alice" } },
+      commit_rows: {
+        service: "vault",
+        payload: { identity_id: "alice", version: 0, sealed: { enc: blob, ct: blob } },
+      },
     };
   }
-  const asked = ["resume", "attempt", "submit_intent", "checkout", "renew", "release", "write_back"];
+  // Whether `commit_rows` may be done is asked once its rows are open, so it is tested where they are sealed (rows.server.test.ts).
+  const asked = [
+    "resume",
+    "attempt",
+    "submit_intent",
+    "checkout",
+    "renew",
+    "release",
+    "write_back",
+    "load_rows",
+  ];
   const askers: [why: string, who: () => SignedDaemon, workspace?: string][] = [
     ["another service's daemon", () => stranger],
     ["another instance", () => sibling],
