@@ -5,6 +5,7 @@ import { channelRef, decode, FabricError, KeyRing, openTicket } from "@linkspan/
 import type { Outgoing } from "@linkspan/fabric";
 import {
   claimLease,
+  currentLease,
   Database,
   insertIdentity,
   intentById,
@@ -181,12 +182,16 @@ describeWithServers(["postgres"], "pump", () => {
   });
 
   test.each([
-    ["knows signed batches", ["attempt", "delivery_status", "signed_batches"], 1],
-    ["announced that it does not", ["attempt", "delivery_status"], 6],
-    ["announced nothing", undefined, 6],
-  ])("a daemon that %s gets signatures that it can verify", async (_name, knows, signatures) => {
+    ["knows signed batches", ["attempt", "delivery_status", "signed_batches"], 0, 1],
+    ["announced that it does not", ["attempt", "delivery_status"], 0, 6],
+    ["announced nothing", undefined, 0, 6],
+    ["follows one that knew them", ["attempt", "delivery_status", "signed_batches"], 1, 6],
+  ])("a daemon that %s gets signatures that it can verify", async (_name, knows, epochsAgo, signatures) => {
+    const { pool } = database;
     const primary = { service: "irc", instance: "primary" };
-    await saveDeclaration(database.pool, primary, { capabilities: {}, ...(knows && { knows }) });
+    const lease = await currentLease(pool, primary.service, primary.instance);
+    const declaration = { capabilities: {}, ...(knows && { knows }) };
+    await saveDeclaration(pool, primary, declaration, (lease?.epoch ?? 0) - epochsAgo);
     for (let i = 0; i < 6; i++) await record(`room ${i}`, "hello");
     await using _ = pumping();
     await until(() => published.length === 6, { what: "all to be published" });
