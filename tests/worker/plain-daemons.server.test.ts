@@ -5,6 +5,7 @@ import { channelRef, encode, type Envelope, FabricError, routeOf } from "@linksp
 import { ACK, type Bus, type Delivery } from "@linkspan/fabric";
 import {
   claimLease,
+  declarationsOf,
   insertIdentity,
   type Intent,
   intentById,
@@ -112,6 +113,14 @@ describeWithServers(["postgres"], "a daemon that knows less", () => {
       correlationId,
     });
   }
+
+  test("is remembered with the epoch under which it announced what it knows", async () => {
+    await daemon.say(daemon.note("capabilities", { capabilities: {}, knows: ["signed_batches"] }));
+    const announced = async () => declarationsOf(world.core.database.pool, [daemon]);
+    await until(async () => (await announced())[0]?.declaration["knows"] !== undefined, { what: "its note" });
+    expect(daemon.epoch).toBeGreaterThan(0);
+    expect(await announced()).toMatchObject([{ epoch: daemon.epoch }]);
+  });
 
   test("that neither asks nor reports is given each intent once, and nobody claims to know more", async () => {
     await announce({ knows: [] });

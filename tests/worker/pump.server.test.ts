@@ -5,6 +5,7 @@ import { channelRef, decode, FabricError, KeyRing, openTicket } from "@linkspan/
 import type { Outgoing } from "@linkspan/fabric";
 import {
   claimLease,
+  currentLease,
   Database,
   insertIdentity,
   intentById,
@@ -185,28 +186,54 @@ describeWithServers(["postgres"], "pump", () => {
     ["announced that it does not", ["attempt", "delivery_status"], 6],
     ["announced nothing", undefined, 6],
   ])("a daemon that %s gets signatures that it can verify", async (_name, knows, signatures) => {
-    const primary = { service: "irc", instance: "primary" };
-    await saveDeclaration(database.pool, primary, { capabilities: {}, ...(knows && { knows }) });
+    await announce(knows);
     for (let i = 0; i < 6; i++) await record(`room ${i}`, "hello");
     await using _ = pumping();
     await until(() => published.length === 6, { what: "all to be published" });
     await database.query("DELETE FROM instances");
+    expect(proven(published).size).toBe(signatures);
+  });
+
+  test("whoever takes over gets all again, signed alone until it has announced what it verifies", async () => {
+    await announce(["attempt", "delivery_status", "signed_batches"]);
+    for (let i = 0; i < 6; i++) await record(`room ${i}`, "hello");
+    await using _ = pumping();
+    await until(() => published.length === 6, { what: "all to be published" });
+    await database.query("UPDATE instance_leases SET epoch = epoch + 1");
+    await until(() => published.length === 12, { what: "all to be published to the next holder" });
+    await database.query("DELETE FROM instances");
+    const [before, after] = [published.slice(0, 6), published.slice(6)];
+    expect(proven(before)).toEqual(new Map([[expect.any(String), Array(6).fill(1)]]));
+    expect([...proven(after).values()]).toEqual(Array(6).fill([2]));
+    const idsOf = (messages: readonly Outgoing[]) => messages.map(({ messageId }) => messageId).sort();
+    expect(idsOf(after)).toEqual(idsOf(before));
+  });
+
+  async function announce(knows: readonly string[] | undefined): Promise<void> {
+    const { pool } = database;
+    const primary = { service: "irc", instance: "primary" };
+    const lease = await currentLease(pool, primary.service, primary.instance);
+    await saveDeclaration(pool, primary, { capabilities: {}, ...(knows && { knows }) }, lease?.epoch);
+  }
+
+  /** Opens all, with their tickets. @returns for each signature the attempts of those that have it */
+  function proven(messages: readonly Outgoing[]): ReadonlyMap<string, readonly (number | undefined)[]> {
     const coreRecord = ownRecord(
       core.signer,
       { issuers: ["core"], purposes: ["envelope", "ticket"], services: ["*"] },
       core.now(),
     );
     const keys = new KeyRing([coreRecord]);
-    const used = new Set<string>();
-    for (const { body, kid, sig = "" } of published) {
+    const attempts = new Map<string, (number | undefined)[]>();
+    for (const { body, kid, sig = "" } of messages) {
       const { envelope } = decode({ body, kid, sig }, { keys, now: core.now() });
       const ticket = envelope.metadata.ticket ?? "";
-      openTicket(ticket, { keys, now: core.now(), audience: "daemon:irc:primary" });
-      used.add(signatureOf(sig));
+      const { attempt } = openTicket(ticket, { keys, now: core.now(), audience: "daemon:irc:primary" });
+      attempts.set(signatureOf(sig), [...(attempts.get(signatureOf(sig)) ?? []), attempt]);
       expect(signatureOf(ticket.split(".")[2] ?? "")).toHaveLength(128);
     }
-    expect(used.size).toBe(signatures);
-  });
+    return attempts;
+  }
 
   test("whatever rejects, the pump goes on; what the broker refused comes back", async () => {
     const { intent } = await record("a", "hello");

@@ -55,6 +55,7 @@ export interface Tables {
     instance: string;
     declaration: JsonDefault | null;
     announced_at: Date | null;
+    announced_epoch: Big | null;
     health: "ok" | "degraded" | "down" | null;
     health_code: string | null;
     health_detail: string | null;

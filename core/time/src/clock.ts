@@ -35,8 +35,9 @@ export function suspensions(
   monotonicMs = () => performance.now(),
   wallMs = () => Date.now(),
 ): () => number {
-  let knownMs = uptimeMs() - monotonicMs();
+  // The time of day first, as below: the uptime then has every suspension that this does not show.
   let wallAheadMs = wallMs() - monotonicMs();
+  let knownMs = uptimeMs() - monotonicMs();
   return () => {
     const aheadMs = wallMs() - monotonicMs();
     if (Math.abs(aheadMs - wallAheadMs) < DRIFT_MS) return knownMs;

@@ -47,6 +47,26 @@ test("a sleep ends in time or with its signal, and leaves no timer", async () =>
   expect(timers.size).toBe(0);
 });
 
+test.each([1, 2, 3, 4])(
+  "a suspension after reading %i of the start is in none of the later times",
+  (reading) => {
+    const time = { uptimeMs: 100_000, monotonicMs: 40_000, wallMs: 1_900_000_000_000 };
+    let readings = 0;
+    const read = (name: keyof typeof time) => () => {
+      const now = time[name];
+      if (++readings === reading) {
+        time.uptimeMs += 600_000;
+        time.wallMs += 600_000;
+      }
+      return now;
+    };
+    const suspendedMs = suspensions(read("uptimeMs"), read("monotonicMs"), read("wallMs"));
+    const before = suspendedMs();
+    time.wallMs -= 3_600_000;
+    expect(suspendedMs()).toBe(before);
+  },
+);
+
 test("only a suspension changes how long the machine was suspended, not how exact its clocks are", () => {
   const time = { uptimeMs: 100_000, monotonicMs: 40_000.3, wallMs: 1_900_000_000_000 };
   let reads = 0;

@@ -1,9 +1,10 @@
 import { hash } from "node:crypto";
 import fc from "fast-check";
 import { expect, test, vi } from "vitest";
+import type { Envelope } from "../codec/envelope.ts";
 import { BATCH_TYPE, ENVELOPE_TYPE, TICKET_TYPE } from "../codec/pae.ts";
-import { type Signer, signerFromSeed } from "../codec/sign.ts";
-import { codeOf, NOW, recordOf } from "../sample.ts";
+import { encodeLater, type Signer, signerFromSeed } from "../codec/sign.ts";
+import { codeOf, event, NOW, recordOf } from "../sample.ts";
 import { batchSigner } from "./batch-signer.ts";
 import { KeyRing } from "./keys.ts";
 import { claimOf, prove, proveAllLater, proveLater } from "./proof.ts";
@@ -103,6 +104,46 @@ test("a key that is not in force proves nothing, though its batch is known", asy
   expect(codeOf(() => claimOf(ENVELOPE_TYPE, "envelope", signed, revoked, NOW.getTime()))).toBe(
     "envelope.revoked_key",
   );
+});
+
+test("a batch that is known of one key proves nothing for another", async () => {
+  const [sig = ""] = await signAll(3);
+  expect(refusalOf(sig, bodyOf(0))).toBe("none");
+  const other = signerFromSeed(new Uint8Array(32).fill(8));
+  const both = new KeyRing([recordOf(signer), recordOf(other)]);
+  const signed = { body: bodyOf(0), kid: other.kid, sig };
+  const claimed = () => claimOf(ENVELOPE_TYPE, "envelope", signed, both, NOW.getTime());
+  expect(codeOf(() => prove(claimed()))).toBe("envelope.bad_signature");
+  expect((await proveAllLater([claimed(), claim(sig, bodyOf(0))])).map((error) => error?.code)).toEqual([
+    "envelope.bad_signature",
+    undefined,
+  ]);
+});
+
+test("a place in a tree has ways of one length only, so that a proof has one spelling", () => {
+  const leaf = leafOf(bodyOf(0));
+  for (const size of range(67)) {
+    for (const index of range(size)) {
+      const lengths = range(12).filter(
+        (length) => rootFrom(leaf, { index, size, path: range(length).map(() => leaf) }) !== undefined,
+      );
+      expect(lengths).toHaveLength(1);
+    }
+  }
+});
+
+test("what cannot be encoded fails alone; those that were asked for with it are signed", async () => {
+  const batches = batchSigner(signer);
+  const encoded = (payload: object) => encodeLater({ ...event, payload } as Envelope, batches);
+  const settled = await Promise.allSettled([
+    encoded(event.payload),
+    encoded({ fraction: 1.5 }),
+    encoded(event.payload),
+  ]);
+  expect(settled.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+  for (const one of settled) {
+    if (one.status === "fulfilled") expect(refusalOf(one.value.sig, one.value.body)).toBe("none");
+  }
 });
 
 test("many of one batch are proven together, the bad ones each refused", async () => {

@@ -7,22 +7,31 @@ export interface InstanceKey {
   readonly instance: string;
 }
 
+/** @param epoch of the lease under which it was announced; absent: it holds none */
 export async function saveDeclaration(
   on: Queryable,
   { service, instance }: InstanceKey,
   declaration: Readonly<Record<string, unknown>>,
+  epoch?: number,
 ): Promise<void> {
   await execute(
     on,
-    `INSERT INTO instances (service, instance, declaration, announced_at) VALUES ($1, $2, $3, now())
-     ON CONFLICT (service, instance) DO UPDATE SET declaration = excluded.declaration, announced_at = now()`,
-    [service, instance, JSON.stringify(declaration)],
+    `INSERT INTO instances (service, instance, declaration, announced_at, announced_epoch)
+     VALUES ($1, $2, $3, now(), $4)
+     ON CONFLICT (service, instance) DO UPDATE SET declaration = excluded.declaration, announced_at = now(),
+       announced_epoch = excluded.announced_epoch`,
+    [service, instance, JSON.stringify(declaration), epoch],
     "instances.declare",
   );
 }
 
 export interface Declared extends InstanceKey {
   readonly declaration: Record<string, unknown>;
+}
+
+export interface Announced extends Declared {
+  /** Epoch of the lease under which it was announced. */
+  readonly epoch: number | null;
 }
 
 /** The last announcement of an instance's daemon; undefined when there is none. */
@@ -40,11 +49,11 @@ export async function declarationOf(
 }
 
 /** The announcement of each of these; those without one are left out. */
-export async function declarationsOf(on: Queryable, keys: readonly InstanceKey[]): Promise<Declared[]> {
+export async function declarationsOf(on: Queryable, keys: readonly InstanceKey[]): Promise<Announced[]> {
   if (keys.length === 0) return [];
-  const { rows } = await execute<Declared>(
+  const { rows } = await execute<Announced>(
     on,
-    `SELECT service, instance, declaration FROM instances
+    `SELECT service, instance, declaration, announced_epoch::float8 AS epoch FROM instances
       WHERE declaration IS NOT NULL
         AND (service, instance) IN (SELECT * FROM unnest($1::text[], $2::text[]))`,
     [keys.map((key) => key.service), keys.map((key) => key.instance)],

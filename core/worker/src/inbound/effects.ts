@@ -87,7 +87,7 @@ async function keepState(
 
 async function keepDeclaration(on: Queryable, { envelope }: Opened): Promise<void> {
   const { service, metadata, payload } = envelope;
-  await saveDeclaration(on, { service, instance: metadata.instance }, payload);
+  await saveDeclaration(on, { service, instance: metadata.instance }, payload, metadata.epoch);
 }
 
 async function keepHealth(on: Queryable, { envelope }: Opened): Promise<void> {

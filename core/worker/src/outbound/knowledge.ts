@@ -3,7 +3,7 @@
  * before it says something, and whether it tells what became of it. Remembered for a second.
  */
 import { CapabilitiesSchema, type ServedAction } from "@linkspan/envelopes";
-import { type Declared, declarationsOf, type InstanceKey } from "@linkspan/store";
+import { type Announced, declarationsOf, type InstanceKey, type Turn } from "@linkspan/store";
 import { isUnsigned } from "../authority.ts";
 import type { Core } from "../core.ts";
 
@@ -34,11 +34,18 @@ const FULL: Knowledge = {
 /** The same of one that signs nothing, as Msgr's SDKs on a development namespace: nobody unsigned may ask. */
 const UNSIGNED: Knowledge = { ...FULL, attempt: false, deliveryStatus: false };
 
-const Announced = CapabilitiesSchema.pick({ actions: true, knows: true });
+const Members = CapabilitiesSchema.pick({ actions: true, knows: true });
+
+interface Known {
+  readonly announced: Partial<Knowledge>;
+  /** Of the lease under which that was announced. */
+  readonly epoch: number | undefined;
+  readonly untilMs: number;
+}
 
 export class DaemonKnowledge {
   readonly #core: Core;
-  readonly #known = new Map<string, { readonly announced: Partial<Knowledge>; readonly untilMs: number }>();
+  readonly #known = new Map<string, Known>();
 
   constructor(core: Core) {
     this.#core = core;
@@ -50,25 +57,34 @@ export class DaemonKnowledge {
     const unknown = keys.filter((key) => !((this.#known.get(nameOf(key))?.untilMs ?? 0) > nowMs));
     if (unknown.length === 0) return;
     const declared = await declarationsOf(this.#core.database.pool, unknown);
-    const found = new Map(declared.map((one) => [nameOf(one), knowledgeOf(one)]));
+    const found = new Map(declared.map((one) => [nameOf(one), one]));
     if (this.#known.size > MAX_KNOWN) this.#known.clear();
     for (const key of unknown) {
       const name = nameOf(key);
-      this.#known.set(name, { announced: found.get(name) ?? {}, untilMs: nowMs + GOOD_FOR_MS });
+      const one = found.get(name);
+      this.#known.set(name, {
+        announced: one === undefined ? {} : knowledgeOf(one),
+        epoch: one?.epoch ?? undefined,
+        untilMs: nowMs + GOOD_FOR_MS,
+      });
     }
   }
 
-  /** @param kid of the holder */
-  of(key: InstanceKey, kid: string): Knowledge {
-    const announced = this.#known.get(nameOf(key))?.announced;
+  /**
+   * Of the daemon that is given this turn. A holder gets intents before its announcement is stored, and until then
+   * what the one before it announced. A signature that it may not be able to verify is not sent on such a guess.
+   */
+  of({ intent: { service }, instance, epoch, kid }: Turn): Knowledge {
+    const known = this.#known.get(nameOf({ service, instance }));
+    const announced = { ...known?.announced, ...(known?.epoch !== epoch && { signedBatches: false }) };
     if (isUnsigned(this.#core, kid)) return { ...UNSIGNED, ...announced, attempt: false };
     return { ...FULL, ...announced };
   }
 }
 
 /** What some other version announced, and this one cannot read, is as good as nothing. */
-function knowledgeOf({ declaration: { actions, knows } }: Declared): Partial<Knowledge> {
-  const { data } = Announced.safeParse({
+function knowledgeOf({ declaration: { actions, knows } }: Announced): Partial<Knowledge> {
+  const { data } = Members.safeParse({
     ...(actions !== undefined && { actions }),
     ...(knows !== undefined && { knows }),
   });

@@ -144,7 +144,7 @@ class Pump {
     const core = this.#core;
     const { id } = turn.intent;
     try {
-      const knowledge = this.#knowledge.of(instanceOf(turn), turn.kid);
+      const knowledge = this.#knowledge.of(turn);
       if (!knowledge.attempt || !knowledge.deliveryStatus) {
         await this.#handover.give(turn, knowledge);
         return;

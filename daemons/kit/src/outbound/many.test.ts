@@ -126,3 +126,17 @@ test.each([
   expect(takesMany(version)).toBe(many);
   expect(signsBatches(version)).toBe(many && version !== "0.2.0");
 });
+
+test.each([
+  ["0.1.0", undefined],
+  ["0.2.0", undefined],
+  ["0.3.0", ["attempt", "delivery_status", "signed_batches"]],
+])("a core of version %s is told only what it can read: %s", async (version, knows) => {
+  await using world = await World.make();
+  world.core.version = version;
+  await world.up(new StubConnector());
+  const [told, ...others] = world.core.payloads("capabilities");
+  expect(told?.capabilities).toBeDefined();
+  expect(told?.knows).toEqual(knows);
+  expect(others).toEqual([]);
+});

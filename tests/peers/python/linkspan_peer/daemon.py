@@ -21,7 +21,7 @@ from .errors import Refused
 from .identity import Identity
 from .keys import KeyRing, now
 from .lease import Lease
-from .links import CAPABILITIES, DECLARATION, KNOWS, Requests
+from .links import Requests, announcement
 from .log import log
 from .platform import EchoPlatform
 from .sending import Sending
@@ -101,6 +101,7 @@ class Daemon:
         if (answer["partitions"], answer["generation"]) != (self._keys.partitions, self._keys.generation):
             raise SystemExit("the namespace has other partitions than this daemon was enrolled for")
         self._ring.replace(answer["keys"])
+        self._core_version = answer["version"]
 
     # The term
 
@@ -116,7 +117,7 @@ class Daemon:
         self._bus.consume(f"{name}.control")
         self._bus.declare_transient(f"{name}.changed.{self._boot_id}", ["core.*.changed.*"])
         self._bus.consume(f"{name}.changed.{self._boot_id}")
-        self._bus.publish(self._author.note("capabilities", {"capabilities": CAPABILITIES, "knows": KNOWS, "link": DECLARATION}))
+        self._bus.publish(self._author.note("capabilities", announcement(self._core_version)))
         self._refresh()
         for queue in sends:
             self._bus.consume(queue)

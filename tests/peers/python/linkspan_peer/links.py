@@ -6,8 +6,6 @@ from .credentials import Credentials
 from .errors import Refused
 from .log import log
 
-#: Beside its capabilities; without this list the core takes the first two for granted.
-KNOWS = ["attempt", "delivery_status", "signed_batches"]
 CAPABILITIES = {"send": ["text"], "attempt": True, "delivery_status": True}
 
 
@@ -25,6 +23,14 @@ DECLARATION = {
         _field("token", "What the platform gave for the password", secret=True, advanced=True),
     ],
 }
+
+
+def announcement(core_version: str) -> dict:
+    """:param core_version: as the core's answer to `hello` names it; one before 0.3 does not know signed batches"""
+    announced = {"capabilities": CAPABILITIES, "link": DECLARATION}
+    major, minor = (int(part) for part in core_version.split(".")[:2])
+    # Without this list the core takes the first two for granted.
+    return {**announced, "knows": ["attempt", "delivery_status", "signed_batches"]} if (major, minor) >= (0, 3) else announced
 
 
 class Requests:
