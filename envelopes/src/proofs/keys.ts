@@ -3,6 +3,7 @@ import { createHash, createPublicKey, type KeyObject } from "node:crypto";
 import { ed25519 } from "@noble/curves/ed25519.js";
 import { fromBase64url, toBase64url } from "../codec/base64url.ts";
 import { FabricError, isFabricError } from "../errors/errors.ts";
+import { ProvenRoots } from "./proven-roots.ts";
 import { isTimestamp } from "../codec/time.ts";
 
 export type Purpose = "envelope" | "ticket" | "checkpoint";
@@ -28,11 +29,16 @@ export interface Key {
   /** 32 bytes. */
   readonly publicKey: Uint8Array;
   readonly object: KeyObject;
+  /** Of batches that this key signed, for the members that are still to come. Whether it is in force is asked each time. */
+  readonly provenRoots: ProvenRoots<FabricError>;
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
   /** Infinity: not revoked. */
   readonly revokedAtMs: number;
 }
+
+/** Roots that are remembered of each key, so that one sender cannot make another one's be forgotten. */
+const MAX_ROOTS = 256;
 
 const SPKI_PREFIX = Buffer.from("302a300506032b6570032100", "hex");
 
@@ -148,7 +154,7 @@ function loadOne(record: KeyRecord, known: Key | undefined): Key {
   if (thumbprint(publicKey) !== record.kid) throw weak("its kid is not its thumbprint");
   const der = Buffer.concat([SPKI_PREFIX, publicKey]);
   const object = createPublicKey({ key: der, format: "der", type: "spki" });
-  return { record, publicKey, object, ...validity };
+  return { record, publicKey, object, provenRoots: new ProvenRoots(MAX_ROOTS), ...validity };
 }
 
 function instant(text: string): number {

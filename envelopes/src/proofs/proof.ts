@@ -4,7 +4,6 @@ import { FabricError } from "../errors/errors.ts";
 import type { Key, KeyRing, Purpose } from "./keys.ts";
 import { fromBase64url } from "../codec/base64url.ts";
 import { BATCH_TYPE, pae } from "../codec/pae.ts";
-import { ProvenRoots } from "./proven-roots.ts";
 import { leafOf, readBatchSignature, rootBody, rootFrom } from "./signed-batch.ts";
 
 /** 64 bytes in base64url; the last character carries two bits. */
@@ -13,16 +12,13 @@ const PLAIN = /^[A-Za-z0-9_-]{85}[AQgw]$/;
 /** Most characters of a signature with its inclusion proof; no batch is so large that one is longer. */
 const MAX_CHARACTERS = 600;
 
-/** Roots of batches whose signature is known to be good. A fact about bytes; whether the key is in force is asked each time. */
-const provenRoots = new ProvenRoots<FabricError>(1_024);
-
 /** A claim that is well formed and made with a key in force; only the curve has not been asked yet. */
 export interface Claim {
   readonly key: Key;
   /** The signed bytes. */
   readonly message: Uint8Array;
   readonly signature: Uint8Array;
-  /** Names key, bytes and signature of a whole batch; undefined: it was signed alone. */
+  /** Names bytes and signature of a whole batch, for {@link Key.provenRoots}; undefined: it was signed alone. */
   readonly root?: string;
 }
 
@@ -65,15 +61,15 @@ function claimOfBatch(key: Key, message: Uint8Array, sig: string): Claim {
   const root = rootFrom(leafOf(message), batch);
   if (root === undefined) throw badSignature("its inclusion proof is not one for its place");
   const signed = pae(BATCH_TYPE, rootBody(root, batch.size));
-  const name = Buffer.concat([key.publicKey, signed, batch.signature]).toString("latin1");
+  const name = Buffer.concat([signed, batch.signature]).toString("latin1");
   return { key, message: signed, signature: batch.signature, root: name };
 }
 
 /** @throws FabricError `envelope.bad_signature` */
 export function prove({ key, message, signature, root }: Claim): void {
-  if (root !== undefined && provenRoots.has(root)) return;
+  if (root !== undefined && key.provenRoots.has(root)) return;
   if (!verify(null, message, key.object, signature)) throw badSignature("it does not match the bytes");
-  if (root !== undefined) provenRoots.add(root);
+  if (root !== undefined) key.provenRoots.add(root);
 }
 
 /**
@@ -82,7 +78,7 @@ export function prove({ key, message, signature, root }: Claim): void {
  */
 export function proveLater(claim: Claim, done: (error?: FabricError) => void): void {
   if (claim.root === undefined) verifyLater(claim, done);
-  else provenRoots.prove(claim.root, (checked) => verifyLater(claim, checked), done);
+  else claim.key.provenRoots.prove(claim.root, (checked) => verifyLater(claim, checked), done);
 }
 
 function verifyLater({ key, message, signature }: Claim, done: (error?: FabricError) => void): void {
