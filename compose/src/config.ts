@@ -174,6 +174,8 @@ const SECRETS = [
   "media_s3_secret",
 ] as const satisfies (keyof Settings)[];
 
+const isSecret = (name: string): boolean => SECRETS.some((secret) => secret === name);
+
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
 }
@@ -261,8 +263,8 @@ function describe(issue: z.core.$ZodIssue): string {
 export function redacted(config: Config): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(config).map(([name, value]) => {
-      if (name === "token" || name === "media_s3_secret") return [name, "[secret]"];
-      return [name, typeof value === "string" && name.endsWith("_url") ? withoutPassword(value) : value];
+      if (typeof value === "string" && name.endsWith("_url")) return [name, withoutPassword(value)];
+      return [name, isSecret(name) && value !== undefined ? "[secret]" : value];
     }),
   );
 }

@@ -45,5 +45,6 @@ export * from "./proofs/sealed.ts";
 export * from "./codec/sign.ts";
 export * from "./errors/sqlstate.ts";
 export { MAX_BYTES, MAX_DEPTH, nestsDeeper } from "./codec/strict-json.ts";
+export { leafHash } from "./proofs/signed-batch.ts";
 export * from "./proofs/ticket.ts";
 export * from "./names/topics.ts";

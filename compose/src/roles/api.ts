@@ -10,9 +10,9 @@ import {
   startApi,
 } from "@linkspan/api";
 import { apiToken, insertApiToken } from "@linkspan/store";
+import { mediaOf } from "@linkspan/worker";
 import type { Logger } from "pino";
 import { Registry } from "prom-client";
-import { mediaOf } from "@linkspan/worker";
 import { TOKEN_FILE, URL_FILE } from "../client.ts";
 import { type Config, ConfigError } from "../config.ts";
 import type { OpenCore } from "./core.ts";

@@ -2,7 +2,7 @@
 import { fromBase64url } from "../codec/base64url.ts";
 import { BATCH_TYPE, pae } from "../codec/pae.ts";
 import type { Signer } from "../codec/sign.ts";
-import { leafOf, rootBody, treeOf, writeBatchSignature } from "./signed-batch.ts";
+import { leafHash, rootBody, treeOf, writeBatchSignature } from "./signed-batch.ts";
 
 /** Members of one batch: each level of the tree adds 32 bytes to every proof, and a signature costs little by then. */
 const MOST = 64;
@@ -49,7 +49,7 @@ async function signTogether(signer: Signer, batch: readonly Waiting[]): Promise<
     only.done.resolve(await signer.signLater(only.type, only.body));
     return;
   }
-  const { root, paths } = treeOf(batch.map(({ type, body }) => leafOf(pae(type, body))));
+  const { root, paths } = treeOf(batch.map(({ type, body }) => leafHash(pae(type, body))));
   const size = batch.length;
   const signature = fromBase64url(await signer.signLater(BATCH_TYPE, rootBody(root, size))) as Uint8Array;
   for (const [index, { done }] of batch.entries()) {

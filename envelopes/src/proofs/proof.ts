@@ -4,7 +4,7 @@ import { FabricError } from "../errors/errors.ts";
 import type { Key, KeyRing, Purpose } from "./keys.ts";
 import { fromBase64url } from "../codec/base64url.ts";
 import { BATCH_TYPE, pae } from "../codec/pae.ts";
-import { leafOf, readBatchSignature, rootBody, rootFrom } from "./signed-batch.ts";
+import { leafHash, readBatchSignature, rootBody, rootFrom } from "./signed-batch.ts";
 
 /** 64 bytes in base64url; the last character carries two bits. */
 const PLAIN = /^[A-Za-z0-9_-]{85}[AQgw]$/;
@@ -58,7 +58,7 @@ function claimOfBatch(key: Key, message: Uint8Array, sig: string): Claim {
   const batch = bytes === undefined ? undefined : readBatchSignature(bytes);
   if (batch === undefined)
     throw badSignature("it is neither 64 bytes in base64url nor a signature of a batch");
-  const root = rootFrom(leafOf(message), batch);
+  const root = rootFrom(leafHash(message), batch);
   if (root === undefined) throw badSignature("its inclusion proof is not one for its place");
   const signed = pae(BATCH_TYPE, rootBody(root, batch.size));
   const name = Buffer.concat([signed, batch.signature]).toString("latin1");

@@ -9,7 +9,7 @@ import { batchSigner } from "./batch-signer.ts";
 import { KeyRing } from "./keys.ts";
 import { claimOf, prove, proveAllLater, proveLater } from "./proof.ts";
 import { ProvenRoots } from "./proven-roots.ts";
-import { leafOf, readBatchSignature, rootFrom, treeOf, writeBatchSignature } from "./signed-batch.ts";
+import { leafHash, readBatchSignature, rootFrom, treeOf, writeBatchSignature } from "./signed-batch.ts";
 
 const signer = signerFromSeed(new Uint8Array(32).fill(7));
 const keys = new KeyRing([{ ...recordOf(signer), purposes: ["envelope", "ticket"] }]);
@@ -44,7 +44,7 @@ const refusalOf = (sig: string, body: Uint8Array, type?: string) =>
 
 test("each leaf's way leads to the root of RFC 6962, and to no other place", () => {
   for (const size of [1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65]) {
-    const leaves = range(size).map((n) => leafOf(bodyOf(n)));
+    const leaves = range(size).map((n) => leafHash(bodyOf(n)));
     const { root, paths } = treeOf(leaves);
     expect(Buffer.from(root)).toEqual(Buffer.from(treeHead(leaves)));
     for (const [index, path] of paths.entries()) {
@@ -121,7 +121,7 @@ test("a batch that is known of one key proves nothing for another", async () => 
 });
 
 test("a place in a tree has ways of one length only, so that a proof has one spelling", () => {
-  const leaf = leafOf(bodyOf(0));
+  const leaf = leafHash(bodyOf(0));
   for (const size of range(67)) {
     for (const index of range(size)) {
       const lengths = range(12).filter(

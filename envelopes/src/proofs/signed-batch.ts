@@ -35,9 +35,9 @@ export interface BatchSignature extends Inclusion {
   readonly signature: Uint8Array;
 }
 
-/** @param message `pae(type, body)` */
-export function leafOf(message: Uint8Array): Uint8Array {
-  return sha256(LEAF, message);
+/** RFC 6962 section 2.1: SHA-256 over a zero byte and the entry. Of a member of a batch, the entry is `pae(type, body)`. */
+export function leafHash(entry: Uint8Array): Uint8Array {
+  return sha256(LEAF, entry);
 }
 
 /** @returns what is signed, with the type of batches, for a whole batch */

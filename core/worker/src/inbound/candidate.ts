@@ -1,6 +1,5 @@
 /** An admitted event as the row that it may become. */
-import { hash } from "node:crypto";
-import { contentHash, type InboundEvent } from "@linkspan/envelopes";
+import { contentHash, type InboundEvent, leafHash } from "@linkspan/envelopes";
 import type { NewEvent } from "@linkspan/store";
 import type { Admitted } from "./admit.ts";
 import { keyOf } from "./keys.ts";
@@ -48,10 +47,3 @@ export function toCandidate(admitted: Admitted): Candidate {
 function keyOfBatch({ opened: { action, envelope } }: Admitted): Buffer {
   return keyOf(action.canonical, String(envelope.payload.account), envelope.metadata.message_id);
 }
-
-/** RFC 6962 section 2.1: SHA-256 over a zero byte and the entry. */
-function leafHash(body: Uint8Array): Uint8Array {
-  return hash("sha256", Buffer.concat([LEAF_PREFIX, body]), "buffer");
-}
-
-const LEAF_PREFIX = Uint8Array.of(0);

@@ -30,7 +30,7 @@ export const LEASE_TTL_MS = 6_000;
  * reach the core.
  */
 export const LEASE_STAY_MS = 300_000;
-/** The answer to `hello` names it. From 0.2 on a daemon may ask `attempt` for many parts and report `delivery_statuses`. */
+/** The answer to `hello` names it. 0.2: `attempt` for many parts, `delivery_statuses`. 0.3: signed batches, durable rows. */
 export const VERSION = "0.3.0";
 
 /** @throws FabricError `envelope.wrong_issuer` when the sender is no daemon */
