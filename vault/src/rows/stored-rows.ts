@@ -83,7 +83,7 @@ export class StoredRows {
     const state = await this.state(keys, set);
     const rows = new Map<string, Uint8Array>();
     try {
-      assertRows(state, all);
+      await assertRows(state, all);
       const page = all.filter(({ sealed }) => sealed !== undefined);
       for (const row of page) {
         const [name, value] = await this.#openRow(keys, set, state, row);
