@@ -22,7 +22,7 @@ const DAEMON: Row = { may: ["daemons/kit", "core/fabric", "core/time", "envelope
 export const LAYERS: Readonly<Record<string, Row>> = {
   envelopes: { may: [] },
   "core/time": { may: [] },
-  "core/media": { may: ["envelopes"] },
+  "core/media": { may: ["envelopes", "core/time"] },
   "core/fabric": { may: ["envelopes", "core/time"] },
   "core/store": { may: ["envelopes", "core/time"] },
   "core/jobs": { may: ["envelopes", "core/time"] },

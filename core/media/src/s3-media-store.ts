@@ -17,6 +17,7 @@ import {
 } from "@aws-sdk/client-s3";
 import { Upload } from "@aws-sdk/lib-storage";
 import { FabricError } from "@linkspan/envelopes";
+import { Semaphore } from "@linkspan/time";
 import type { MediaStore } from "./media-store.ts";
 
 export interface S3Options {
@@ -43,8 +44,7 @@ export class S3MediaStore implements MediaStore {
   readonly #client: S3Client;
   readonly #bucket: string;
   readonly #prefix: string;
-  readonly #waiting: (() => void)[] = [];
-  #putting = 0;
+  readonly #puts = new Semaphore(PUTS_AT_ONCE);
 
   constructor({ bucket, prefix, region, endpoint, pathStyle, credentials }: S3Options) {
     this.#bucket = bucket;
@@ -62,7 +62,7 @@ export class S3MediaStore implements MediaStore {
   }
 
   async put(object: string, source: AsyncIterable<Uint8Array>): Promise<void> {
-    await this.#begin();
+    await this.#puts.enter();
     const body = Readable.from(source);
     try {
       const upload = new Upload({
@@ -76,7 +76,7 @@ export class S3MediaStore implements MediaStore {
       throw body.errored ?? unavailable(error);
     } finally {
       body.destroy();
-      this.#end();
+      this.#puts.leave();
     }
   }
 
@@ -148,18 +148,6 @@ export class S3MediaStore implements MediaStore {
       }
       throw unavailable(error);
     }
-  }
-
-  async #begin(): Promise<void> {
-    if (this.#putting < PUTS_AT_ONCE) this.#putting += 1;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-  }
-
-  /** The place goes to the one that has waited longest. */
-  #end(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#putting -= 1;
-    else next();
   }
 }
 

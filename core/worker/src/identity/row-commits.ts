@@ -5,7 +5,7 @@
 import { FabricError } from "@linkspan/envelopes";
 import type { AuthorityClaim, DurableRows, RowCommit, RowService, Transaction } from "@linkspan/vault";
 import { objectionsToRequests, speakerOf } from "../authority.ts";
-import { GroupCommit, isOfOneMember } from "../inbound/group-commit.ts";
+import { GroupCommit, isOfOneMember } from "../group-commit.ts";
 
 /** Most bytes of one transaction, unless a single commit is larger. */
 const MAX_BYTES = 4_194_304;

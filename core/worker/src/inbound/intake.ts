@@ -23,7 +23,7 @@ import type { Core } from "../core.ts";
 import { inboundQueue } from "../topology.ts";
 import { Acknowledger } from "./acks.ts";
 import { applyBatch, type Received } from "./apply.ts";
-import { GroupCommit } from "./group-commit.ts";
+import { GroupCommit } from "../group-commit.ts";
 import { PartitionBalance } from "./partitions.ts";
 import { UnsignedInstances } from "./unsigned-instances.ts";
 

@@ -16,7 +16,7 @@ import {
 import { mayBeCommitted } from "@linkspan/store";
 import { type Speaker, speakerOf } from "../authority.ts";
 import type { Core } from "../core.ts";
-import { GroupCommit, isOfOneMember } from "../inbound/group-commit.ts";
+import { GroupCommit, isOfOneMember } from "../group-commit.ts";
 import { decideAll, keyOf, type Question, type Verdict } from "./attempt.ts";
 
 /** Most questions in one transaction. */

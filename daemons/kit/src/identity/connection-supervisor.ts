@@ -10,14 +10,13 @@
  */
 import type { FabricError, SealKeys } from "@linkspan/envelopes";
 import type { Outgoing } from "@linkspan/fabric";
-import { aborted, backoffMs, childOf, within } from "@linkspan/time";
+import { aborted, backoffMs, childOf, Semaphore, within } from "@linkspan/time";
 import type { Logger } from "pino";
 import type { Author } from "../bus/author.ts";
 import { type Clock, pause } from "../shared/clock.ts";
 import type { BridgeState, Connection, Connector, LinkedIdentity } from "../connector.ts";
 import type { CoreCalls } from "../bus/core-calls.ts";
 import { Pace } from "../outbound/pace.ts";
-import { Semaphore } from "../shared/semaphore.ts";
 import { Barrier } from "./barrier.ts";
 import type { Carried } from "../inbound/carried.ts";
 import { Credentials } from "./credentials.ts";
