@@ -1,29 +1,16 @@
-/** Media over HTTP: a real database, a real vault, objects in a directory. */
+/** Media over HTTP, given back: a real database, a real vault, objects in a directory. */
 import { createHash, randomBytes } from "node:crypto";
-import { once } from "node:events";
-import { readdir, readFile, truncate, writeFile } from "node:fs/promises";
-import { connect } from "node:net";
-import { join } from "node:path";
-import { CHUNK_BYTES, DirectoryMediaStore, newObject } from "@linkspan/media";
-import { beginMedia, dropMedia, mediaUsage } from "@linkspan/store";
-import { sweepMedia } from "@linkspan/worker";
+import { readFile, truncate, writeFile } from "node:fs/promises";
+import { CHUNK_BYTES } from "@linkspan/media";
+import { mediaUsage } from "@linkspan/store";
 import { beforeAll, expect, test } from "vitest";
 import { type ApiWorld, describeApi } from "../api/api-world.ts";
 import { until } from "../servers/until.ts";
+import { limits, mediaOf, MIB } from "./media-api.ts";
 import { MediaClient } from "./media-client.ts";
 
-const MIB = 1_048_576;
-const wide = { perSecond: 1e6, burst: 1e6 };
-const limits = {
-  perToken: wide,
-  perWorkspace: wide,
-  anonymous: wide,
-  mistakes: wide,
-  transfersPerWorkspace: 60,
-};
-const HOUR_MS = 3_600_000;
-
 describeApi("media", { limits }, (api) => {
+  const { clientOf, rowsOf, files, pathOf } = mediaOf(api);
   let acme: MediaClient;
   let rival: MediaClient;
   let nobody: MediaClient;
@@ -36,21 +23,6 @@ describeApi("media", { limits }, (api) => {
     rival = new MediaClient(url, await world.token("rival", "backend", "rival"));
     nobody = new MediaClient(url);
   });
-
-  const clientOf = async (workspace: string) =>
-    new MediaClient(world.api.url, await world.token(`of-${workspace}`, "backend", workspace));
-  const rowsOf = async (workspace: string) => {
-    const { rows } = await world.core.database.query<{ object: string; state: string }>(
-      "SELECT object, state FROM media WHERE workspace_id = $1 ORDER BY created_at",
-      [workspace],
-    );
-    return rows;
-  };
-  const files = async () =>
-    (await readdir(join(world.directory, "media/objects"), { recursive: true })).filter((name) =>
-      name.includes("/"),
-    );
-  const pathOf = (object: string) => join(world.directory, "media/objects", object.slice(0, 2), object);
 
   test("what is uploaded is what is downloaded, whole and by its headers", async () => {
     const bytes = randomBytes(3 * CHUNK_BYTES + 5);
@@ -289,165 +261,6 @@ describeApi("media", { limits }, (api) => {
     expect((await client.get(`/v1/media/${body.sha256}`)).status).toBe(404);
     expect((await client.upload(bytes)).status).toBe(200);
     expect((await client.get(`/v1/media/${body.sha256}`)).body.equals(bytes)).toBe(true);
-  });
-
-  test("a file or a workspace that is too large is refused and leaves nothing", async () => {
-    const client = await clientOf("large");
-    const large = await client.upload(Buffer.alloc(4 * MIB + 1));
-    expect([large.status, large.body.code]).toEqual([413, "media.too_large"]);
-    const endless = async function* () {
-      for (let sent = 0; sent < 5; sent += 1) yield randomBytes(MIB);
-    };
-    const unannounced = await client.upload(endless(), { headers: { "transfer-encoding": "chunked" } });
-    expect(unannounced.body.code).toBe("media.too_large");
-    expect(await rowsOf("large")).toEqual([]);
-  });
-
-  test("of 50 uploads at once, exactly as many are kept as the quota has room for", async () => {
-    const client = await clientOf("full");
-    const answers = await Promise.all(Array.from({ length: 50 }, () => client.upload(randomBytes(2 * MIB))));
-    const byStatus = Map.groupBy(answers, ({ status }) => status);
-    expect(Object.fromEntries([...byStatus].map(([status, { length }]) => [status, length]))).toEqual({
-      200: 32,
-      507: 18,
-    });
-    expect(byStatus.get(507)?.map(({ body }) => body.code)).toEqual(
-      Array.from({ length: 18 }, () => "media.quota_exceeded"),
-    );
-    expect(await mediaUsage(world.core.database.pool, "full")).toEqual({ bytes: 64 * MIB, objects: 32 });
-    expect((await rowsOf("full")).filter(({ state }) => state === "stored")).toHaveLength(32);
-    const [one] = byStatus.get(200) ?? [];
-    const again = await client.get(`/v1/media/${one?.body.sha256}`);
-    expect((await client.upload(again.body)).status).toBe(200);
-  });
-
-  test("the same bytes 20 times at once are stored once", async () => {
-    const client = await clientOf("twins");
-    const bytes = randomBytes(MIB);
-    const answers = await Promise.all(Array.from({ length: 20 }, () => client.upload(bytes)));
-    expect(new Set(answers.map(({ body }) => JSON.stringify(body))).size).toBe(1);
-    expect(await mediaUsage(world.core.database.pool, "twins")).toEqual({ bytes: MIB, objects: 1 });
-    expect(await rowsOf("twins")).toHaveLength(1);
-  });
-
-  test("an upload that ends early or stands still leaves nothing", async () => {
-    await using strict = await api.start({ limits: { ...limits, stallMs: 400 } });
-    const token = await strict.token("early", "backend", "early");
-    const { hostname, port } = new URL(strict.api.url);
-    const rows = async () => (await strict.core.database.query("SELECT FROM media")).rows.length;
-    const begin = async () => {
-      const socket = connect(Number(port), hostname);
-      socket.on("error", () => undefined);
-      const head = [
-        "POST /v1/media HTTP/1.1",
-        "host: x",
-        `authorization: Bearer ${token}`,
-        "content-length: 1000000",
-      ];
-      socket.write(`${head.join("\r\n")}\r\n\r\n`);
-      socket.write(randomBytes(1_000));
-      await until(async () => (await rows()) === 1, { what: "the upload to begin" });
-      return socket;
-    };
-    (await begin()).destroy();
-    await until(async () => (await rows()) === 0, { what: "the upload to be removed" });
-    const still = await begin();
-    let text = "";
-    still.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
-    await once(still, "close");
-    expect(text).toMatch(/^HTTP\/1.1 408 /);
-    await until(async () => (await rows()) === 0, { what: "the upload to be removed" });
-    expect(await readdir(join(strict.directory, "media/unfinished"))).toEqual([]);
-  });
-
-  test("more transfers at once than a workspace may have are told to wait, and do not hinder another one", async () => {
-    await using narrow = await api.start({ limits: { ...limits, transfersPerWorkspace: 1 } });
-    const client = new MediaClient(narrow.api.url, await narrow.token("a", "backend", "acme"));
-    const other = new MediaClient(narrow.api.url, await narrow.token("r", "backend", "rival"));
-    const gate = Promise.withResolvers<void>();
-    const slow = async function* () {
-      yield randomBytes(100_000);
-      await gate.promise;
-      yield randomBytes(1);
-    };
-    const first = client.upload(slow());
-    const begun = async () => (await narrow.core.database.query("SELECT FROM media")).rows.length > 0;
-    await until(begun, { what: "the upload to begin" });
-    const second = await client.upload(randomBytes(10));
-    expect([second.status, second.body.code]).toEqual([429, "request.rate_limited"]);
-    expect((await other.upload(randomBytes(10))).status).toBe(200);
-    gate.resolve();
-    expect((await first).status).toBe(200);
-  });
-
-  test("an API that stops cuts transfers off and keeps nothing of them", async () => {
-    await using ending = await api.start({ limits });
-    const client = new MediaClient(ending.api.url, await ending.token("a", "backend", "acme"));
-    const gate = Promise.withResolvers<void>();
-    const halted = async function* () {
-      yield randomBytes(100_000);
-      await gate.promise;
-    };
-    const upload = client.upload(halted()).catch((error: unknown) => error);
-    const rows = async () => (await ending.core.database.query("SELECT FROM media")).rows.length;
-    await until(async () => (await rows()) === 1, { what: "the upload to begin" });
-    await ending.api[Symbol.asyncDispose]();
-    gate.resolve();
-    expect(await upload).toBeInstanceOf(Error);
-    await until(async () => (await rows()) === 0, { what: "the upload to be removed" });
-  });
-
-  test("what is older than the retention is deleted, row and object, and what processes left at any step", async () => {
-    const { pool } = world.core.database;
-    const client = await clientOf("old");
-    const [old, young] = [await client.upload(randomBytes(10)), await client.upload(randomBytes(20))];
-    await world.core.database.query(
-      "UPDATE media SET used_at = now() - interval '31 days' WHERE workspace_id = $1 AND bytes = 10",
-      ["old"],
-    );
-    const { store } = world.core.media ?? {};
-    if (!(store instanceof DirectoryMediaStore)) throw new Error("the world has no directory");
-    // Killed before the object was whole, after it was, after it was marked, and after it was deleted.
-    const left = ["begun", "written", "marked", "gone"].map((step) => ({ step, object: newObject() }));
-    for (const { step, object } of left) {
-      await beginMedia(pool, { object, workspaceId: "old", keyVersion: 1 });
-      if (step === "written" || step === "marked") {
-        await store.put(
-          object,
-          (async function* () {
-            yield randomBytes(26);
-          })(),
-        );
-      }
-      if (step === "marked" || step === "gone") await dropMedia(pool, object);
-    }
-    await writeFile(join(world.directory, "media/unfinished", newObject()), "half");
-    expect(await sweepMedia(world.core, 30)).toBe(3);
-    expect((await client.get(`/v1/media/${old.body.sha256}`)).status).toBe(404);
-    expect((await client.get(`/v1/media/${young.body.sha256}`)).status).toBe(200);
-    expect(await mediaUsage(pool, "old")).toEqual({ bytes: 20, objects: 1 });
-    await world.core.database.query(
-      "UPDATE media SET used_at = now() - interval '2 hours' WHERE workspace_id = $1 AND state = 'writing'",
-      ["old"],
-    );
-    expect(await sweepMedia(world.core, 30)).toBe(2);
-    expect((await rowsOf("old")).map(({ state }) => state)).toEqual(["stored"]);
-    const known = new Set(
-      (await world.core.database.query<{ object: string }>("SELECT object FROM media")).rows.map(
-        ({ object }) => object,
-      ),
-    );
-    expect(
-      (await files()).map((name) => name.split("/").at(-1)).filter((name) => !known.has(name ?? "")),
-    ).toEqual([]);
-  });
-
-  test("a clock that is ahead deletes nothing", async () => {
-    const client = await clientOf("clock");
-    const { body } = await client.upload(randomBytes(10));
-    const ahead = { ...world.core, now: () => new Date(Date.now() + 900 * 24 * HOUR_MS) };
-    await sweepMedia(ahead, 30);
-    expect((await client.get(`/v1/media/${body.sha256}`)).status).toBe(200);
   });
 
   test("only those who speak for a workspace may upload and read", async () => {
